@@ -1,0 +1,68 @@
+/**
+ * What the control plane (topics, offsets, admin requests, retry, delay …) needs of the store. The
+ * runtime implements it over the threaded engine; tests may hand in a map.
+ */
+export interface MessageStore {
+  /** First readable queueOffset of the queue; 0 where the queue has no messages yet. */
+  minQueueOffset(topic: string, queueId: number): number;
+  /** One past the last dispatched queueOffset. */
+  maxQueueOffset(topic: string, queueId: number): number;
+  /** One past the last appended queueOffset, dispatched or not. */
+  appendedQueueOffset(topic: string, queueId: number): number;
+  /** ConsumeQueue entry, or undefined outside [min, max). */
+  queueEntry(topic: string, queueId: number, queueOffset: number): QueueEntry | undefined;
+  /** Raw record bytes at a physicalOffset (a copy), or undefined if there is no whole record there. */
+  readRecord(physicalOffset: number): Buffer | undefined;
+  /** Store timestamp (ms) of the message at queueOffset, or -1. */
+  storeTimestamp(topic: string, queueId: number, queueOffset: number): number;
+  /** Spec: storage.md 3.4. */
+  searchOffset(topic: string, queueId: number, timestampMs: number, boundary: "LOWER" | "UPPER"): number;
+  /** Physical offsets of up to `maxCount` records by hash of `key` (`topic#key`), newest first. Callers compare the keys. */
+  queryIndex(topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T"): IndexQueryResult;
+  /** Appends one message through the control thread's own ring. Resolves once it is stored as the flush mode demands. */
+  append(message: OutgoingMessage): Promise<AppendResult>;
+  /** First and one-past-last physicalOffset of the log. */
+  minPhysicalOffset(): number;
+  maxPhysicalOffset(): number;
+  dispatchedOffset(): number;
+  flushedOffset(): number;
+  /** Makes the queues [0, queueCount) of `topic` usable by all threads; idempotent; grows only. */
+  ensureQueues(topic: string, queueCount: number): void;
+  /** Forgets the topic's queues and deletes their files. */
+  dropQueues(topic: string): Promise<void>;
+}
+
+export interface QueueEntry {
+  physicalOffset: number;
+  size: number;
+  /** Signed 64-bit; beyond 2^53 only for values that are no tag hash. */
+  tagsCode: number;
+}
+
+export interface IndexQueryResult {
+  physicalOffsets: number[];
+  lastUpdateTimestampMs: number;
+  lastUpdatePhysicalOffset: number;
+}
+
+/** A message that the broker itself puts into the log; properties as in format/properties.ts. */
+export interface OutgoingMessage {
+  topic: string;
+  queueId: number;
+  flag: number;
+  sysFlag: number;
+  bornTimestamp: number;
+  /** `ip:port`. */
+  bornHost: string;
+  reconsumeTimes: number;
+  preparedTransactionOffset: number;
+  properties: Map<string, string>;
+  body: Buffer;
+}
+
+export interface AppendResult {
+  physicalOffset: number;
+  queueOffset: number;
+  storeTimestamp: number;
+  size: number;
+}
