@@ -36,7 +36,7 @@ export const TOPIC_SIZE_MAX_V1 = 127;
 /** Size without body, topic and properties; V1, IPv4 hosts. */
 export const RECORD_SIZE_MIN = 91;
 /** Room beyond body, topic and properties that any record fits in (V2, both hosts IPv6). */
-export const RECORD_OVERHEAD_MAX = 91 + 12 + 12 + 1;
+export const RECORD_OVERHEAD_MAX: number = 91 + 12 + 12 + 1;
 
 export const SYS_FLAG_COMPRESSED = 0x1;
 export const SYS_FLAG_MULTI_TAGS = 0x2;

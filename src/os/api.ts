@@ -1,0 +1,68 @@
+/**
+ * The operating-system calls that the engine needs and Node does not offer, behind one interface.
+ * Two drives: `ffi.ts` here (mmap, writev, sendfile, fallocate, madvise, fcntl locks) and its pure-Node
+ * twin in native-free/. The engine runs on either; `choose.ts` picks one at start-up.
+ */
+export type DriveName = "ffi" | "native-free";
+
+/** A file of one fixed size. One thread uses one instance; each thread opens its own. */
+export interface StoreFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly fd: number;
+  /** The file as memory, shared with all other mappings of it; undefined in the native-free drive. */
+  readonly mapped: Buffer | undefined;
+  /** Address of `mapped`, 0 in the native-free drive. */
+  readonly address: number;
+  /** Copies [position, position + size) into target; bytes never written read as zeros. */
+  read(position: number, target: Buffer, targetStart: number, size: number): void;
+  /** Copies source[start, end) to `position`. @throws MillraceError MILLRACE_STORE_IO, MILLRACE_STORE_FULL */
+  write(position: number, source: Buffer, start: number, end: number): void;
+  /** Waits until all that was written is on the disk (fdatasync). @throws MillraceError MILLRACE_STORE_IO; never call again after that */
+  sync(): void;
+  /** Reserves the blocks of the whole file where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
+  reserve(): void;
+  /** Touches the pages of [position, position + size) so that later writes do not fault. Advice only. */
+  warm(position: number, size: number): void;
+  /** No view of `mapped` may be used afterwards. */
+  close(): void;
+}
+
+export interface OpenFileOptions {
+  /** The file is created (or, when empty, grown) to this size; a file of another size is refused. */
+  size: number;
+  writable: boolean;
+}
+
+export interface FileLock {
+  release(): void;
+}
+
+/**
+ * Writes to a socket straight from mapped files, by-passing the stream. Only where nothing is queued
+ * in the stream. One instance a thread.
+ */
+export interface GatherWriter {
+  /** Scratch memory at a fixed address, for headers. */
+  readonly scratch: Buffer;
+  readonly partsMax: number;
+  reset(): void;
+  /** Adds scratch[start, start + size). */
+  addScratch(start: number, size: number): void;
+  addFile(file: StoreFile, position: number, size: number): void;
+  /** @returns bytes written, 0 when the socket is full; -1 on a broken socket */
+  write(socketFd: number): number;
+  /** sendfile. @returns bytes sent, 0 when the socket is full; -1 on a broken socket */
+  sendFile(socketFd: number, file: StoreFile, position: number, size: number): number;
+}
+
+export interface Drive {
+  readonly name: DriveName;
+  /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
+  openFile(path: string, options: OpenFileOptions): StoreFile;
+  /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */
+  lockStore(path: string): FileLock;
+  /** undefined: this drive writes through the stream. */
+  gatherWriter(): GatherWriter | undefined;
+}

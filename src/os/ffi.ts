@@ -1,0 +1,194 @@
+import fs from "node:fs";
+import koffi from "koffi";
+import { MillraceError } from "../base/errors.ts";
+import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
+import { closeFd, openSized, storeError, syncFd } from "./files.ts";
+import { lockedError, nameHolder, openLockFile, releaseHolder } from "./store-lock.ts";
+
+/**
+ * The FFI drive, Linux. Addresses are passed as numbers: user addresses stay below 2^47. Only addresses of
+ * memory that we mapped ourselves go to the system, never those of collectable Buffers.
+ */
+const libc = koffi.load(null);
+const mmap = libc.func("uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)");
+const munmap = libc.func("int munmap(uintptr_t addr, size_t length)");
+const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
+const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, int64_t length)");
+const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
+const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
+const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
+
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+const MAP_ANONYMOUS_PRIVATE = 0x22;
+const MADV_WILLNEED = 3;
+const MADV_POPULATE_WRITE = 23;
+const EINTR = 4;
+const EAGAIN = 11;
+const ENOSPC = 28;
+const F_GETLK = 5;
+const F_SETLK = 6;
+const F_WRLCK = 1;
+const PAGE_SIZE = 4096;
+const TWO_32 = 4_294_967_296;
+
+export const ffiDrive: Drive = {
+  name: "ffi",
+  openFile: (path, options) => new MappedFile(path, options),
+  lockStore,
+  gatherWriter: () => new SocketWriter(),
+};
+
+/** Proves on scratch memory that mapping, views and vectored writes work here. @throws when they do not */
+export function selfTest(): void {
+  if (process.platform !== "linux") throw new Error(`not supported on ${process.platform}`);
+  const address = mapAnonymous(PAGE_SIZE);
+  const bytes = Buffer.from(koffi.view(address, PAGE_SIZE));
+  bytes.write("probe");
+  if (Buffer.from(koffi.view(address, PAGE_SIZE)).toString("latin1", 0, 5) !== "probe") throw new Error("mapped memory is not shared");
+}
+
+class MappedFile implements StoreFile {
+  readonly path: string;
+  readonly size: number;
+  readonly fd: number;
+  readonly mapped: Buffer;
+  readonly address: number;
+
+  constructor(path: string, { size, writable }: OpenFileOptions) {
+    this.path = path;
+    this.size = size;
+    this.fd = openSized(path, size, writable);
+    const address: number = mmap(0, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, this.fd, 0);
+    if (address >= Number.MAX_SAFE_INTEGER) {
+      const errno = koffi.errno();
+      closeFd(this.fd);
+      throw new MillraceError("MILLRACE_STORE_IO", `mmap ${path}: errno ${errno}`, { path, errno });
+    }
+    this.address = address;
+    this.mapped = Buffer.from(koffi.view(address, size));
+  }
+
+  read(position: number, target: Buffer, targetStart: number, size: number): void {
+    this.mapped.copy(target, targetStart, position, position + size);
+  }
+
+  write(position: number, source: Buffer, start: number, end: number): void {
+    source.copy(this.mapped, position, start, end);
+  }
+
+  sync(): void {
+    syncFd(this.fd, this.path);
+  }
+
+  reserve(): void {
+    // A store into an unreserved page of a full disk would be a SIGBUS, so blocks are taken beforehand.
+    const errno: number = posixFallocate(this.fd, 0, this.size);
+    if (errno === 0) return;
+    const text = `posix_fallocate ${this.path}: errno ${errno}`;
+    throw new MillraceError(errno === ENOSPC ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
+  }
+
+  warm(position: number, size: number): void {
+    const start = position - (position % PAGE_SIZE);
+    if (madvise(this.address + start, position + size - start, MADV_POPULATE_WRITE) !== 0) {
+      madvise(this.address + start, position + size - start, MADV_WILLNEED); // Kernels before 5.14.
+    }
+  }
+
+  close(): void {
+    munmap(this.address, this.size);
+    closeFd(this.fd);
+  }
+}
+
+function mapAnonymous(size: number): number {
+  const address: number = mmap(0, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS_PRIVATE, -1, 0);
+  if (address >= Number.MAX_SAFE_INTEGER) throw new Error(`mmap of ${size} bytes: errno ${koffi.errno()}`);
+  return address;
+}
+
+/** struct iovec is { void* base; size_t length }, 16 bytes; kept in memory of our own, as is the sendfile offset. */
+const PARTS_MAX = 512;
+const SCRATCH_SIZE = 65_536;
+
+class SocketWriter implements GatherWriter {
+  readonly partsMax = PARTS_MAX;
+  readonly scratch: Buffer;
+  readonly #scratchAddress: number;
+  readonly #vectorAddress: number;
+  readonly #vector: Uint32Array;
+  #count = 0;
+
+  constructor() {
+    this.#vectorAddress = mapAnonymous((PARTS_MAX + 1) * 16);
+    this.#vector = new Uint32Array(koffi.view(this.#vectorAddress, (PARTS_MAX + 1) * 16));
+    this.#scratchAddress = mapAnonymous(SCRATCH_SIZE);
+    this.scratch = Buffer.from(koffi.view(this.#scratchAddress, SCRATCH_SIZE));
+  }
+
+  reset(): void {
+    this.#count = 0;
+  }
+
+  addScratch(start: number, size: number): void {
+    this.#add(this.#scratchAddress + start, size);
+  }
+
+  addFile(file: StoreFile, position: number, size: number): void {
+    this.#add(file.address + position, size);
+  }
+
+  #add(address: number, size: number): void {
+    const at = this.#count++ * 4;
+    this.#vector[at] = address % TWO_32;
+    this.#vector[at + 1] = address / TWO_32;
+    this.#vector[at + 2] = size;
+    this.#vector[at + 3] = 0;
+  }
+
+  write(socketFd: number): number {
+    return outcome(() => writev(socketFd, this.#vectorAddress, this.#count));
+  }
+
+  sendFile(socketFd: number, file: StoreFile, position: number, size: number): number {
+    const at = PARTS_MAX * 4;
+    this.#vector[at] = position % TWO_32;
+    this.#vector[at + 1] = position / TWO_32;
+    return outcome(() => sendfile(socketFd, file.fd, this.#vectorAddress + PARTS_MAX * 16, size));
+  }
+}
+
+function outcome(call: () => number): number {
+  for (;;) {
+    const done = call();
+    if (done >= 0) return done;
+    const errno = koffi.errno();
+    if (errno === EAGAIN) return 0;
+    if (errno !== EINTR) return -1;
+  }
+}
+
+/** struct flock on 64-bit Linux: short type, short whence, long start, long length, int pid. */
+function lockStore(lockFile: string): FileLock {
+  const fd = openLockFile(lockFile);
+  const address = mapAnonymous(PAGE_SIZE);
+  const flock = Buffer.from(koffi.view(address, PAGE_SIZE));
+  flock.writeInt16LE(F_WRLCK, 0);
+  if (fcntl(fd, F_SETLK, address) !== 0) {
+    fcntl(fd, F_GETLK, address);
+    const holder = flock.readInt32LE(24);
+    munmap(address, PAGE_SIZE);
+    fs.closeSync(fd);
+    throw lockedError(lockFile, `pid ${holder}`);
+  }
+  munmap(address, PAGE_SIZE);
+  try {
+    nameHolder(lockFile, fd);
+  } catch (error) {
+    fs.closeSync(fd);
+    throw storeError(error, "write", lockFile);
+  }
+  return { release: () => releaseHolder(lockFile, fd) };
+}

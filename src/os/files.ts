@@ -1,0 +1,130 @@
+import fs from "node:fs";
+import path from "node:path";
+import { MillraceError } from "../base/errors.ts";
+
+/** Turns a Node file-system error into ours: no space is told apart from all other failures. */
+export function storeError(error: unknown, action: string, file: string): MillraceError {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  const text = error instanceof Error ? error.message : String(error);
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new MillraceError("MILLRACE_STORE_FULL", `disk full: ${action} ${file}: ${text}`, { file }, error);
+  }
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
+    return new MillraceError("MILLRACE_STORE_UNWRITABLE", `store not writable: ${action} ${file}: ${text}`, { file }, error);
+  }
+  return new MillraceError("MILLRACE_STORE_IO", `${action} ${file}: ${text}`, { file }, error);
+}
+
+/** Opens the file at exactly `size` bytes: creates it, or grows an empty one. */
+export function openSized(file: string, size: number, writable: boolean): number {
+  let fd = -1;
+  try {
+    fd = fs.openSync(file, writable ? fs.constants.O_RDWR | fs.constants.O_CREAT : fs.constants.O_RDONLY, 0o644);
+    const found = fs.fstatSync(fd).size;
+    if (found !== size) {
+      if (found !== 0 || !writable) {
+        throw new MillraceError("MILLRACE_STORE_CORRUPT", `${file} has ${found} bytes, expected ${size}`, { file, found, size });
+      }
+      fs.ftruncateSync(fd, size);
+    }
+    return fd;
+  } catch (error) {
+    if (fd >= 0) fs.closeSync(fd);
+    throw error instanceof MillraceError ? error : storeError(error, "open", file);
+  }
+}
+
+/** Creates the directory and makes the new name durable. */
+export function makeDirectory(directory: string): void {
+  if (fs.existsSync(directory)) return;
+  try {
+    fs.mkdirSync(directory, { recursive: true });
+    syncDirectory(path.dirname(directory));
+  } catch (error) {
+    throw storeError(error, "create directory", directory);
+  }
+}
+
+/** fsync of a directory: makes created, renamed and removed names durable. */
+export function syncDirectory(directory: string): void {
+  const fd = fs.openSync(directory, fs.constants.O_RDONLY);
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Names in `directory`, sorted; empty when it does not exist. */
+export function listDirectory(directory: string): string[] {
+  try {
+    return fs.readdirSync(directory).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw storeError(error, "list", directory);
+  }
+}
+
+export function fileSize(file: string): number {
+  return fs.statSync(file).size;
+}
+
+export function fileExists(file: string): boolean {
+  return fs.existsSync(file);
+}
+
+export function removeFile(file: string): void {
+  fs.rmSync(file, { force: true });
+}
+
+export function removeTree(directory: string): void {
+  fs.rmSync(directory, { recursive: true, force: true });
+}
+
+/** Last-modified time, ms since the epoch. */
+export function modifiedMs(file: string): number {
+  return fs.statSync(file).mtimeMs;
+}
+
+export function readSmallFile(file: string): Buffer | undefined {
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw storeError(error, "read", file);
+  }
+}
+
+/** Writes a small file in place and waits for the disk. */
+export function writeSmallFile(file: string, bytes: Buffer): void {
+  try {
+    const fd = fs.openSync(file, "w", 0o644);
+    try {
+      fs.writeSync(fd, bytes, 0, bytes.length, 0);
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch (error) {
+    throw storeError(error, "write", file);
+  }
+}
+
+/** Used share of the file system that holds `directory`, 0..1, and its free bytes. */
+export function diskUse(directory: string): { usedRatio: number; freeBytes: number; totalBytes: number } {
+  const { blocks, bavail, bfree, bsize } = fs.statfsSync(directory);
+  const usable = blocks - bfree + bavail;
+  return { usedRatio: usable === 0 ? 0 : (blocks - bfree) / usable, freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+}
+
+export function syncFd(fd: number, file: string): void {
+  try {
+    fs.fdatasyncSync(fd);
+  } catch (error) {
+    throw storeError(error, "fdatasync", file);
+  }
+}
+
+export function closeFd(fd: number): void {
+  fs.closeSync(fd);
+}

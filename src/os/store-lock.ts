@@ -1,0 +1,68 @@
+import fs from "node:fs";
+import { MillraceError } from "../base/errors.ts";
+import { storeError } from "./files.ts";
+
+/**
+ * The part of the store lock that both drives share: the `lock` file names its holder, and a second
+ * open inside this process (any thread) is refused. The text starts with `lock`, as Apache's does.
+ */
+const HELD = Symbol.for("millrace.heldStoreLocks");
+
+function held(): Set<string> {
+  const shared = globalThis as unknown as Record<symbol, Set<string> | undefined>;
+  shared[HELD] ??= new Set();
+  return shared[HELD];
+}
+
+export function lockedError(lockFile: string, holder: string): MillraceError {
+  return new MillraceError("MILLRACE_STORE_LOCKED", `the store is in use: ${lockFile} is held by ${holder}`, { lockFile, holder });
+}
+
+/** Opens the lock file and checks the holder that it names. @returns the open descriptor */
+export function openLockFile(lockFile: string): number {
+  if (held().has(lockFile)) throw lockedError(lockFile, `this process (pid ${process.pid})`);
+  let fd: number;
+  try {
+    fd = fs.openSync(lockFile, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
+  } catch (error) {
+    throw storeError(error, "open", lockFile);
+  }
+  const holder = /^lock pid=(\d+) start=(\d+)/.exec(fs.readFileSync(fd, "utf8"));
+  if (holder !== null) {
+    const pid = Number(holder[1]);
+    if (pid !== process.pid && startTicks(pid) === Number(holder[2])) {
+      fs.closeSync(fd);
+      throw lockedError(lockFile, `pid ${pid}`);
+    }
+  }
+  return fd;
+}
+
+/** Writes ourselves into the lock file as its holder. */
+export function nameHolder(lockFile: string, fd: number): void {
+  fs.ftruncateSync(fd, 0);
+  fs.writeSync(fd, `lock pid=${process.pid} start=${startTicks(process.pid) ?? 0}\n`, 0);
+  held().add(lockFile);
+}
+
+export function releaseHolder(lockFile: string, fd: number): void {
+  held().delete(lockFile);
+  fs.ftruncateSync(fd, 0);
+  fs.writeSync(fd, "lock", 0);
+  fs.closeSync(fd);
+}
+
+/** Start time of a live process in clock ticks since boot; undefined if there is none. Tells a reused pid apart. */
+function startTicks(pid: number): number | undefined {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+  } catch {
+    try {
+      process.kill(pid, 0); // No /proc on this system: being alive must do.
+      return 0;
+    } catch {
+      return undefined;
+    }
+  }
+}
