@@ -1,0 +1,71 @@
+/**
+ * The engine's control words in shared memory: one place for each word, its writer and its readers.
+ *
+ * Memory order. A 64-bit offset is a float64 in an aligned cell: hardware never tears it. Its writer stores
+ * it plainly and then rings a doorbell (Atomics.add, sequentially consistent); a reader that has seen the
+ * doorbell's new count sees the offset and every byte of the log below it. Offsets only grow, so a reader
+ * that sees a newer value than the bell announced is right as well.
+ *
+ * Cells lie 128 bytes apart: writers on different cores never share a line pair.
+ */
+const CELL = 128;
+
+/** Float64 cells; value = index into a Float64Array. */
+const f64 = (cell: number): number => (cell * CELL) / 8;
+/** Int32 cells; value = index into an Int32Array. */
+const i32 = (cell: number): number => (cell * CELL) / 4;
+
+/** One past the last byte that is in the log and readable. Writer: log writer. */
+export const APPENDED_OFFSET: number = f64(0);
+/** One past the last byte known to be on the disk. Writer: flusher. */
+export const FLUSHED_OFFSET: number = f64(1);
+/** One past the last byte whose ConsumeQueue entry is readable. Writer: queue indexer. */
+export const DISPATCHED_OFFSET: number = f64(2);
+/** One past the last byte that is in the key index. Writer: key indexer. */
+export const INDEXED_OFFSET: number = f64(3);
+/** First byte still kept. Writer: control. */
+export const MIN_OFFSET: number = f64(4);
+/** storeTimestamp of the last appended record, ms. Writer: log writer. */
+export const LAST_STORE_TIMESTAMP: number = f64(5);
+
+/** The log file being written: base offset, mapping address (0 = not mapped). Writer: log writer; reader: flusher, which warms it. */
+export const CURRENT_FILE_BASE: number = f64(8);
+export const CURRENT_FILE_ADDRESS: number = f64(9);
+export const CURRENT_FILE_FD: number = i32(10);
+/** The next log file, made ready by the flusher and taken over by the log writer. See PREPARE_*. */
+export const PREPARED_BASE: number = f64(11);
+export const PREPARED_ADDRESS: number = f64(12);
+export const PREPARED_FD: number = i32(13);
+/** State of the prepared file; moved by compare-and-exchange only. */
+export const PREPARED_STATE: number = i32(14);
+export const PREPARE_NONE = 0;
+/** The flusher is making it. */
+export const PREPARE_BUSY = 1;
+export const PREPARE_READY = 2;
+/** The log writer makes one itself. */
+export const PREPARE_WRITER = 3;
+
+/** 0 = running; 1 = threads finish what is in the rings, flush and end. Writer: control. */
+export const STOPPING: number = i32(15);
+/** Bits of RUNNING_FLAGS_*; writer: control and flusher, by Atomics.or / and. */
+export const RUNNING_FLAGS: number = i32(16);
+/** The disk watermark forbids appends. */
+export const FLAG_DISK_FULL = 1;
+/** A flush failed: nothing is acknowledged any more. */
+export const FLAG_FLUSH_FAILED = 2;
+
+/** Doorbells: for each thread two words, a count and a sleeping flag, on a cell of their own. */
+const DOORBELLS_CELL = 32;
+export const DOORBELL_WRITER = 0;
+export const DOORBELL_FLUSHER = 1;
+export const DOORBELL_QUEUE_INDEXER = 2;
+export const DOORBELL_KEY_INDEXER = 3;
+/** Lane n (an I/O worker, the control thread, an embedder) has doorbell DOORBELL_LANES + n. */
+export const DOORBELL_LANES = 4;
+export const LANES_MAX = 60;
+
+export function doorbellWord(doorbell: number): number {
+  return i32(DOORBELLS_CELL + doorbell);
+}
+
+export const SHARED_WORDS_SIZE: number = (DOORBELLS_CELL + DOORBELL_LANES + LANES_MAX) * CELL;

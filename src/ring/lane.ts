@@ -1,0 +1,256 @@
+/**
+ * A lane: the way of messages from one producer thread (an I/O worker, the control thread, an embedder)
+ * to the log writer and of the acks back. Three single-producer single-consumer rings in one piece of
+ * shared memory:
+ *
+ *   descriptors  32 bytes each: what to append              producer -> writer
+ *   data         the records themselves, whole, contiguous  producer -> writer
+ *   acks         32 bytes each: where it went               writer -> producer
+ *
+ * Records stand in their final on-disk form, so that the writer patches a few fields and then moves whole
+ * runs of records with one copy.
+ *
+ * Memory order. Entries are written with plain stores and published by Atomics.store of the tail; a
+ * consumer whose Atomics.load sees the tail sees the entries. Atomics.store of a head gives room back by
+ * the same rule. Positions wrap at 2^32; only differences, cut by `| 0` or `>>> 0`, are compared.
+ */
+const CONTROL_SIZE = 1024;
+const DESCRIPTOR_TAIL = 0; // Written by the producer only.
+const DESCRIPTOR_HEAD = 32; // Written by the writer only; each on cache lines of its own.
+const DATA_HEAD = 64; // Written by the writer only.
+const ACK_TAIL = 96; // Written by the writer only.
+const ACK_HEAD = 128; // Written by the producer only.
+
+const ENTRY_SIZE = 32;
+const ENTRY_WORDS = 8;
+
+/** Descriptor words. */
+const D_DATA_START = 0;
+const D_SIZE = 1;
+const D_TICKET = 2;
+const D_SLOT = 3;
+const D_COUNT = 4;
+const D_FLAGS = 5;
+
+/** Half messages and roll-backs: queueOffset stays 0 and the queue does not advance. */
+export const APPEND_WITHOUT_QUEUE = 1;
+
+/** Ack words (int32) and cells (float64). */
+const A_TICKET = 0;
+const A_STATUS = 1;
+const A_QUEUE_OFFSET = 1;
+const A_PHYSICAL_OFFSET = 2;
+const A_STORE_TIMESTAMP = 3;
+
+export const ACK_OK = 0;
+/** Refused: no disk space, or the watermark forbids writes. */
+export const ACK_STORE_FULL = 1;
+/** Refused: the store has failed or is closing. */
+export const ACK_STORE_UNAVAILABLE = 2;
+
+export const RESERVE_FULL = -1;
+
+/** When the data ring is empty and has run this far, it starts over: a small ring stays in the cache. */
+const REWIND_SIZE = 512 * 1024;
+
+export interface LaneSizes {
+  /** Entries in the descriptor and ack rings; a power of two. */
+  entryCount: number;
+  /** Bytes in the data ring; a power of two, at least twice the largest record. */
+  dataSize: number;
+}
+
+export interface LaneMemory {
+  readonly buffer: SharedArrayBuffer;
+  readonly entryCount: number;
+  readonly dataSize: number;
+}
+
+export function createLaneMemory({ entryCount, dataSize }: LaneSizes): LaneMemory {
+  const buffer = new SharedArrayBuffer(CONTROL_SIZE + 2 * entryCount * ENTRY_SIZE + dataSize);
+  return { buffer, entryCount, dataSize };
+}
+
+class LaneView {
+  readonly control: Int32Array;
+  readonly descriptors: Int32Array;
+  readonly ackWords: Int32Array;
+  readonly ackCells: Float64Array;
+  /** The data ring. */
+  readonly data: Buffer;
+  readonly entryMask: number;
+  readonly dataMask: number;
+  readonly dataSize: number;
+
+  constructor({ buffer, entryCount, dataSize }: LaneMemory) {
+    const ringSize = entryCount * ENTRY_SIZE;
+    this.control = new Int32Array(buffer, 0, CONTROL_SIZE / 4);
+    this.descriptors = new Int32Array(buffer, CONTROL_SIZE, ringSize / 4);
+    this.ackWords = new Int32Array(buffer, CONTROL_SIZE + ringSize, ringSize / 4);
+    this.ackCells = new Float64Array(buffer, CONTROL_SIZE + ringSize, ringSize / 8);
+    this.data = Buffer.from(buffer, CONTROL_SIZE + 2 * ringSize, dataSize);
+    this.entryMask = entryCount - 1;
+    this.dataMask = dataSize - 1;
+    this.dataSize = dataSize;
+  }
+}
+
+/** The producer's end. One thread only. */
+export class LaneProducer {
+  readonly #view: LaneView;
+  /** Where records are written, at the position that `reserve` returned. */
+  readonly data: Buffer;
+  #tail: number;
+  #dataTail: number;
+  #reservedAt = 0;
+  #headSeen: number;
+  #ackHead: number;
+  /** Of the ack that `takeAck` returned. */
+  ackStatus = 0;
+  ackQueueOffset = 0;
+  ackPhysicalOffset = 0;
+  ackStoreTimestamp = 0;
+
+  constructor(memory: LaneMemory) {
+    this.#view = new LaneView(memory);
+    this.data = this.#view.data;
+    this.#tail = Atomics.load(this.#view.control, DESCRIPTOR_TAIL);
+    this.#headSeen = Atomics.load(this.#view.control, DESCRIPTOR_HEAD);
+    this.#dataTail = Atomics.load(this.#view.control, DATA_HEAD);
+    this.#ackHead = Atomics.load(this.#view.control, ACK_HEAD);
+  }
+
+  /**
+   * Room for one record (or batch) of at most `sizeMax` bytes.
+   * @returns position in `data`, or RESERVE_FULL: publish, wait for acks, try again
+   */
+  reserve(sizeMax: number): number {
+    const view = this.#view;
+    if (((this.#tail - this.#headSeen) | 0) > view.entryMask) {
+      this.#headSeen = Atomics.load(view.control, DESCRIPTOR_HEAD);
+      if (((this.#tail - this.#headSeen) | 0) > view.entryMask) return RESERVE_FULL;
+    }
+    const head = Atomics.load(view.control, DATA_HEAD);
+    const used = (this.#dataTail - head) >>> 0;
+    const offset = this.#dataTail & view.dataMask;
+    const isRewound = used === 0 && offset > REWIND_SIZE;
+    const skip = isRewound || offset + sizeMax > view.dataSize ? view.dataSize - offset : 0;
+    // An empty ring has nothing to overrun: what is skipped then counts as used until the writer has moved past it.
+    if (used !== 0 && used + skip + sizeMax > view.dataSize) return RESERVE_FULL;
+    this.#reservedAt = (this.#dataTail + skip) | 0;
+    return this.#reservedAt & view.dataMask;
+  }
+
+  /** Hands over what was written at the reserved place. Visible to the writer after `publish`. */
+  commit(size: number, ticket: number, slot: number, count: number, flags: number): void {
+    const view = this.#view;
+    const at = (this.#tail & view.entryMask) * ENTRY_WORDS;
+    const descriptors = view.descriptors;
+    descriptors[at + D_DATA_START] = this.#reservedAt;
+    descriptors[at + D_SIZE] = size;
+    descriptors[at + D_TICKET] = ticket;
+    descriptors[at + D_SLOT] = slot;
+    descriptors[at + D_COUNT] = count;
+    descriptors[at + D_FLAGS] = flags;
+    this.#tail = (this.#tail + 1) | 0;
+    this.#dataTail = (this.#reservedAt + size) | 0;
+  }
+
+  /** Makes all commits visible; ring the writer's doorbell afterwards. Once a batch, not once a record. */
+  publish(): void {
+    Atomics.store(this.#view.control, DESCRIPTOR_TAIL, this.#tail);
+  }
+
+  /** Number of acks ready to be taken. */
+  acksReady(): number {
+    return (Atomics.load(this.#view.control, ACK_TAIL) - this.#ackHead) | 0;
+  }
+
+  /** Takes one of the `acksReady`. @returns its ticket; the other figures stand in the ack* fields */
+  takeAck(): number {
+    const view = this.#view;
+    const entry = this.#ackHead & view.entryMask;
+    const cell = entry * 4;
+    this.ackStatus = view.ackWords[entry * ENTRY_WORDS + A_STATUS]!;
+    this.ackQueueOffset = view.ackCells[cell + A_QUEUE_OFFSET]!;
+    this.ackPhysicalOffset = view.ackCells[cell + A_PHYSICAL_OFFSET]!;
+    this.ackStoreTimestamp = view.ackCells[cell + A_STORE_TIMESTAMP]!;
+    this.#ackHead = (this.#ackHead + 1) | 0;
+    return view.ackWords[entry * ENTRY_WORDS + A_TICKET]!;
+  }
+
+  /** Gives the taken ack entries back. Once a batch. */
+  releaseAcks(): void {
+    Atomics.store(this.#view.control, ACK_HEAD, this.#ackHead);
+  }
+}
+
+/** The log writer's end. One thread only. */
+export class LaneConsumer {
+  readonly #view: LaneView;
+  /** Where the records stand. */
+  readonly data: Buffer;
+  #head: number;
+  #tailSeen: number;
+  #dataHead: number;
+  #ackTail: number;
+  /** Of the descriptor that `next` went to. */
+  dataStart = 0;
+  size = 0;
+  ticket = 0;
+  slot = 0;
+  count = 0;
+  flags = 0;
+
+  constructor(memory: LaneMemory) {
+    this.#view = new LaneView(memory);
+    this.data = this.#view.data;
+    this.#head = Atomics.load(this.#view.control, DESCRIPTOR_HEAD);
+    this.#tailSeen = this.#head;
+    this.#dataHead = Atomics.load(this.#view.control, DATA_HEAD);
+    this.#ackTail = Atomics.load(this.#view.control, ACK_TAIL);
+  }
+
+  /** Goes to the next descriptor. @returns false when there is none now, or no room for its ack */
+  next(): boolean {
+    const view = this.#view;
+    if (this.#head === this.#tailSeen) {
+      this.#tailSeen = Atomics.load(view.control, DESCRIPTOR_TAIL);
+      if (this.#head === this.#tailSeen) return false;
+    }
+    if (((this.#ackTail - Atomics.load(view.control, ACK_HEAD)) | 0) > view.entryMask) return false;
+    const at = (this.#head & view.entryMask) * ENTRY_WORDS;
+    const descriptors = view.descriptors;
+    const dataStart = descriptors[at + D_DATA_START]!;
+    this.dataStart = dataStart & view.dataMask;
+    this.size = descriptors[at + D_SIZE]!;
+    this.ticket = descriptors[at + D_TICKET]!;
+    this.slot = descriptors[at + D_SLOT]!;
+    this.count = descriptors[at + D_COUNT]!;
+    this.flags = descriptors[at + D_FLAGS]!;
+    this.#head = (this.#head + 1) | 0;
+    this.#dataHead = (dataStart + this.size) | 0;
+    return true;
+  }
+
+  /** Writes the ack of one descriptor; visible after `publish`. In the order of the descriptors. */
+  ack(ticket: number, status: number, queueOffset: number, physicalOffset: number, storeTimestamp: number): void {
+    const view = this.#view;
+    const entry = this.#ackTail & view.entryMask;
+    const cell = entry * 4;
+    view.ackWords[entry * ENTRY_WORDS + A_TICKET] = ticket;
+    view.ackWords[entry * ENTRY_WORDS + A_STATUS] = status;
+    view.ackCells[cell + A_QUEUE_OFFSET] = queueOffset;
+    view.ackCells[cell + A_PHYSICAL_OFFSET] = physicalOffset;
+    view.ackCells[cell + A_STORE_TIMESTAMP] = storeTimestamp;
+    this.#ackTail = (this.#ackTail + 1) | 0;
+  }
+
+  /** Gives the consumed entries and data back and makes the acks visible. Once a batch, after the copy into the log. */
+  publish(): void {
+    const { control } = this.#view;
+    Atomics.store(control, DATA_HEAD, this.#dataHead);
+    Atomics.store(control, DESCRIPTOR_HEAD, this.#head);
+    Atomics.store(control, ACK_TAIL, this.#ackTail);
+  }
+}
