@@ -6,7 +6,8 @@ import { nameHolder, openLockFile, releaseHolder } from "../src/os/store-lock.ts
 /** The pure-Node drive: positional reads and writes, no foreign calls. Slower, otherwise complete. */
 export const nativeFreeDrive: Drive = {
   name: "native-free",
-  openFile: (path, options) => new PlainFile(path, options),
+  openFile: (path, options) => (options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : PlainFile.open(path, options)),
+  adoptFile: (path, size, fd) => new PlainFile(path, size, fd),
   lockStore,
   gatherWriter: () => undefined,
 };
@@ -18,10 +19,14 @@ class PlainFile implements StoreFile {
   readonly mapped: undefined = undefined;
   readonly address = 0;
 
-  constructor(path: string, { size, writable }: OpenFileOptions) {
+  constructor(path: string, size: number, fd: number) {
     this.path = path;
     this.size = size;
-    this.fd = openSized(path, size, writable);
+    this.fd = fd;
+  }
+
+  static open(path: string, { size, writable }: OpenFileOptions): PlainFile {
+    return new PlainFile(path, size, openSized(path, size, writable));
   }
 
   read(position: number, target: Buffer, targetStart: number, size: number): void {
@@ -59,6 +64,63 @@ class PlainFile implements StoreFile {
 
   close(): void {
     closeFd(this.fd);
+  }
+}
+
+/** Open descriptors of the thread's SharedDescriptorFiles, least recently used first. */
+const openFiles = new Map<SharedDescriptorFile, PlainFile>();
+const OPEN_FILES_MAX = 256;
+
+/** One of many small files: holds a descriptor only while it is among the last used. */
+class SharedDescriptorFile implements StoreFile {
+  readonly path: string;
+  readonly size: number;
+  readonly fd = -1;
+  readonly mapped: undefined = undefined;
+  readonly address = 0;
+  readonly #options: OpenFileOptions;
+
+  constructor(path: string, options: OpenFileOptions) {
+    this.path = path;
+    this.size = options.size;
+    this.#options = options;
+    this.#open();
+  }
+
+  #open(): PlainFile {
+    const file = openFiles.get(this) ?? PlainFile.open(this.path, this.#options);
+    openFiles.delete(this);
+    openFiles.set(this, file);
+    if (openFiles.size > OPEN_FILES_MAX) {
+      const [[oldest]] = openFiles as unknown as [[SharedDescriptorFile, PlainFile]];
+      oldest.close();
+    }
+    return file;
+  }
+
+  read(position: number, target: Buffer, targetStart: number, size: number): void {
+    this.#open().read(position, target, targetStart, size);
+  }
+
+  write(position: number, source: Buffer, start: number, end: number): void {
+    this.#open().write(position, source, start, end);
+  }
+
+  sync(): void {
+    this.#open().sync();
+  }
+
+  reserve(): void {
+    // As in PlainFile.
+  }
+
+  warm(): void {
+    // Nothing is mapped.
+  }
+
+  close(): void {
+    openFiles.get(this)?.close();
+    openFiles.delete(this);
   }
 }
 

@@ -33,6 +33,8 @@ export interface OpenFileOptions {
   /** The file is created (or, when empty, grown) to this size; a file of another size is refused. */
   size: number;
   writable: boolean;
+  /** false: many such files are open at once; hold no descriptor where the drive can do without. Default true. */
+  keepDescriptor?: boolean;
 }
 
 export interface FileLock {
@@ -61,6 +63,8 @@ export interface Drive {
   readonly name: DriveName;
   /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
   openFile(path: string, options: OpenFileOptions): StoreFile;
+  /** A file that another thread of this process opened (and will not close). */
+  adoptFile(path: string, size: number, fd: number, address: number): StoreFile;
   /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */
   lockStore(path: string): FileLock;
   /** undefined: this drive writes through the stream. */

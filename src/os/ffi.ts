@@ -35,7 +35,8 @@ const TWO_32 = 4_294_967_296;
 
 export const ffiDrive: Drive = {
   name: "ffi",
-  openFile: (path, options) => new MappedFile(path, options),
+  openFile: (path, options) => MappedFile.open(path, options),
+  adoptFile: (path, size, fd, address) => new MappedFile(path, size, fd, address),
   lockStore,
   gatherWriter: () => new SocketWriter(),
 };
@@ -56,18 +57,23 @@ class MappedFile implements StoreFile {
   readonly mapped: Buffer;
   readonly address: number;
 
-  constructor(path: string, { size, writable }: OpenFileOptions) {
+  constructor(path: string, size: number, fd: number, address: number) {
     this.path = path;
     this.size = size;
-    this.fd = openSized(path, size, writable);
-    const address: number = mmap(0, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, this.fd, 0);
-    if (address >= Number.MAX_SAFE_INTEGER) {
-      const errno = koffi.errno();
-      closeFd(this.fd);
-      throw new MillraceError("MILLRACE_STORE_IO", `mmap ${path}: errno ${errno}`, { path, errno });
-    }
+    this.fd = fd;
     this.address = address;
     this.mapped = Buffer.from(koffi.view(address, size));
+  }
+
+  static open(path: string, { size, writable, keepDescriptor = true }: OpenFileOptions): MappedFile {
+    const fd = openSized(path, size, writable);
+    const address: number = mmap(0, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    const errno = koffi.errno();
+    if (address >= Number.MAX_SAFE_INTEGER || !keepDescriptor) closeFd(fd);
+    if (address >= Number.MAX_SAFE_INTEGER) {
+      throw new MillraceError("MILLRACE_STORE_IO", `mmap ${path}: errno ${errno}`, { path, errno });
+    }
+    return new MappedFile(path, size, keepDescriptor ? fd : -1, address);
   }
 
   read(position: number, target: Buffer, targetStart: number, size: number): void {
@@ -79,7 +85,10 @@ class MappedFile implements StoreFile {
   }
 
   sync(): void {
-    syncFd(this.fd, this.path);
+    if (this.fd >= 0) return syncFd(this.fd, this.path);
+    const fd = openSized(this.path, this.size, true);
+    syncFd(fd, this.path);
+    closeFd(fd);
   }
 
   reserve(): void {
@@ -99,7 +108,7 @@ class MappedFile implements StoreFile {
 
   close(): void {
     munmap(this.address, this.size);
-    closeFd(this.fd);
+    if (this.fd >= 0) closeFd(this.fd);
   }
 }
 
