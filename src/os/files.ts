@@ -128,3 +128,12 @@ export function syncFd(fd: number, file: string): void {
 export function closeFd(fd: number): void {
   fs.closeSync(fd);
 }
+
+/** Cuts or grows a file; what is grown reads as zeros. Nobody may have it mapped. */
+export function resizeFile(file: string, size: number): void {
+  try {
+    fs.truncateSync(file, size);
+  } catch (error) {
+    throw storeError(error, "resize", file);
+  }
+}

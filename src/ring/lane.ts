@@ -246,6 +246,13 @@ export class LaneConsumer {
     this.#ackTail = (this.#ackTail + 1) | 0;
   }
 
+  /** Turns the last `count` acks, not yet published, into refusals. */
+  refuseLast(count: number, status: number): void {
+    for (let i = 1; i <= count; i++) {
+      this.#view.ackWords[((this.#ackTail - i) & this.#view.entryMask) * ENTRY_WORDS + A_STATUS] = status;
+    }
+  }
+
   /** Gives the consumed entries and data back and makes the acks visible. Once a batch, after the copy into the log. */
   publish(): void {
     const { control } = this.#view;

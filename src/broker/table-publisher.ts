@@ -1,0 +1,43 @@
+/** What the control thread tells the I/O workers, so that they serve plain requests without asking. */
+export interface TablePublisher {
+  topicChanged(topic: PublishedTopic): void;
+  topicRemoved(topic: string): void;
+  groupChanged(group: PublishedGroup): void;
+  groupRemoved(group: string): void;
+  /** From now on commits of (group, topic, queueId) go straight into the shared cell (format/offset-cells.ts). */
+  offsetCell(group: string, topic: string, queueId: number, cell: number): void;
+}
+
+export interface PublishedTopic {
+  topic: string;
+  readQueueNums: number;
+  writeQueueNums: number;
+  perm: number;
+  order: boolean;
+  topicSysFlag: number;
+  topicFilterType: string;
+  attributes: Readonly<Record<string, string>>;
+}
+
+export interface PublishedSubscription {
+  topic: string;
+  subString: string;
+  expressionType: string;
+  subVersion: number;
+  /** Java hashes of the tags. */
+  codes: readonly number[];
+  matchAll: boolean;
+}
+
+export interface PublishedGroup {
+  group: string;
+  consumeEnable: boolean;
+  consumeBroadcastEnable: boolean;
+  broadcasting: boolean;
+  hasClients: boolean;
+  retryMaxTimes: number;
+  brokerId: number;
+  whichBrokerWhenConsumeSlowly: number;
+  subscriptions: readonly PublishedSubscription[];
+  forbiddenTopics: readonly string[];
+}

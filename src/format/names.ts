@@ -1,0 +1,37 @@
+/** Rules for names that come from the wire. Source: Apache `TopicValidator`. */
+export const TOPIC_SIZE_MAX = 127;
+/** For %RETRY% and %DLQ% topics. */
+export const RETRY_TOPIC_SIZE_MAX = 255;
+export const GROUP_SIZE_MAX = 120;
+
+export const RETRY_PREFIX = "%RETRY%";
+export const DLQ_PREFIX = "%DLQ%";
+
+/** Clients may not send to these. */
+export const UNSENDABLE_TOPICS: ReadonlySet<string> = new Set([
+  "SCHEDULE_TOPIC_XXXX",
+  "RMQ_SYS_TRANS_HALF_TOPIC",
+  "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+  "TRANS_CHECK_MAX_TIME_TOPIC",
+  "SELF_TEST_TOPIC",
+  "OFFSET_MOVED_EVENT",
+]);
+
+const NAME = /^[%|a-zA-Z0-9_-]+$/;
+
+/** Why the text is no topic name, or undefined if it is one. */
+export function topicNameFault(topic: string): string | undefined {
+  if (topic === "") return "The specified topic is blank.";
+  if (!NAME.test(topic)) return `The specified topic[${topic}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`;
+  const max = topic.startsWith(RETRY_PREFIX) || topic.startsWith(DLQ_PREFIX) ? RETRY_TOPIC_SIZE_MAX : TOPIC_SIZE_MAX;
+  if (topic.length > max) return `The specified topic is longer than topic max length ${max}.`;
+  return undefined;
+}
+
+/** Why the text is no group name, or undefined if it is one. */
+export function groupNameFault(group: string): string | undefined {
+  if (group === "") return "The specified group is blank.";
+  if (!NAME.test(group)) return `The specified group[${group}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`;
+  if (group.length > GROUP_SIZE_MAX) return `The specified group is longer than group max length ${GROUP_SIZE_MAX}.`;
+  return undefined;
+}

@@ -1,0 +1,28 @@
+import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
+import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+
+/** From an I/O worker to the control thread. */
+export type ToControl =
+  | { kind: "listening"; port: number }
+  | { kind: "listen-failed"; code: string; text: string }
+  /** A request that the worker does not answer itself. `frame` is whole and its own memory. */
+  | { kind: "request"; connection: number; remoteAddress: string; frame: Uint8Array<ArrayBuffer> }
+  | { kind: "commit"; group: string; topic: string; queueId: number; offset: number }
+  | { kind: "closed"; connection: number }
+  | { kind: "log"; level: "warn" | "error" | "info"; text: string; fields: Record<string, string | number> };
+
+/** From the control thread to an I/O worker; handled in the order sent. */
+export type ToIoWorker =
+  | { kind: "reply"; connection: number; frame: Uint8Array<ArrayBuffer> }
+  /** The tables are right now: serve the request yourself. */
+  | { kind: "replay"; connection: number; frame: Uint8Array<ArrayBuffer> }
+  | { kind: "close"; connection: number }
+  | { kind: "slots"; update: TopicSlotsUpdate }
+  | { kind: "topic"; topic: PublishedTopic }
+  | { kind: "topic-removed"; topic: string }
+  | { kind: "group"; group: PublishedGroup }
+  | { kind: "group-removed"; group: string }
+  | { kind: "cell"; group: string; topic: string; queueId: number; cell: number }
+  /** Time has been moved: look at deadlines. */
+  | { kind: "tick" }
+  | { kind: "stop" };

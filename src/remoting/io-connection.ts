@@ -1,0 +1,195 @@
+import type { Socket } from "node:net";
+import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting-frame.ts";
+import { encodeHost } from "../format/message.ts";
+import type { GatherWriter } from "../os/api.ts";
+import type { IoTopic } from "./io-tables.ts";
+
+const STAGE_SIZE = 16_384;
+/** Above this many unsent bytes we read no more of the connection's requests: a reader that does not read holds no more memory. */
+export const OUT_SIZE_MAX = 1_048_576;
+
+/** What the dispatcher made of a frame. */
+export const FRAME_DONE = 0;
+/** Cannot be taken now: keep it, and stop reading until `resume`. */
+export const FRAME_BLOCKED = 1;
+/** Close the connection. */
+export const FRAME_REFUSED = 2;
+
+export type FrameHandler = (connection: IoConnection, bytes: Buffer, start: number, size: number) => number;
+
+/**
+ * One client connection of an I/O worker: cuts the byte stream into frames, and gathers answers so that one
+ * read event costs one write. I/O worker only.
+ */
+export class IoConnection {
+  readonly id: number;
+  readonly socket: Socket;
+  readonly remoteAddress: string;
+  /** The peer as it stands in records: 8 or 20 bytes. */
+  readonly bornHost: Buffer;
+  readonly #onFrame: FrameHandler;
+  readonly #gather: GatherWriter | undefined;
+  /** Bytes of frames not yet handled. */
+  #pending: Buffer = Buffer.alloc(0);
+  #pendingSize = 0;
+  #isBlocked = false;
+  isClosed = false;
+  /** When it was blocked, ms; for the time limit in the send queue. */
+  blockedSinceMs = 0;
+  /** Frames whose wait has passed the limit are answered, not stored. */
+  isOverdue = false;
+  /** Answers gathered since the last flush: stage[0, staged). */
+  stage: Buffer = Buffer.allocUnsafeSlow(STAGE_SIZE);
+  staged = 0;
+  /** Topic of the last send: mostly it is the next one's as well. */
+  lastTopic: IoTopic | undefined;
+
+  readonly #staged: IoConnection[];
+  #isInStaged = false;
+
+  /** @param stagedList connections with something to flush at the end of the turn; this one enters itself */
+  constructor(id: number, socket: Socket, onFrame: FrameHandler, gather: GatherWriter | undefined, stagedList: IoConnection[]) {
+    this.id = id;
+    this.socket = socket;
+    this.#onFrame = onFrame;
+    this.#gather = gather;
+    this.#staged = stagedList;
+    const address = socket.remoteAddress ?? "0.0.0.0";
+    const ip = address.startsWith("::ffff:") ? address.slice(7) : address;
+    this.remoteAddress = `${ip.includes(":") ? `[${ip}]` : ip}:${socket.remotePort ?? 0}`;
+    this.bornHost = encodeHost(this.remoteAddress);
+  }
+
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  /** Unsent bytes that the stream holds. */
+  get queuedSize(): number {
+    return this.socket.writableLength;
+  }
+
+  /** Takes what has been read. @returns false if the connection must be closed */
+  receive(chunk: Buffer): boolean {
+    if (this.#pendingSize === 0 && !this.#isBlocked) {
+      const used = this.#process(chunk, chunk.length);
+      if (used < 0) return false;
+      if (used < chunk.length) this.#keep(chunk, used);
+      return true;
+    }
+    this.#keep(chunk, 0);
+    return this.#isBlocked ? true : this.#processPending();
+  }
+
+  /** Goes on with kept frames after the reason of a block has gone. @returns false if the connection must be closed */
+  resume(): boolean {
+    if (!this.#isBlocked || this.isClosed) return true;
+    this.#isBlocked = false;
+    if (!this.#processPending()) return false;
+    if (!this.#isBlocked) this.socket.resume();
+    return true;
+  }
+
+  #processPending(): boolean {
+    const used = this.#process(this.#pending, this.#pendingSize);
+    if (used < 0) return false;
+    this.#pending.copyWithin(0, used, this.#pendingSize);
+    this.#pendingSize -= used;
+    if (this.#pendingSize === 0 && this.#pending.length > 4 * STAGE_SIZE) this.#pending = Buffer.alloc(0);
+    return true;
+  }
+
+  /** @returns bytes of whole frames handled, or -1 */
+  #process(bytes: Buffer, end: number): number {
+    let at = 0;
+    while (at < end) {
+      const size = frameSize(bytes, at, end);
+      if (size === FRAME_INCOMPLETE) break;
+      if (size === FRAME_MALFORMED) return -1;
+      const outcome = this.queuedSize > OUT_SIZE_MAX ? FRAME_BLOCKED : this.#onFrame(this, bytes, at, size);
+      if (outcome === FRAME_BLOCKED) {
+        this.#isBlocked = true;
+        this.socket.pause();
+        break;
+      }
+      if (outcome === FRAME_REFUSED) return -1;
+      at += size;
+    }
+    return at;
+  }
+
+  /** Copies the rest of a chunk behind what is pending. Grows by what has come, never by what a header claims. */
+  #keep(chunk: Buffer, from: number): void {
+    const need = this.#pendingSize + chunk.length - from;
+    if (need > this.#pending.length) {
+      const grown = Buffer.allocUnsafe(Math.max(need, 2 * this.#pending.length, STAGE_SIZE));
+      this.#pending.copy(grown, 0, 0, this.#pendingSize);
+      this.#pending = grown;
+    }
+    chunk.copy(this.#pending, this.#pendingSize, from);
+    this.#pendingSize = need;
+  }
+
+  /** Room for an answer of at most `sizeMax` bytes at `staged` in `stage`; advance `staged` by what was written. */
+  reserve(sizeMax: number): void {
+    if (this.stage.length - this.staged >= sizeMax) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.stage.length, this.staged + sizeMax));
+    this.stage.copy(grown, 0, 0, this.staged);
+    this.stage = grown;
+  }
+
+  /** Call after something was staged: it leaves at the end of the turn. */
+  markStaged(): void {
+    if (this.#isInStaged) return;
+    this.#isInStaged = true;
+    this.#staged.push(this);
+  }
+
+  /** The end of the turn. */
+  flushTurn(): void {
+    this.#isInStaged = false;
+    this.flush();
+  }
+
+  /** Descriptor for writing past the stream, or -1: something is queued there, or the drive cannot. */
+  directFd(): number {
+    if (this.#gather === undefined || this.socket.writableLength > 0 || this.socket.destroyed) return -1;
+    return (this.socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+  }
+
+  /** Sends what is staged. */
+  flush(): void {
+    if (this.staged === 0) return;
+    const size = this.staged;
+    this.staged = 0;
+    if (this.isClosed) return;
+    const gather = this.#gather;
+    const fd = this.directFd();
+    let sent = 0;
+    if (gather !== undefined && fd >= 0) {
+      while (sent < size) {
+        const piece = Math.min(size - sent, gather.scratch.length);
+        this.stage.copy(gather.scratch, 0, sent, sent + piece);
+        gather.reset();
+        gather.addScratch(0, piece);
+        const written = gather.write(fd);
+        if (written < 0) {
+          this.socket.destroy();
+          return;
+        }
+        sent += written;
+        if (written < piece) break;
+      }
+    }
+    if (sent < size) this.socket.write(Buffer.from(this.stage.subarray(sent, size)));
+    if (this.stage.length > 4 * STAGE_SIZE) this.stage = Buffer.allocUnsafeSlow(STAGE_SIZE);
+  }
+
+  /** Sends a whole frame behind what is staged. */
+  write(frame: Buffer): void {
+    this.reserve(frame.length);
+    frame.copy(this.stage, this.staged);
+    this.staged += frame.length;
+    this.markStaged();
+  }
+}

@@ -1,0 +1,112 @@
+import { ByteMap } from "../base/byte-map.ts";
+import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
+import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
+import { UNSENDABLE_TOPICS } from "../format/names.ts";
+import type { TopicSlots } from "../store/topic-slots.ts";
+
+/** Retry topics have checks of their own, and system topics take no sends: the control thread sees to both. */
+function isPlainName(topic: string): boolean {
+  return !topic.startsWith("%") && !UNSENDABLE_TOPICS.has(topic);
+}
+
+/** A topic as an I/O worker knows it. */
+export interface IoTopic extends TopicSlots {
+  readonly topic: string;
+  readonly key: Buffer;
+  slots: readonly number[];
+  readQueueNums: number;
+  writeQueueNums: number;
+  isReadable: boolean;
+  /** Plain sends may be stored without asking the control thread. */
+  isPlain: boolean;
+  topicSysFlag: number;
+}
+
+export interface TagFilter {
+  matchesAll: boolean;
+  codes: ReadonlySet<number>;
+}
+
+export interface IoSubscription extends TagFilter {
+  subVersion: number;
+  isTag: boolean;
+}
+
+export interface IoGroup {
+  readonly group: string;
+  /** Pulls may be served without asking the control thread. */
+  mayPull: boolean;
+  subscriptions: ReadonlyMap<string, IoSubscription>;
+  /** Offset cell by slot; a commit goes straight into it. */
+  readonly cells: Map<number, number>;
+}
+
+/**
+ * The read-mostly tables of one I/O worker: copies of what the control thread publishes. What is not in
+ * here, or not plain, goes to the control thread, which is always right.
+ */
+export class IoTables {
+  readonly topics: ByteMap<IoTopic> = new ByteMap();
+  readonly groups: ByteMap<IoGroup> = new ByteMap();
+  readonly #slotsByTopic = new Map<string, readonly number[]>();
+
+  topicChanged(published: PublishedTopic): void {
+    const key = Buffer.from(published.topic);
+    const slots = this.#slotsByTopic.get(published.topic) ?? [];
+    const queueCount = Math.max(published.readQueueNums, published.writeQueueNums);
+    this.topics.set(key, {
+      topic: published.topic,
+      key,
+      slots,
+      readQueueNums: published.readQueueNums,
+      writeQueueNums: published.writeQueueNums,
+      isReadable: (published.perm & 4) !== 0,
+      isPlain: isPlainName(published.topic) && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
+      topicSysFlag: published.topicSysFlag,
+    });
+  }
+
+  topicRemoved(topic: string): void {
+    this.topics.delete(Buffer.from(topic));
+    this.#slotsByTopic.delete(topic);
+  }
+
+  /** Comes before the topicChanged that makes use of it. */
+  slotsChanged(topic: string, slots: readonly number[]): void {
+    this.#slotsByTopic.set(topic, slots);
+    const key = Buffer.from(topic);
+    const known = this.topics.get(key, 0, key.length);
+    if (known !== undefined) known.slots = slots;
+  }
+
+  groupChanged(published: PublishedGroup): void {
+    const key = Buffer.from(published.group);
+    const subscriptions = new Map<string, IoSubscription>();
+    for (const subscription of published.subscriptions) {
+      subscriptions.set(subscription.topic, {
+        matchesAll: subscription.matchAll,
+        codes: new Set(subscription.codes),
+        subVersion: subscription.subVersion,
+        isTag: subscription.expressionType === "TAG",
+      });
+    }
+    const isBroadcastRefused = published.broadcasting && !published.consumeBroadcastEnable;
+    this.groups.set(key, {
+      group: published.group,
+      mayPull: published.consumeEnable && !isBroadcastRefused && published.forbiddenTopics.length === 0,
+      subscriptions,
+      cells: this.groups.get(key, 0, key.length)?.cells ?? new Map(),
+    });
+  }
+
+  groupRemoved(group: string): void {
+    this.groups.delete(Buffer.from(group));
+  }
+
+  /** The cell of (group, topic, queueId); the queue's slot is known by then. */
+  offsetCell(group: string, topic: string, queueId: number, cell: number): void {
+    const key = Buffer.from(group);
+    const slot = this.#slotsByTopic.get(topic)?.[queueId];
+    if (slot !== undefined) this.groups.get(key, 0, key.length)?.cells.set(slot, cell);
+  }
+}

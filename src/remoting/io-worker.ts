@@ -1,0 +1,386 @@
+import net from "node:net";
+import type { MessagePort } from "node:worker_threads";
+import { type Clock, clockFrom, VirtualClock } from "../base/clock.ts";
+import { HeaderScan } from "../format/header-scan.ts";
+import { OffsetCells } from "../format/offset-cells.ts";
+import { response, decodeCommand, encodeCommand, isOneway, isResponse, FLAG_RESPONSE } from "../format/remoting-command.ts";
+import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import * as shared from "../format/shared-words.ts";
+import { encodeHost } from "../format/message.ts";
+import type { Drive } from "../os/api.ts";
+import { loadDrive } from "../os/choose.ts";
+import { LaneProducer } from "../ring/lane.ts";
+import type { Doorbell } from "../ring/doorbell.ts";
+import { WakeRing } from "../ring/wake-ring.ts";
+import type { EngineInit } from "../store/engine-init.ts";
+import { LogReader } from "../store/log-reader.ts";
+import { QueueReader, type ReadLimits } from "../store/queue-reader.ts";
+import { QueueSlots } from "../store/queue-slots.ts";
+import { SharedLog } from "../store/shared-log.ts";
+import { StorePaths } from "../store/store-paths.ts";
+import { TopicSlotsTable } from "../store/topic-slots.ts";
+import { CommitPath } from "./commit-path.ts";
+import type { ToControl, ToIoWorker } from "./control-messages.ts";
+import { FRAME_BLOCKED, FRAME_DONE, FRAME_REFUSED, IoConnection } from "./io-connection.ts";
+import { IoTables } from "./io-tables.ts";
+import { PULL_TAKEN, PullPath } from "./pull-path.ts";
+import { PullResponder } from "./pull-responder.ts";
+import { SendAnswers } from "./send-answers.ts";
+import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send-path.ts";
+import { SendTickets } from "./send-tickets.ts";
+import { uniqueKeys } from "./unique-keys.ts";
+
+export interface IoWorkerInit {
+  engine: EngineInit;
+  /** Number of this worker, and of its lane. */
+  worker: number;
+  host: string;
+  port: number;
+  reusePort: boolean;
+  /** Broker address as clients are told it, `ip:port`; the port may be 0 for "the one we listen on". */
+  storeHost: string;
+  regionId: string;
+  traceOn: boolean;
+  clusterName: string;
+  maxMessageSize: number;
+  sendWaitMsMax: number;
+  idleMsMax: number;
+  connectionsMax: number;
+  limits: ReadLimits;
+  isLongPolling: boolean;
+  shortPollingMs: number;
+  syncFlushTimeoutMs: number;
+  offsetCells: SharedArrayBuffer;
+}
+
+/** Connection ids are unique over all workers. */
+const CONNECTIONS_PER_WORKER = 2 ** 32;
+const TICK_MS = 50;
+
+/**
+ * One network I/O worker: accepts connections, serves the hot requests by itself and hands everything else
+ * to the control thread. Runs on the thread's event loop; nothing in it blocks.
+ */
+export class IoWorker {
+  readonly #init: IoWorkerInit;
+  readonly #control: MessagePort;
+  readonly #clock: Clock;
+  readonly #log: SharedLog;
+  readonly #doorbell: Doorbell;
+  readonly #writerDoorbell: Doorbell;
+  readonly #lane: LaneProducer;
+  readonly #wakeRing: WakeRing;
+  readonly #scan = new HeaderScan();
+  readonly #tables = new IoTables();
+  readonly #queues: TopicSlotsTable;
+  readonly #logReader: LogReader;
+  readonly #send: SendPath;
+  readonly #answers: SendAnswers;
+  readonly #pull: PullPath;
+  readonly #commit: CommitPath;
+  readonly #drive: Drive;
+  readonly #connections = new Map<number, IoConnection>();
+  readonly #staged: IoConnection[] = [];
+  readonly #blocked = new Set<IoConnection>();
+  readonly #server: net.Server;
+  #nextConnection: number;
+  #isReplaying = false;
+  #isStopping = false;
+
+  static async start(init: IoWorkerInit, control: MessagePort): Promise<IoWorker> {
+    return new IoWorker(init, control, await loadDrive(init.engine.drive));
+  }
+
+  private constructor(init: IoWorkerInit, control: MessagePort, drive: Drive) {
+    this.#init = init;
+    this.#control = control;
+    this.#drive = drive;
+    const { engine, worker } = init;
+    const paths = new StorePaths(engine.storePath, engine.commitLogPath);
+    this.#clock = clockFrom(engine.clock);
+    this.#log = new SharedLog(engine.shared);
+    this.#doorbell = this.#log.doorbell(shared.DOORBELL_LANES + worker);
+    this.#writerDoorbell = this.#log.doorbell(shared.DOORBELL_WRITER);
+    this.#lane = new LaneProducer(engine.lanes[worker]!);
+    this.#wakeRing = new WakeRing(engine.wakeRings[worker]!);
+    this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false);
+    this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
+    this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
+    const tickets = new SendTickets(engine.lanes[worker]!.entryCount);
+    const cells = new OffsetCells(init.offsetCells);
+    const gather = drive.gatherWriter();
+    const added = `MSG_REGION\u0001${init.regionId}\u0002TRACE_ON\u0001${init.traceOn}\u0002CLUSTER\u0001${init.clusterName}\u0002`;
+    this.#send = new SendPath({
+      lane: this.#lane,
+      tickets,
+      tables: this.#tables,
+      storeHost: encodeHost(init.storeHost),
+      addedProperties: Buffer.from(added),
+      maxMessageSize: init.maxMessageSize,
+      batchSizeMax: engine.logFileSize - 8,
+      newUniqueKey: uniqueKeys(init.storeHost, this.#clock),
+    });
+    this.#answers = new SendAnswers({
+      lane: this.#lane,
+      tickets,
+      log: this.#log,
+      storeHost: encodeHost(init.storeHost),
+      regionId: init.regionId,
+      traceOn: init.traceOn,
+      isSyncFlush: engine.isSyncFlush,
+      syncFlushTimeoutMs: init.syncFlushTimeoutMs,
+      clock: this.#clock,
+    });
+    this.#pull = new PullPath({
+      tables: this.#tables,
+      queues: this.#queues,
+      slots: new QueueSlots(engine.queueSlots),
+      reader: new QueueReader(this.#logReader, init.limits),
+      responder: new PullResponder(gather),
+      cells,
+      worker,
+      now: () => this.#clock.now(),
+      logEnd: () => this.#log.offset(shared.APPENDED_OFFSET),
+      isLongPolling: init.isLongPolling,
+      shortPollingMs: init.shortPollingMs,
+      onCommit: (group, topic, queueId, offset) => this.#post({ kind: "commit", group, topic, queueId, offset }),
+    });
+    this.#commit = new CommitPath(this.#tables, cells);
+    this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144 }, (socket) => this.#accept(socket, gather));
+    this.#server.maxConnections = init.connectionsMax;
+    this.#server.on("drop", (data) => this.#warn("connection limit reached, connection refused", { remoteAddress: data?.remoteAddress ?? "" }));
+    control.on("message", (message: ToIoWorker) => this.#onMessage(message));
+    this.#clock.setTicker(() => this.#tick(), TICK_MS);
+    this.#listen();
+    this.#awaitWake();
+  }
+
+  #post(message: ToControl, transfer: ArrayBuffer[] = []): void {
+    this.#control.postMessage(message, transfer);
+  }
+
+  #warn(text: string, fields: Record<string, string | number>): void {
+    this.#post({ kind: "log", level: "warn", text, fields });
+  }
+
+  #listen(): void {
+    const { host, port, reusePort } = this.#init;
+    this.#server.once("error", (error: NodeJS.ErrnoException) => {
+      this.#post({ kind: "listen-failed", code: error.code ?? "", text: error.message });
+    });
+    this.#server.listen({ host, port, reusePort, backlog: 1024 }, () => {
+      this.#post({ kind: "listening", port: (this.#server.address() as net.AddressInfo).port });
+    });
+  }
+
+  #accept(socket: net.Socket, gather: ReturnType<Drive["gatherWriter"]>): void {
+    const connection = new IoConnection(this.#nextConnection++, socket, (...frame) => this.#onFrame(...frame), gather, this.#staged);
+    this.#connections.set(connection.id, connection);
+    socket.setTimeout(this.#init.idleMsMax, () => socket.destroy());
+    socket.on("data", (chunk: Buffer) => {
+      if (!connection.receive(chunk)) this.#refuse(connection);
+      this.#endTurn();
+    });
+    socket.on("drain", () => this.#unblock(connection));
+    socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
+    socket.on("close", () => this.#forget(connection));
+  }
+
+  #refuse(connection: IoConnection): void {
+    this.#warn("malformed frame, connection closed", { remoteAddress: connection.remoteAddress });
+    connection.flush();
+    connection.socket.destroy();
+  }
+
+  #forget(connection: IoConnection): void {
+    connection.isClosed = true;
+    this.#connections.delete(connection.id);
+    this.#blocked.delete(connection);
+    this.#post({ kind: "closed", connection: connection.id });
+    if (this.#isStopping && this.#connections.size === 0) this.#finish();
+  }
+
+  #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
+    const scan = this.#scan;
+    if (scan.scan(bytes, start) && (scan.flag & FLAG_RESPONSE) === 0) {
+      switch (scan.code) {
+        case RequestCode.SEND_MESSAGE:
+        case RequestCode.SEND_MESSAGE_V2:
+        case RequestCode.SEND_BATCH_MESSAGE: {
+          if (connection.isOverdue) {
+            this.#answerBusy(connection);
+            return FRAME_DONE;
+          }
+          const outcome = this.#send.take(connection, bytes, start, size, scan);
+          if (outcome === SEND_TAKEN) return FRAME_DONE;
+          if (outcome === SEND_BLOCKED) return this.#block(connection);
+          break;
+        }
+        case RequestCode.PULL_MESSAGE:
+        case RequestCode.LITE_PULL_MESSAGE:
+          if (this.#pull.take(connection, bytes, scan) === PULL_TAKEN) return FRAME_DONE;
+          break;
+        case RequestCode.UPDATE_CONSUMER_OFFSET:
+          if (this.#commit.take(connection, bytes, scan)) return FRAME_DONE;
+          break;
+        default:
+      }
+    }
+    return this.#forward(connection, bytes, start, size);
+  }
+
+  #forward(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
+    const frame = new Uint8Array(size);
+    frame.set(bytes.subarray(start, start + size));
+    if (this.#isReplaying) return this.#answerUnservable(connection, Buffer.from(frame.buffer));
+    this.#post({ kind: "request", connection: connection.id, remoteAddress: connection.remoteAddress, frame }, [frame.buffer]);
+    return FRAME_DONE;
+  }
+
+  /** The control thread found nothing wrong, and yet the request cannot be served: its record would be illegal. */
+  #answerUnservable(connection: IoConnection, frame: Buffer): number {
+    try {
+      const command = decodeCommand(frame);
+      if (isOneway(command) || isResponse(command)) return FRAME_DONE;
+      const remark = "the message is illegal, maybe msg body or properties length not matched. msg body length limit or properties length limit 32767";
+      connection.write(encodeCommand(response(command, ResponseCode.MESSAGE_ILLEGAL, remark)));
+      return FRAME_DONE;
+    } catch {
+      return FRAME_REFUSED;
+    }
+  }
+
+  #block(connection: IoConnection): number {
+    if (connection.blockedSinceMs === 0) connection.blockedSinceMs = this.#clock.now();
+    this.#blocked.add(connection);
+    return FRAME_BLOCKED;
+  }
+
+  /** Source: Apache `BrokerFastFailure`, which answers what has waited too long in the send queue. */
+  #answerBusy(connection: IoConnection): void {
+    const periodMs = this.#clock.now() - connection.blockedSinceMs;
+    const remark = `[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ${periodMs}ms, size of queue: ${this.#answers.inFlight}`;
+    this.#answers.error(connection, this.#scan, ResponseCode.SYSTEM_BUSY, remark);
+  }
+
+  #unblock(connection: IoConnection): void {
+    if (!connection.resume()) this.#refuse(connection);
+    if (!connection.isBlocked) {
+      connection.blockedSinceMs = 0;
+      this.#blocked.delete(connection);
+    }
+    this.#endTurn();
+  }
+
+  /** Hands over what this turn produced: records to the log writer, answers to the sockets. */
+  #endTurn(): void {
+    if (this.#send.hasCommitted) {
+      this.#send.hasCommitted = false;
+      this.#lane.publish();
+      this.#writerDoorbell.ring();
+    }
+    for (const connection of this.#staged) connection.flushTurn();
+    this.#staged.length = 0;
+  }
+
+  #awaitWake(): void {
+    for (;;) {
+      const seen = this.#doorbell.seen();
+      this.#takeNews();
+      if (this.#doorbell.parkAsync(seen, () => this.#awaitWake())) return;
+    }
+  }
+
+  #takeNews(): void {
+    this.#answers.drain();
+    if (this.#wakeRing.drain((slot) => this.#pull.wake(slot))) this.#pull.wakeAll();
+    if (this.#blocked.size > 0) for (const connection of [...this.#blocked]) this.#unblock(connection);
+    this.#endTurn();
+    if (this.#isStopping) this.#finish();
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    for (const connection of [...this.#blocked]) {
+      if (connection.blockedSinceMs === 0 || now - connection.blockedSinceMs < this.#init.sendWaitMsMax) continue;
+      connection.isOverdue = true;
+      this.#unblock(connection);
+      connection.isOverdue = false;
+    }
+    this.#answers.expire();
+    this.#pull.expire();
+    this.#endTurn();
+  }
+
+  #onMessage(message: ToIoWorker): void {
+    switch (message.kind) {
+      case "reply":
+        this.#connections.get(message.connection)?.write(Buffer.from(message.frame.buffer));
+        break;
+      case "replay":
+        this.#replay(message.connection, Buffer.from(message.frame.buffer));
+        break;
+      case "close":
+        this.#connections.get(message.connection)?.socket.destroy();
+        break;
+      case "slots":
+        this.#queues.update(message.update);
+        this.#tables.slotsChanged(message.update.topic, message.update.slots);
+        break;
+      case "topic":
+        this.#tables.topicChanged(message.topic);
+        break;
+      case "topic-removed":
+        this.#tables.topicRemoved(message.topic);
+        break;
+      case "group":
+        this.#tables.groupChanged(message.group);
+        break;
+      case "group-removed":
+        this.#tables.groupRemoved(message.group);
+        break;
+      case "cell":
+        this.#tables.offsetCell(message.group, message.topic, message.queueId, message.cell);
+        break;
+      case "tick":
+        if (this.#clock instanceof VirtualClock) this.#clock.runDue();
+        break;
+      case "stop":
+        this.#stop();
+        break;
+    }
+    this.#endTurn();
+  }
+
+  #replay(id: number, frame: Buffer): void {
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return;
+    this.#isReplaying = true;
+    try {
+      const outcome = this.#onFrame(connection, frame, 0, frame.length);
+      // The rings are full: the frame was read before, so it is answered rather than kept.
+      if (outcome === FRAME_BLOCKED) this.#answerBusy(connection);
+    } finally {
+      this.#isReplaying = false;
+    }
+  }
+
+  /** No new connections; what is in the rings is answered, then the connections end. */
+  #stop(): void {
+    this.#isStopping = true;
+    this.#server.close();
+    if (this.#answers.inFlight === 0) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#answers.inFlight > 0) return;
+    this.#isStopping = false;
+    for (const connection of this.#connections.values()) {
+      connection.flush();
+      connection.socket.end();
+      connection.socket.destroySoon();
+    }
+    this.#control.close();
+    setImmediate(() => process.exit(0)); // In a worker this ends the thread only.
+  }
+}

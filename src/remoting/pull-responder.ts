@@ -1,0 +1,95 @@
+import { ResponseCode } from "../format/remoting-codes.ts";
+import { PULL_RESPONSE_SIZE_MAX, writePullResponse } from "../format/send-response.ts";
+import type { GatherWriter } from "../os/api.ts";
+import type { QueueReader } from "../store/queue-reader.ts";
+import type { PullRequest } from "./pull-path.ts";
+
+/** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
+const SENDFILE_SIZE_MIN = 65_536;
+
+/**
+ * Writes the answers to pulls. Where the drive can, records go from the mapped log (or the page cache) straight
+ * to the socket; only what a full socket does not take is copied, for the stream to send later.
+ * One instance an I/O worker.
+ */
+export class PullResponder {
+  readonly #gather: GatherWriter | undefined;
+
+  constructor(gather: GatherWriter | undefined) {
+    this.#gather = gather;
+  }
+
+  /** An answer without messages; leaves with the connection's next flush. */
+  empty({ connection, opaque, topic }: PullRequest, code: number, remark: string, next: number, min: number, max: number): void {
+    if (connection.isClosed) return;
+    connection.reserve(PULL_RESPONSE_SIZE_MAX);
+    connection.staged = writePullResponse(connection.stage, connection.staged, code, opaque, remark, 0, next, min, max, topic.topicSysFlag, 0);
+    connection.markStaged();
+  }
+
+  /** The messages that `reader` has picked. */
+  found({ connection, opaque, topic }: PullRequest, reader: QueueReader, min: number, max: number): void {
+    if (connection.isClosed) return;
+    const size = reader.totalSize;
+    const next = reader.nextOffset;
+    connection.flush(); // Earlier answers first: the direct way must find the stream empty.
+    const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
+    if (fd < 0) {
+      const frame = Buffer.allocUnsafeSlow(PULL_RESPONSE_SIZE_MAX + size);
+      const at = writePullResponse(frame, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
+      reader.copyTo(frame, at);
+      connection.socket.write(frame.subarray(0, at + size));
+      return;
+    }
+    const gather = this.#gather!;
+    const headerSize = writePullResponse(gather.scratch, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
+    const sent =
+      reader.partCount === 1 && size >= SENDFILE_SIZE_MIN
+        ? this.#sendFile(gather, fd, headerSize, reader)
+        : this.#writeParts(gather, fd, headerSize, reader);
+    if (sent < 0) {
+      connection.socket.destroy();
+      return;
+    }
+    if (sent < headerSize + size) this.#sendRest(connection, gather, headerSize, reader, sent);
+  }
+
+  #writeParts(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
+    gather.reset();
+    gather.addScratch(0, headerSize);
+    for (let i = 0; i < reader.partCount; i++) gather.addFile(reader.files[i]!, reader.positions[i]!, reader.sizes[i]!);
+    return gather.write(fd);
+  }
+
+  #sendFile(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
+    gather.reset();
+    gather.addScratch(0, headerSize);
+    let sent = gather.write(fd);
+    if (sent < headerSize) return sent;
+    const size = reader.sizes[0]!;
+    for (let done = 0; done < size; ) {
+      const count = gather.sendFile(fd, reader.files[0]!, reader.positions[0]! + done, size - done);
+      if (count < 0) return count;
+      if (count === 0) break;
+      done += count;
+      sent += count;
+    }
+    return sent;
+  }
+
+  /** Copies what the socket did not take and leaves it to the stream. */
+  #sendRest(connection: PullRequest["connection"], gather: GatherWriter, headerSize: number, reader: QueueReader, sent: number): void {
+    const rest = Buffer.allocUnsafeSlow(headerSize + reader.totalSize - sent);
+    let at = sent < headerSize ? gather.scratch.copy(rest, 0, sent, headerSize) : 0;
+    let skip = Math.max(0, sent - headerSize);
+    for (let i = 0; i < reader.partCount; i++) {
+      const size = reader.sizes[i]!;
+      const from = Math.min(skip, size);
+      skip -= from;
+      if (from === size) continue;
+      reader.files[i]!.read(reader.positions[i]! + from, rest, at, size - from);
+      at += size - from;
+    }
+    connection.socket.write(rest);
+  }
+}

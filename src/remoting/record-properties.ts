@@ -1,0 +1,77 @@
+import { NAME_END, VALUE_END } from "../format/properties.ts";
+
+/**
+ * One walk over the properties of a message on its way in. Finds what the I/O worker must know: the unique
+ * key, whether the sender waits for the disk, and whether the message is special (delayed, timed, half, …) and
+ * so the control thread's business. One instance a thread.
+ */
+export class RecordProperties {
+  isSpecial = false;
+  isNoWait = false;
+  keyStart = 0;
+  /** 0: no unique key. */
+  keyEnd = 0;
+
+  scan(bytes: Buffer, start: number, end: number): void {
+    this.isSpecial = false;
+    this.isNoWait = false;
+    this.keyEnd = 0;
+    for (let at = start; at < end; ) {
+      let nameEnd = at;
+      while (nameEnd < end && bytes[nameEnd]! > VALUE_END) nameEnd++;
+      let valueEnd = nameEnd;
+      while (valueEnd < end && bytes[valueEnd] !== VALUE_END) valueEnd++;
+      if (nameEnd < valueEnd && bytes[nameEnd] === NAME_END) this.#note(bytes, at, nameEnd, valueEnd);
+      at = valueEnd + 1;
+    }
+  }
+
+  #note(bytes: Buffer, start: number, nameEnd: number, valueEnd: number): void {
+    switch (bytes[start]) {
+      case 0x55: // U
+        if (!is(bytes, start, nameEnd, UNIQ_KEY)) return;
+        this.keyStart = nameEnd + 1;
+        this.keyEnd = valueEnd;
+        return;
+      case 0x57: // W
+        if (is(bytes, start, nameEnd, WAIT)) this.isNoWait = bytes[nameEnd + 1] === 0x66; // "false"
+        return;
+      case 0x44: // D
+        if (is(bytes, start, nameEnd, DELAY)) this.isSpecial ||= valueEnd - nameEnd !== 2 || bytes[nameEnd + 1] !== 0x30; // "0"
+        return;
+      case 0x54: // T
+        this.isSpecial ||= startsWith(bytes, start, nameEnd, TIMER) || is(bytes, start, nameEnd, TRAN_MSG);
+        return;
+      case 0x50: // P
+        this.isSpecial ||= is(bytes, start, nameEnd, POP_CK);
+        return;
+      case 0x49: // I
+        this.isSpecial ||= startsWith(bytes, start, nameEnd, INNER);
+        return;
+      case 0x5f: // _
+        this.isSpecial ||= is(bytes, start, nameEnd, PRIORITY) || is(bytes, start, nameEnd, LITE_TOPIC);
+        return;
+      default:
+    }
+  }
+}
+
+const UNIQ_KEY = Buffer.from("UNIQ_KEY");
+const WAIT = Buffer.from("WAIT");
+const DELAY = Buffer.from("DELAY");
+const TIMER = Buffer.from("TIMER_");
+const TRAN_MSG = Buffer.from("TRAN_MSG");
+const POP_CK = Buffer.from("POP_CK");
+const INNER = Buffer.from("INNER_");
+const PRIORITY = Buffer.from("_SYS_MSG_PRIORITY_");
+const LITE_TOPIC = Buffer.from("__LITE_TOPIC");
+
+function is(bytes: Buffer, start: number, end: number, name: Buffer): boolean {
+  return end - start === name.length && startsWith(bytes, start, end, name);
+}
+
+function startsWith(bytes: Buffer, start: number, end: number, name: Buffer): boolean {
+  if (end - start < name.length) return false;
+  for (let i = 0; i < name.length; i++) if (bytes[start + i] !== name[i]) return false;
+  return true;
+}

@@ -1,0 +1,291 @@
+import { crc32 } from "../base/crc32.ts";
+import * as fields from "../format/header-fields.ts";
+import type { HeaderScan } from "../format/header-scan.ts";
+import {
+  BODY_CRC_OFFSET,
+  BORN_HOST_OFFSET,
+  BORN_TIMESTAMP_OFFSET,
+  FLAG_OFFSET,
+  MAGIC_OFFSET,
+  MAGIC_V1,
+  QUEUE_ID_OFFSET,
+  RECORD_OVERHEAD_MAX,
+  SYS_FLAG_BORN_HOST_V6,
+  SYS_FLAG_INNER_BATCH,
+  SYS_FLAG_OFFSET,
+  SYS_FLAG_STORE_HOST_V6,
+  SYS_FLAG_TRANSACTION_MASK,
+  writeInt64,
+} from "../format/message.ts";
+import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
+import { FLAG_ONEWAY } from "../format/remoting-command.ts";
+import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
+import { type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import type { IoConnection } from "./io-connection.ts";
+import type { IoTables, IoTopic } from "./io-tables.ts";
+import { RecordProperties } from "./record-properties.ts";
+import type { SendTickets } from "./send-tickets.ts";
+
+/** Outcomes of `SendPath.take`. */
+export const SEND_TAKEN = 0;
+/** The rings are full: try again when acks have come. */
+export const SEND_BLOCKED = 1;
+/** Not plain: the control thread decides. */
+export const SEND_UNUSUAL = 2;
+
+export interface SendPathOptions {
+  lane: LaneProducer;
+  tickets: SendTickets;
+  tables: IoTables;
+  /** The broker as it stands in records (8 or 20 bytes). */
+  storeHost: Buffer;
+  /** Properties that the broker adds to each single message. */
+  addedProperties: Buffer;
+  maxMessageSize: number;
+  /** What a log file can hold, bytes. */
+  batchSizeMax: number;
+  newUniqueKey: () => string;
+}
+
+/** Fields of a batch's sub message before its body: size, magic, CRC, flag, body size. Source: Apache `MessageDecoder.encodeMessage`. */
+const SUB_MESSAGE_SIZE_MIN = 22;
+
+/**
+ * Turns send requests into finished records in the lane to the log writer: 10, 310, 320. One instance an I/O
+ * worker. Allocates nothing for a single message; a batch costs one array.
+ * Source: Apache `SendMessageProcessor`, `MessageExtEncoder`.
+ */
+export class SendPath {
+  readonly #lane: LaneProducer;
+  readonly #tickets: SendTickets;
+  readonly #tables: IoTables;
+  readonly #storeHost: Buffer;
+  readonly #added: Buffer;
+  readonly #maxMessageSize: number;
+  readonly #batchSizeMax: number;
+  readonly #newUniqueKey: () => string;
+  readonly #properties = new RecordProperties();
+  #nextQueue = 0;
+  /** Records were committed to the lane since the last `publish`. */
+  hasCommitted = false;
+
+  constructor(options: SendPathOptions) {
+    this.#lane = options.lane;
+    this.#tickets = options.tickets;
+    this.#tables = options.tables;
+    this.#storeHost = options.storeHost;
+    this.#added = options.addedProperties;
+    this.#maxMessageSize = options.maxMessageSize;
+    this.#batchSizeMax = Math.min(options.batchSizeMax, options.lane.data.length / 2);
+    this.#newUniqueKey = options.newUniqueKey;
+  }
+
+  /** @param scan the header of the frame at `start` */
+  take(connection: IoConnection, bytes: Buffer, start: number, size: number, scan: HeaderScan): number {
+    const topic = this.#topicOf(connection, bytes, scan);
+    if (topic === undefined || !topic.isPlain) return SEND_UNUSUAL;
+    let queueId = scan.integer(fields.FIELD_QUEUE_ID);
+    const sysFlag = scan.integer(fields.FIELD_SYS_FLAG);
+    // Whatever is missing or malformed comes out as NaN here and fails the comparisons.
+    if (!(queueId < Math.max(topic.readQueueNums, topic.writeQueueNums)) || !(sysFlag >= 0 && sysFlag <= 0x7fff_ffff)) return SEND_UNUSUAL;
+    if ((sysFlag & (SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_INNER_BATCH | SYS_FLAG_STORE_HOST_V6 | SYS_FLAG_BORN_HOST_V6)) !== 0) return SEND_UNUSUAL;
+    if (!scan.has(fields.FIELD_PRODUCER_GROUP) || !scan.has(fields.FIELD_DEFAULT_TOPIC)) return SEND_UNUSUAL;
+    if (queueId < 0) {
+      this.#nextQueue = (this.#nextQueue + 1) & 0x3fff_ffff;
+      queueId = this.#nextQueue % topic.writeQueueNums;
+    }
+    const bodyStart = start + HEADER_OFFSET + frameHeaderSize(bytes, start);
+    const bodySize = start + size - bodyStart;
+    if (bodySize === 0 || bodySize > this.#maxMessageSize) return SEND_UNUSUAL;
+    const isBatch = scan.has(fields.FIELD_BATCH) && scan.boolean(fields.FIELD_BATCH);
+    return isBatch
+      ? this.#takeBatch(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag)
+      : this.#takeSingle(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag);
+  }
+
+  #topicOf(connection: IoConnection, bytes: Buffer, scan: HeaderScan): IoTopic | undefined {
+    if (!scan.has(fields.FIELD_TOPIC)) return undefined;
+    const last = connection.lastTopic;
+    if (last !== undefined && scan.equalsBytes(fields.FIELD_TOPIC, last.key)) {
+      // Tables replace their entries, so an entry that was kept may be stale.
+      if (this.#tables.topics.get(last.key, 0, last.key.length) === last) return last;
+    }
+    if (scan.isEscaped(fields.FIELD_TOPIC)) return undefined;
+    const topic = this.#tables.topics.get(bytes, scan.rawStart(fields.FIELD_TOPIC), scan.rawEnd(fields.FIELD_TOPIC));
+    connection.lastTopic = topic;
+    return topic;
+  }
+
+  #takeSingle(
+    connection: IoConnection,
+    bytes: Buffer,
+    bodyStart: number,
+    bodySize: number,
+    scan: HeaderScan,
+    topic: IoTopic,
+    queueId: number,
+    sysFlag: number,
+  ): number {
+    const propertiesSizeMax = scan.has(fields.FIELD_PROPERTIES) ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES) : 0;
+    const sizeMax = RECORD_OVERHEAD_MAX + bodySize + topic.key.length + propertiesSizeMax + this.#added.length + 64;
+    const at = this.#lane.reserve(sizeMax);
+    if (at === RESERVE_FULL) return SEND_BLOCKED;
+    const data = this.#lane.data;
+    const flag = scan.integer(fields.FIELD_FLAG);
+    const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
+    if (Number.isNaN(flag) || Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
+    const reconsumeTimes = scan.has(fields.FIELD_RECONSUME_TIMES) ? scan.integer(fields.FIELD_RECONSUME_TIMES) : 0;
+    const topicAt = this.#writeFixed(data, at, connection, queueId, flag, sysFlag, bornTimestamp, reconsumeTimes, bytes, bodyStart, bodySize);
+    const propertiesAt = this.#writeTopic(data, topicAt, topic) + 2;
+    let end = propertiesAt;
+    if (propertiesSizeMax > 0) {
+      end = scan.copyText(fields.FIELD_PROPERTIES, data, propertiesAt);
+      if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
+    }
+    const properties = this.#properties;
+    properties.scan(data, propertiesAt, end);
+    if (properties.isSpecial) return SEND_UNUSUAL;
+    let keyStart = properties.keyStart;
+    let keyEnd = properties.keyEnd;
+    if (keyEnd === 0) {
+      end += data.write("UNIQ_KEY\u0001", end, "latin1");
+      keyStart = end;
+      end += data.write(this.#newUniqueKey(), end, "latin1");
+      keyEnd = end;
+      data[end++] = VALUE_END;
+    }
+    end += this.#added.copy(data, end);
+    if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
+    data.writeUInt16BE(end - propertiesAt, propertiesAt - 2);
+    data.writeUInt32BE(end - at, at);
+    const ticket = this.#ticket(connection, scan, queueId);
+    if (ticket < 0) return SEND_BLOCKED;
+    this.#tickets.setKey(ticket, data, keyStart, keyEnd);
+    this.#tickets.noWaits[ticket] = properties.isNoWait ? 1 : 0;
+    this.#lane.commit(end - at, ticket, topic.slots[queueId]!, 1, 0);
+    this.hasCommitted = true;
+    return SEND_TAKEN;
+  }
+
+  /** Each sub message becomes a record of its own, with the header values of the batch. */
+  #takeBatch(
+    connection: IoConnection,
+    bytes: Buffer,
+    bodyStart: number,
+    bodySize: number,
+    scan: HeaderScan,
+    topic: IoTopic,
+    queueId: number,
+    sysFlag: number,
+  ): number {
+    const bodyEnd = bodyStart + bodySize;
+    const count = countSubMessages(bytes, bodyStart, bodyEnd);
+    if (count <= 0 || scan.integer(fields.FIELD_RECONSUME_TIMES) > 0) return SEND_UNUSUAL;
+    const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
+    if (Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
+    const sizeMax = bodySize + count * (RECORD_OVERHEAD_MAX + topic.key.length + 1);
+    if (sizeMax > this.#batchSizeMax) return SEND_UNUSUAL;
+    const at = this.#lane.reserve(sizeMax);
+    if (at === RESERVE_FULL) return SEND_BLOCKED;
+    const data = this.#lane.data;
+    const sizes: number[] = [];
+    let record = at;
+    let isNoWait = false;
+    for (let sub = bodyStart; sub < bodyEnd; ) {
+      const subEnd = sub + bytes.readUInt32BE(sub);
+      const subBodyStart = sub + 20;
+      const subBodySize = bytes.readUInt32BE(sub + 16);
+      const flag = bytes.readInt32BE(sub + 12);
+      const topicAt = this.#writeFixed(data, record, connection, queueId, flag, sysFlag, bornTimestamp, 0, bytes, subBodyStart, subBodySize);
+      const propertiesAt = this.#writeTopic(data, topicAt, topic) + 2;
+      let end = propertiesAt + bytes.copy(data, propertiesAt, subBodyStart + subBodySize + 2, subEnd);
+      if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
+      if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
+      this.#properties.scan(data, propertiesAt, end);
+      if (this.#properties.isSpecial) return SEND_UNUSUAL;
+      isNoWait ||= this.#properties.isNoWait;
+      data.writeUInt16BE(end - propertiesAt, propertiesAt - 2);
+      data.writeUInt32BE(end - record, record);
+      sizes.push(end - record);
+      record = end;
+      sub = subEnd;
+    }
+    const ticket = this.#ticket(connection, scan, queueId);
+    if (ticket < 0) return SEND_BLOCKED;
+    this.#tickets.keySizes[ticket] = 0;
+    this.#tickets.noWaits[ticket] = isNoWait ? 1 : 0;
+    this.#tickets.batchSizes[ticket] = sizes;
+    this.#lane.commit(record - at, ticket, topic.slots[queueId]!, sizes.length, 0);
+    this.hasCommitted = true;
+    return SEND_TAKEN;
+  }
+
+  #ticket(connection: IoConnection, scan: HeaderScan, queueId: number): number {
+    const ticket = this.#tickets.take();
+    if (ticket < 0) return ticket;
+    this.#tickets.connections[ticket] = connection;
+    this.#tickets.opaques[ticket] = scan.opaque;
+    this.#tickets.queueIds[ticket] = queueId;
+    this.#tickets.oneways[ticket] = (scan.flag & FLAG_ONEWAY) !== 0 ? 1 : 0;
+    return ticket;
+  }
+
+  /** Everything up to and including the body; the log writer fills in the offsets and the store timestamp. @returns where the topic goes */
+  #writeFixed(
+    data: Buffer,
+    at: number,
+    connection: IoConnection,
+    queueId: number,
+    flag: number,
+    sysFlag: number,
+    bornTimestamp: number,
+    reconsumeTimes: number,
+    body: Buffer,
+    bodyStart: number,
+    bodySize: number,
+  ): number {
+    const { bornHost } = connection;
+    let hosts = bornHost.length > 8 ? SYS_FLAG_BORN_HOST_V6 : 0;
+    if (this.#storeHost.length > 8) hosts |= SYS_FLAG_STORE_HOST_V6;
+    data.writeUInt32BE(MAGIC_V1, at + MAGIC_OFFSET);
+    data.writeUInt32BE(crc32(body, bodyStart, bodyStart + bodySize) & 0x7fff_ffff, at + BODY_CRC_OFFSET);
+    data.writeInt32BE(queueId, at + QUEUE_ID_OFFSET);
+    data.writeInt32BE(flag | 0, at + FLAG_OFFSET);
+    data.writeInt32BE(sysFlag | hosts, at + SYS_FLAG_OFFSET);
+    writeInt64(data, bornTimestamp, at + BORN_TIMESTAMP_OFFSET);
+    let to = at + BORN_HOST_OFFSET;
+    for (let i = 0; i < bornHost.length; i++) data[to++] = bornHost[i]!;
+    to += 8; // storeTimestamp
+    for (let i = 0; i < this.#storeHost.length; i++) data[to++] = this.#storeHost[i]!;
+    data.writeInt32BE(reconsumeTimes | 0, to);
+    data.writeInt32BE(0, to + 4); // preparedTransactionOffset
+    data.writeInt32BE(0, to + 8);
+    data.writeUInt32BE(bodySize, to + 12);
+    to += 16;
+    body.copy(data, to, bodyStart, bodyStart + bodySize);
+    return to + bodySize;
+  }
+
+  #writeTopic(data: Buffer, at: number, topic: IoTopic): number {
+    const { key } = topic;
+    data[at++] = key.length;
+    for (let i = 0; i < key.length; i++) data[at++] = key[i]!;
+    return at;
+  }
+}
+
+/** Number of sub messages of a well-formed batch body, else -1. */
+function countSubMessages(bytes: Buffer, start: number, end: number): number {
+  let count = 0;
+  let at = start;
+  while (at < end) {
+    if (end - at < SUB_MESSAGE_SIZE_MIN) return -1;
+    const size = bytes.readUInt32BE(at);
+    const bodySize = bytes.readUInt32BE(at + 16);
+    if (size > end - at || bodySize + SUB_MESSAGE_SIZE_MIN > size) return -1;
+    if (SUB_MESSAGE_SIZE_MIN + bodySize + bytes.readUInt16BE(at + 20 + bodySize) !== size) return -1;
+    at += size;
+    count++;
+  }
+  return count;
+}

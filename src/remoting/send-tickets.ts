@@ -1,0 +1,67 @@
+import type { IoConnection } from "./io-connection.ts";
+
+/** Unique keys up to this size are kept in place; longer ones are no official client's. */
+const KEY_SIZE_MAX = 128;
+
+/**
+ * Sends on their way through the store: what the answer needs when the ack comes. A ticket is an index into
+ * parallel arrays, so that a message costs no object. One instance a thread.
+ */
+export class SendTickets {
+  readonly capacity: number;
+  readonly connections: (IoConnection | undefined)[];
+  readonly opaques: Int32Array;
+  readonly queueIds: Int32Array;
+  /** 1: one-way, nobody is answered. */
+  readonly oneways: Uint8Array;
+  /** 1: the sender does not wait for the disk (WAIT=false). */
+  readonly noWaits: Uint8Array;
+  /** Unique keys, KEY_SIZE_MAX bytes a ticket. */
+  readonly keys: Buffer;
+  readonly keySizes: Uint8Array;
+  /** Sizes of a batch's records, in order; undefined for single messages. */
+  readonly batchSizes: (number[] | undefined)[];
+  readonly #free: Int32Array;
+  #freeCount: number;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.connections = new Array(capacity).fill(undefined);
+    this.opaques = new Int32Array(capacity);
+    this.queueIds = new Int32Array(capacity);
+    this.oneways = new Uint8Array(capacity);
+    this.noWaits = new Uint8Array(capacity);
+    this.keys = Buffer.alloc(capacity * KEY_SIZE_MAX);
+    this.keySizes = new Uint8Array(capacity);
+    this.batchSizes = new Array(capacity).fill(undefined);
+    this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
+    this.#freeCount = capacity;
+  }
+
+  /** Sends under way. */
+  get inFlight(): number {
+    return this.capacity - this.#freeCount;
+  }
+
+  /** @returns a ticket, or -1 when all are out */
+  take(): number {
+    return this.#freeCount === 0 ? -1 : this.#free[--this.#freeCount]!;
+  }
+
+  setKey(ticket: number, bytes: Buffer, start: number, end: number): void {
+    const size = Math.min(end - start, KEY_SIZE_MAX);
+    const at = ticket * KEY_SIZE_MAX;
+    for (let i = 0; i < size; i++) this.keys[at + i] = bytes[start + i]!;
+    this.keySizes[ticket] = size;
+  }
+
+  keyStart(ticket: number): number {
+    return ticket * KEY_SIZE_MAX;
+  }
+
+  release(ticket: number): void {
+    this.connections[ticket] = undefined;
+    this.batchSizes[ticket] = undefined;
+    this.#free[this.#freeCount++] = ticket;
+  }
+}

@@ -1,0 +1,192 @@
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+import { clockFrom } from "../base/clock.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive } from "../os/api.ts";
+import type { Doorbell } from "../ring/doorbell.ts";
+import { LaneConsumer } from "../ring/lane.ts";
+import { WakeRing } from "../ring/wake-ring.ts";
+import { CommitLog } from "../store/commit-log.ts";
+import type { EngineInit } from "../store/engine-init.ts";
+import { Flusher } from "../store/flusher.ts";
+import { LogReader } from "../store/log-reader.ts";
+import { QueueDispatcher } from "../store/queue-dispatcher.ts";
+import { QueueSlots } from "../store/queue-slots.ts";
+import { SharedLog } from "../store/shared-log.ts";
+import { StorePaths } from "../store/store-paths.ts";
+import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
+import type { Duty } from "./duty.ts";
+
+/** The flusher is woken each time so many bytes were appended, to keep the pages ahead warm. */
+const FLUSHER_WAKE_SIZE = 4 * 1_048_576;
+
+/** The log writer: lanes -> CommitLog -> acks. */
+export class WriterDuty implements Duty {
+  readonly #commitLog: CommitLog;
+  readonly #log: SharedLog;
+  readonly #lanes: { consumer: LaneConsumer; doorbell: Doorbell }[];
+  readonly #indexer: Doorbell;
+  readonly #flusher: Doorbell;
+  readonly #isSyncFlush: boolean;
+  #flusherRungAt: number;
+
+  constructor(init: EngineInit, drive: Drive) {
+    const log = new SharedLog(init.shared);
+    const paths = new StorePaths(init.storePath, init.commitLogPath);
+    this.#log = log;
+    this.#lanes = init.lanes.map((memory, lane) => ({
+      consumer: new LaneConsumer(memory),
+      doorbell: log.doorbell(shared.DOORBELL_LANES + lane),
+    }));
+    this.#indexer = log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
+    this.#flusher = log.doorbell(shared.DOORBELL_FLUSHER);
+    this.#isSyncFlush = init.isSyncFlush;
+    this.#flusherRungAt = log.offset(shared.APPENDED_OFFSET);
+    const options = {
+      drive,
+      directory: paths.commitLog,
+      fileSize: init.logFileSize,
+      log,
+      slots: new QueueSlots(init.queueSlots),
+      clock: clockFrom(init.clock),
+    };
+    this.#commitLog = new CommitLog(options, this.#flusherRungAt);
+  }
+
+  work(): boolean {
+    let taken = 0;
+    for (const { consumer, doorbell } of this.#lanes) {
+      const count = this.#commitLog.appendFrom(consumer);
+      if (count === 0) continue;
+      taken += count;
+      doorbell.ring();
+    }
+    if (taken === 0) return false;
+    this.#indexer.ring();
+    const appended = this.#log.offset(shared.APPENDED_OFFSET);
+    if (this.#isSyncFlush || appended - this.#flusherRungAt >= FLUSHER_WAKE_SIZE) {
+      this.#flusherRungAt = appended;
+      this.#flusher.ring();
+    }
+    return true;
+  }
+
+  close(): void {
+    this.#commitLog.close();
+  }
+}
+
+/** The queue indexer: log -> ConsumeQueues -> held pulls. */
+export class QueueIndexerDuty implements Duty {
+  readonly #init: EngineInit;
+  readonly #log: SharedLog;
+  readonly #slots: QueueSlots;
+  readonly #reader: LogReader;
+  readonly #topics: TopicSlotsTable;
+  readonly #dispatcher: QueueDispatcher;
+  readonly #own: Doorbell;
+  readonly #lanes: { wakeRing: WakeRing | undefined; doorbell: Doorbell }[];
+
+  /** @param topics where the control thread posts TopicSlotsUpdates */
+  constructor(init: EngineInit, drive: Drive, topics: MessagePort) {
+    const paths = new StorePaths(init.storePath, init.commitLogPath);
+    this.#init = init;
+    this.#log = new SharedLog(init.shared);
+    this.#slots = new QueueSlots(init.queueSlots);
+    this.#reader = new LogReader(drive, paths.commitLog, init.logFileSize);
+    this.#topics = new TopicSlotsTable(drive, paths.consumeQueue, init.queueFileSize, true);
+    this.#own = this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
+    this.#lanes = init.wakeRings.map((memory, lane) => ({
+      wakeRing: memory === undefined ? undefined : new WakeRing(memory),
+      doorbell: this.#log.doorbell(shared.DOORBELL_LANES + lane),
+    }));
+    this.#dispatcher = new QueueDispatcher({
+      reader: this.#reader,
+      topics: this.#topics,
+      slots: this.#slots,
+      delayLevelsMs: init.delayLevelsMs,
+      refreshTopics: (topic, queueId) => this.#readUpdates(topics, topic, queueId),
+    });
+  }
+
+  /** Updates come before the first message that needs them; looking when a name is unknown is enough. */
+  #readUpdates(topics: MessagePort, topic: string, queueId: number): boolean {
+    const key = Buffer.from(topic);
+    for (let next = receiveMessageOnPort(topics); next !== undefined; next = receiveMessageOnPort(topics)) {
+      this.#topics.update(next.message as TopicSlotsUpdate);
+      this.#dispatcher.forgetLastTopic();
+    }
+    return queueId < (this.#topics.get(key, 0, key.length)?.slots.length ?? 0);
+  }
+
+  work(): boolean {
+    const from = this.#log.offset(shared.DISPATCHED_OFFSET);
+    const limit = this.#log.offset(this.#init.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET);
+    if (from >= limit) return false;
+    this.#reader.invalidate();
+    const done = this.#dispatcher.dispatch(from, limit);
+    if (done === from) throw new Error(`no record at physicalOffset ${from} of the log, which ends at ${limit}`);
+    this.#log.setOffset(shared.DISPATCHED_OFFSET, done);
+    // Orders the new maximum offsets before the look at the waiters; see QueueSlots.
+    Atomics.add(this.#log.words, shared.STOPPING, 0);
+    let woken = 0;
+    for (const slot of this.#dispatcher.grown) {
+      let waiters = this.#slots.takeWaiters(slot);
+      woken |= waiters;
+      for (let lane = 0; waiters !== 0; lane++, waiters >>>= 1) {
+        if ((waiters & 1) !== 0) this.#lanes[lane]!.wakeRing?.push(slot);
+      }
+    }
+    for (let lane = 0; woken !== 0; lane++, woken >>>= 1) if ((woken & 1) !== 0) this.#lanes[lane]!.doorbell.ring();
+    return true;
+  }
+
+  close(): void {
+    this.#topics.sync();
+    this.#topics.close();
+    this.#reader.close();
+  }
+
+  get doorbell(): Doorbell {
+    return this.#own;
+  }
+}
+
+/** The flusher: log -> disk; prepares the next log file. */
+export class FlusherDuty implements Duty {
+  readonly #flusher: Flusher;
+  readonly #log: SharedLog;
+  readonly #init: EngineInit;
+
+  constructor(init: EngineInit, drive: Drive) {
+    const paths = new StorePaths(init.storePath, init.commitLogPath);
+    this.#init = init;
+    this.#log = new SharedLog(init.shared);
+    this.#flusher = new Flusher({
+      drive,
+      directory: paths.commitLog,
+      fileSize: init.logFileSize,
+      log: this.#log,
+      clock: clockFrom(init.clock),
+      isSync: init.isSyncFlush,
+      flushIntervalMs: init.flushIntervalMs,
+      flushLeastPages: init.flushLeastPages,
+      flushThoroughIntervalMs: init.flushThoroughIntervalMs,
+      warmAhead: init.warmAhead,
+    });
+  }
+
+  work(): boolean {
+    const before = this.#log.offset(shared.FLUSHED_OFFSET);
+    const hasMore = this.#flusher.work();
+    if (this.#init.isSyncFlush && this.#log.offset(shared.FLUSHED_OFFSET) > before) {
+      this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER).ring();
+      for (let lane = 0; lane < this.#init.lanes.length; lane++) this.#log.doorbell(shared.DOORBELL_LANES + lane).ring();
+    }
+    return hasMore;
+  }
+
+  close(): void {
+    this.#flusher.flushTo(this.#log.offset(shared.APPENDED_OFFSET));
+    this.#flusher.close();
+  }
+}

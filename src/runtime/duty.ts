@@ -1,0 +1,32 @@
+import * as shared from "../format/shared-words.ts";
+import type { Doorbell } from "../ring/doorbell.ts";
+import type { SharedLog } from "../store/shared-log.ts";
+
+/** The work of one thread that parks between rounds. */
+export interface Duty {
+  /** One round. @returns true if more is to be done at once */
+  work(): boolean;
+  /** After the last round. */
+  close(): void;
+}
+
+/** Threads stop in this order, each when STOPPING has reached its number and nothing is left for it. */
+export const STOP_WRITER = 1;
+export const STOP_INDEXERS = 2;
+export const STOP_FLUSHER = 3;
+
+/**
+ * Runs the duty until the engine stops. The thread serves nothing else meanwhile: messages posted to it are
+ * read by the duty itself, and worker.terminate() still ends it.
+ * @param idleMs longest park; rounds that depend on time alone come this often
+ */
+export function runDuty(duty: Duty, doorbell: Doorbell, log: SharedLog, stopStage: number, idleMs: number): void {
+  for (;;) {
+    const seen = doorbell.seen();
+    const isStopping = Atomics.load(log.words, shared.STOPPING) >= stopStage;
+    if (duty.work()) continue;
+    if (isStopping) break;
+    doorbell.park(seen, idleMs);
+  }
+  duty.close();
+}

@@ -1,0 +1,261 @@
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import {
+  BLANK_SIZE,
+  MAGIC_BLANK,
+  PHYSICAL_OFFSET_OFFSET,
+  QUEUE_OFFSET_OFFSET,
+  STORE_TIMESTAMP_OFFSET_V4,
+  SYS_FLAG_BORN_HOST_V6,
+  SYS_FLAG_OFFSET,
+} from "../format/message.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive, StoreFile } from "../os/api.ts";
+import {
+  ACK_OK,
+  ACK_STORE_FULL,
+  ACK_STORE_UNAVAILABLE,
+  APPEND_WITHOUT_QUEUE,
+  type LaneConsumer,
+} from "../ring/lane.ts";
+import { basePath } from "./log-files.ts";
+import type { QueueSlots } from "./queue-slots.ts";
+import type { SharedLog } from "./shared-log.ts";
+
+const TWO_32 = 4_294_967_296;
+/** Most descriptors of one lane that are taken before the others have their turn. */
+const BATCH_MAX = 512;
+/** How long a failed attempt to start a new file is not repeated, ms. */
+const ROLL_RETRY_MS = 100;
+
+export interface CommitLogOptions {
+  drive: Drive;
+  directory: string;
+  /** Bytes. */
+  fileSize: number;
+  log: SharedLog;
+  slots: QueueSlots;
+  clock: Clock;
+}
+
+/**
+ * The append end of the CommitLog. Log-writer thread only; each call runs to its end without waiting for a
+ * disk. Records come complete from the lanes; queueOffset, physicalOffset and storeTimestamp are patched in,
+ * then whole runs of records are copied at once.
+ *
+ * On the ack the record is in the file's pages, not on the disk: whoever answers the producer decides by
+ * FLUSHED_OFFSET what the flush mode demands. Source: Apache `CommitLog.asyncPutMessage`.
+ */
+export class CommitLog {
+  readonly #drive: Drive;
+  readonly #directory: string;
+  readonly #fileSize: number;
+  readonly #log: SharedLog;
+  readonly #slots: QueueSlots;
+  readonly #clock: Clock;
+  #file: StoreFile;
+  #base: number;
+  #position: number;
+  /** Kept mapped until the next roll: the flusher may still be warming it. */
+  #previous: StoreFile | undefined;
+  #rollRefusedUntilMs = 0;
+  #lastTimestamp: number;
+  #view: DataView;
+  #viewOf: Buffer | undefined;
+
+  // What the present run has done, for taking it back when its copy fails.
+  readonly #undoSlots = new Int32Array(BATCH_MAX);
+  readonly #undoCounts = new Int32Array(BATCH_MAX);
+  #undoLength = 0;
+
+  /** @param appendedOffset end of the last whole record, as recovery found it */
+  constructor(options: CommitLogOptions, appendedOffset: number) {
+    this.#drive = options.drive;
+    this.#directory = options.directory;
+    this.#fileSize = options.fileSize;
+    this.#log = options.log;
+    this.#slots = options.slots;
+    this.#clock = options.clock;
+    this.#base = appendedOffset - (appendedOffset % options.fileSize);
+    this.#position = appendedOffset - this.#base;
+    this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
+    this.#view = new DataView(new ArrayBuffer(0));
+    this.#file = this.#open(this.#base);
+    this.#announce();
+  }
+
+  #open(base: number): StoreFile {
+    const file = this.#drive.openFile(basePath(this.#directory, base), { size: this.#fileSize, writable: true });
+    try {
+      file.reserve();
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return file;
+  }
+
+  /** Tells the flusher which memory to warm. */
+  #announce(): void {
+    const { words, cells } = this.#log;
+    cells[shared.CURRENT_FILE_BASE] = this.#base;
+    cells[shared.CURRENT_FILE_ADDRESS] = this.#file.address;
+    Atomics.store(words, shared.CURRENT_FILE_FD, this.#file.fd);
+  }
+
+  /**
+   * Appends what the lane has, at most BATCH_MAX messages or batches.
+   * @returns how many it took; the caller rings the doorbells when > 0
+   */
+  appendFrom(lane: LaneConsumer): number {
+    if (this.#viewOf !== lane.data) {
+      this.#viewOf = lane.data;
+      this.#view = new DataView(lane.data.buffer, lane.data.byteOffset, lane.data.byteLength);
+    }
+    const refusal = this.#refusal();
+    let taken = 0;
+    let runStart = 0;
+    let runEnd = 0;
+    while (taken < BATCH_MAX && lane.next()) {
+      if (taken++ === 0) this.#lastTimestamp = Math.max(this.#lastTimestamp, this.#clock.now());
+      if (refusal !== ACK_OK) {
+        lane.ack(lane.ticket, refusal, 0, 0, 0);
+        continue;
+      }
+      const pending = runEnd - runStart;
+      if (this.#position + pending + lane.size + BLANK_SIZE > this.#fileSize) {
+        this.#copyRun(lane, runStart, runEnd);
+        runStart = 0;
+        runEnd = 0;
+        if (!this.#roll()) {
+          lane.ack(lane.ticket, ACK_STORE_FULL, 0, 0, 0);
+          continue;
+        }
+      } else if (lane.dataStart !== runEnd) {
+        this.#copyRun(lane, runStart, runEnd);
+        runEnd = lane.dataStart;
+        runStart = lane.dataStart;
+      }
+      if (runStart === runEnd) {
+        runStart = lane.dataStart;
+        runEnd = lane.dataStart;
+      }
+      this.#patch(lane, this.#base + this.#position + runEnd - runStart);
+      runEnd += lane.size;
+    }
+    if (taken === 0) return 0;
+    this.#copyRun(lane, runStart, runEnd);
+    this.#log.setOffset(shared.APPENDED_OFFSET, this.#base + this.#position);
+    this.#log.setOffset(shared.LAST_STORE_TIMESTAMP, this.#lastTimestamp);
+    lane.publish();
+    return taken;
+  }
+
+  /** Why nothing may be appended now, or ACK_OK. */
+  #refusal(): number {
+    const flags = Atomics.load(this.#log.words, shared.RUNNING_FLAGS);
+    if (flags === 0) return ACK_OK;
+    return (flags & shared.FLAG_FLUSH_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_STORE_FULL;
+  }
+
+  /** Fills the open fields of the descriptor's records, in the lane, and writes their ack. */
+  #patch(lane: LaneConsumer, physicalOffset: number): void {
+    const view = this.#view;
+    const slot = lane.slot;
+    const hasQueue = (lane.flags & APPEND_WITHOUT_QUEUE) === 0;
+    const queueOffset = hasQueue ? this.#slots.appendedOffset(slot) : 0;
+    const timestamp = this.#lastTimestamp;
+    const timestampHigh = Math.floor(timestamp / TWO_32);
+    let at = lane.dataStart;
+    let physical = physicalOffset;
+    for (let i = 0; i < lane.count; i++) {
+      const recordQueueOffset = hasQueue ? queueOffset + i : 0;
+      view.setUint32(at + QUEUE_OFFSET_OFFSET, recordQueueOffset / TWO_32);
+      view.setUint32(at + QUEUE_OFFSET_OFFSET + 4, recordQueueOffset % TWO_32);
+      view.setUint32(at + PHYSICAL_OFFSET_OFFSET, physical / TWO_32);
+      view.setUint32(at + PHYSICAL_OFFSET_OFFSET + 4, physical % TWO_32);
+      const isBornV6 = (view.getUint8(at + SYS_FLAG_OFFSET + 3) & SYS_FLAG_BORN_HOST_V6) !== 0;
+      const timestampAt = at + STORE_TIMESTAMP_OFFSET_V4 + (isBornV6 ? 12 : 0);
+      view.setUint32(timestampAt, timestampHigh);
+      view.setUint32(timestampAt + 4, timestamp - timestampHigh * TWO_32);
+      const size = view.getUint32(at);
+      at += size;
+      physical += size;
+    }
+    assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
+    if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
+    this.#undoSlots[this.#undoLength] = slot;
+    this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;
+    lane.ack(lane.ticket, ACK_OK, queueOffset, physicalOffset, timestamp);
+  }
+
+  /** Copies [runStart, runEnd) of the lane to the file's end. A failure refuses these messages only. */
+  #copyRun(lane: LaneConsumer, runStart: number, runEnd: number): void {
+    const size = runEnd - runStart;
+    if (size === 0) return;
+    try {
+      this.#file.write(this.#position, lane.data, runStart, runEnd);
+      this.#position += size;
+    } catch (error) {
+      const isFull = error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL";
+      lane.refuseLast(this.#undoLength, isFull ? ACK_STORE_FULL : ACK_STORE_UNAVAILABLE);
+      for (let i = this.#undoLength - 1; i >= 0; i--) {
+        const slot = this.#undoSlots[i]!;
+        this.#slots.setAppendedOffset(slot, this.#slots.appendedOffset(slot) - this.#undoCounts[i]!);
+      }
+    }
+    this.#undoLength = 0;
+  }
+
+  /** Closes the present file with a blank marker and goes to the next. @returns false when there is no room for one */
+  #roll(): boolean {
+    if (this.#clock.now() < this.#rollRefusedUntilMs) return false;
+    const base = this.#base + this.#fileSize;
+    let next: StoreFile;
+    try {
+      next = this.#takePrepared(base) ?? this.#open(base);
+      const marker = Buffer.alloc(BLANK_SIZE);
+      marker.writeUInt32BE(this.#fileSize - this.#position, 0);
+      marker.writeUInt32BE(MAGIC_BLANK, 4);
+      this.#file.write(this.#position, marker, 0, BLANK_SIZE);
+    } catch {
+      this.#rollRefusedUntilMs = this.#clock.now() + ROLL_RETRY_MS;
+      return false;
+    } finally {
+      Atomics.compareExchange(this.#log.words, shared.PREPARED_STATE, shared.PREPARE_WRITER, shared.PREPARE_NONE);
+    }
+    this.#previous?.close();
+    this.#previous = this.#file;
+    this.#file = next;
+    this.#base = base;
+    this.#position = 0;
+    this.#log.setOffset(shared.APPENDED_OFFSET, base);
+    this.#announce();
+    return true;
+  }
+
+  /** The file that the flusher has made ready, if it is the right one. Otherwise keeps the flusher from making it. */
+  #takePrepared(base: number): StoreFile | undefined {
+    const { words, cells } = this.#log;
+    for (;;) {
+      const state = Atomics.load(words, shared.PREPARED_STATE);
+      if (state === shared.PREPARE_NONE) {
+        if (Atomics.compareExchange(words, shared.PREPARED_STATE, state, shared.PREPARE_WRITER) === state) return undefined;
+      } else if (state === shared.PREPARE_BUSY) {
+        Atomics.wait(words, shared.PREPARED_STATE, state, 1000); // It is seconds of work at the worst; two makers would collide.
+      } else {
+        if (cells[shared.PREPARED_BASE] !== base) return undefined;
+        const fd = Atomics.load(words, shared.PREPARED_FD);
+        const file = this.#drive.adoptFile(basePath(this.#directory, base), this.#fileSize, fd, cells[shared.PREPARED_ADDRESS]!);
+        Atomics.store(words, shared.PREPARED_STATE, shared.PREPARE_NONE);
+        return file;
+      }
+    }
+  }
+
+  close(): void {
+    this.#previous?.close();
+    this.#file.close();
+  }
+}

@@ -1,0 +1,30 @@
+import type { DriveName } from "../os/api.ts";
+import type { LaneMemory } from "../ring/lane.ts";
+import type { QueueSlotsMemory } from "./queue-slots.ts";
+
+/** What every thread of one engine is handed: memory that they share, and figures that do not change. */
+export interface EngineInit {
+  drive: DriveName;
+  storePath: string;
+  commitLogPath: string;
+  /** Bytes. */
+  logFileSize: number;
+  queueFileSize: number;
+  shared: SharedArrayBuffer;
+  queueSlots: QueueSlotsMemory;
+  /** One a producer; lane n has doorbell DOORBELL_LANES + n. */
+  lanes: LaneMemory[];
+  /** wakeRings[n] goes to the producer of lane n; undefined for those that hold no pulls. */
+  wakeRings: (SharedArrayBuffer | undefined)[];
+  clock: SharedArrayBuffer;
+  isSyncFlush: boolean;
+  flushIntervalMs: number;
+  flushLeastPages: number;
+  flushThoroughIntervalMs: number;
+  warmAhead: number;
+  delayLevelsMs: number[];
+  /** Whether records enter the key index, and the shape of its files. */
+  isIndexed: boolean;
+  indexSlotCount: number;
+  indexEntryCount: number;
+}

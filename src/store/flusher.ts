@@ -1,0 +1,154 @@
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive, StoreFile } from "../os/api.ts";
+import { syncDirectory } from "../os/files.ts";
+import { basePath } from "./log-files.ts";
+import type { SharedLog } from "./shared-log.ts";
+
+export interface FlusherOptions {
+  drive: Drive;
+  directory: string;
+  fileSize: number;
+  log: SharedLog;
+  clock: Clock;
+  /** SYNC_FLUSH: senders wait for the disk, so flush as soon as anything is appended. */
+  isSync: boolean;
+  /** ASYNC_FLUSH: pause between flushes, ms. */
+  flushIntervalMs: number;
+  /** ASYNC_FLUSH: least dirty pages (4 KiB) worth a flush … */
+  flushLeastPages: number;
+  /** … unless the last flush was this long ago, ms. */
+  flushThoroughIntervalMs: number;
+  /** Bytes ahead of the appends that are kept warm; 0 = off. */
+  warmAhead: number;
+}
+
+const PAGE_SIZE = 4096;
+
+/**
+ * Brings the log to the disk, and makes the next file ready, so that the log writer never waits for a disk.
+ * Flusher thread only. A failed flush is final: FLAG_FLUSH_FAILED is set, and nothing is flushed again,
+ * because the system may have dropped the pages that it could not write.
+ * Source: Apache `CommitLog.GroupCommitService`, `FlushRealTimeService`, `AllocateMappedFileService`.
+ */
+export class Flusher {
+  readonly #options: FlusherOptions;
+  #file: StoreFile | undefined;
+  #base = -1;
+  #lastFlushMs: number;
+  #warmFile: StoreFile | undefined;
+  #warmBase = -1;
+  #warmEnd = 0;
+  #directoryDirty = true;
+
+  constructor(options: FlusherOptions) {
+    this.#options = options;
+    this.#lastFlushMs = options.clock.now();
+  }
+
+  /** One round of what is due. @returns true if more may be due at once */
+  work(): boolean {
+    const { log, isSync } = this.#options;
+    this.#warm();
+    this.#prepareNext();
+    const appended = log.offset(shared.APPENDED_OFFSET);
+    if (appended <= log.offset(shared.FLUSHED_OFFSET)) return false;
+    if (!isSync && !this.#isDue(appended)) return false;
+    this.flushTo(appended);
+    return isSync;
+  }
+
+  #isDue(appended: number): boolean {
+    const { log, clock, flushIntervalMs, flushLeastPages, flushThoroughIntervalMs } = this.#options;
+    const idleMs = clock.now() - this.#lastFlushMs;
+    if (idleMs >= flushThoroughIntervalMs) return true;
+    const pages = Math.floor(appended / PAGE_SIZE) - Math.floor(log.offset(shared.FLUSHED_OFFSET) / PAGE_SIZE);
+    return idleMs >= flushIntervalMs && pages >= flushLeastPages;
+  }
+
+  /** @throws MillraceError MILLRACE_STORE_IO; FLAG_FLUSH_FAILED is then set */
+  flushTo(appended: number): void {
+    const { log, fileSize, drive, directory, clock } = this.#options;
+    if ((Atomics.load(log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0) return;
+    try {
+      let offset = log.offset(shared.FLUSHED_OFFSET);
+      while (offset < appended) {
+        const base = offset - (offset % fileSize);
+        if (base !== this.#base) {
+          this.#file?.close();
+          this.#file = drive.openFile(basePath(directory, base), { size: fileSize, writable: true });
+          this.#base = base;
+          this.#directoryDirty = true;
+        }
+        if (this.#directoryDirty) {
+          syncDirectory(directory);
+          this.#directoryDirty = false;
+        }
+        this.#file!.sync();
+        offset = Math.min(base + fileSize, appended);
+        log.setOffset(shared.FLUSHED_OFFSET, offset);
+      }
+      this.#lastFlushMs = clock.now();
+    } catch (error) {
+      Atomics.or(log.words, shared.RUNNING_FLAGS, shared.FLAG_FLUSH_FAILED);
+      throw error instanceof MillraceError ? error : new MillraceError("MILLRACE_STORE_IO", `flush failed: ${String(error)}`, {}, error);
+    }
+  }
+
+  /** Keeps the pages ahead of the appends present and writable. */
+  #warm(): void {
+    const { log, drive, directory, fileSize, warmAhead } = this.#options;
+    if (warmAhead === 0) return;
+    const base = log.offset(shared.CURRENT_FILE_BASE);
+    const address = log.offset(shared.CURRENT_FILE_ADDRESS);
+    if (address === 0) return;
+    if (base !== this.#warmBase) {
+      this.#warmFile = drive.adoptFile(basePath(directory, base), fileSize, -1, address);
+      this.#warmBase = base;
+      this.#warmEnd = 0;
+    }
+    const position = log.offset(shared.APPENDED_OFFSET) - base;
+    if (position < 0 || position > fileSize) return;
+    if (this.#warmEnd < position) this.#warmEnd = position;
+    if (this.#warmEnd - position > warmAhead / 2 || this.#warmEnd >= fileSize) return;
+    const size = Math.min(warmAhead, fileSize - this.#warmEnd);
+    this.#warmFile!.warm(this.#warmEnd, size);
+    this.#warmEnd += size;
+  }
+
+  /** Once the present file is half full, makes the next one: created, reserved, its first pages warm. */
+  #prepareNext(): void {
+    const { log, drive, directory, fileSize, warmAhead } = this.#options;
+    if (Atomics.load(log.words, shared.PREPARED_STATE) !== shared.PREPARE_NONE) return;
+    const base = log.offset(shared.CURRENT_FILE_BASE);
+    if (log.offset(shared.APPENDED_OFFSET) - base < fileSize / 2) return;
+    if (Atomics.compareExchange(log.words, shared.PREPARED_STATE, shared.PREPARE_NONE, shared.PREPARE_BUSY) !== shared.PREPARE_NONE) return;
+    let state = shared.PREPARE_NONE;
+    try {
+      if (log.offset(shared.CURRENT_FILE_BASE) !== base) return;
+      const file = drive.openFile(basePath(directory, base + fileSize), { size: fileSize, writable: true });
+      try {
+        file.reserve();
+      } catch (error) {
+        file.close();
+        throw error;
+      }
+      file.warm(0, Math.min(warmAhead, fileSize));
+      this.#directoryDirty = true;
+      log.setOffset(shared.PREPARED_BASE, base + fileSize);
+      log.setOffset(shared.PREPARED_ADDRESS, file.address);
+      Atomics.store(log.words, shared.PREPARED_FD, file.fd);
+      state = shared.PREPARE_READY;
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error; // No room: the log writer meets it too, and answers the senders.
+    } finally {
+      Atomics.store(log.words, shared.PREPARED_STATE, state);
+      Atomics.notify(log.words, shared.PREPARED_STATE);
+    }
+  }
+
+  close(): void {
+    this.#file?.close();
+  }
+}

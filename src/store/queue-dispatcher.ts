@@ -1,0 +1,196 @@
+import { javaHashOfBytes } from "../base/java-hash.ts";
+import { ENTRY_SIZE, writeEntry } from "../format/consume-queue.ts";
+import {
+  QUEUE_OFFSET_OFFSET,
+  RECORD_BLANK,
+  RecordParts,
+  readInt64,
+  recordSizeAt,
+  SYS_FLAG_PREPARED,
+  SYS_FLAG_ROLLBACK,
+  SYS_FLAG_TRANSACTION_MASK,
+} from "../format/message.ts";
+import { PropertyScan } from "../format/property-scan.ts";
+import type { ConsumeQueue } from "./consume-queue.ts";
+import type { LogReader } from "./log-reader.ts";
+import type { QueueSlots } from "./queue-slots.ts";
+import type { TopicSlots, TopicSlotsTable } from "./topic-slots.ts";
+
+const TAGS = Buffer.from("TAGS");
+const DELAY = Buffer.from("DELAY");
+const SCHEDULE_TOPIC = Buffer.from("SCHEDULE_TOPIC_XXXX");
+/** Records taken before new maximum offsets are published. */
+const PASS_MAX = 1024;
+
+export interface QueueDispatcherOptions {
+  reader: LogReader;
+  topics: TopicSlotsTable;
+  slots: QueueSlots;
+  /** Delay of each level in ms, level 1 first. */
+  delayLevelsMs: readonly number[];
+  /** Asked for a topic or queue that the table lacks; updates the table and says whether it is there now. */
+  refreshTopics: (topic: string, queueId: number) => boolean;
+}
+
+/**
+ * Makes ConsumeQueue entries out of log records, in log order. Queue-indexer thread, or recovery before the
+ * threads start. Entries that exist already (after a restart) are written again with the same bytes.
+ * Source: Apache `DefaultMessageStore.ReputMessageService`, `ConsumeQueue.putMessagePositionInfoWrapper`.
+ */
+export class QueueDispatcher {
+  readonly #reader: LogReader;
+  readonly #topics: TopicSlotsTable;
+  readonly #slots: QueueSlots;
+  readonly #delayLevelsMs: readonly number[];
+  readonly #refreshTopics: (topic: string, queueId: number) => boolean;
+  readonly #parts = new RecordParts();
+  readonly #scan = new PropertyScan();
+  readonly #entry = Buffer.alloc(ENTRY_SIZE);
+  #lastTopic: TopicSlots | undefined;
+  /** Slots that grew in this pass, each once, and how far. */
+  readonly #grown: number[] = [];
+  readonly #grownTo = new Map<number, number>();
+  readonly #pending = new Map<number, PendingEntries>();
+
+  constructor(options: QueueDispatcherOptions) {
+    this.#reader = options.reader;
+    this.#topics = options.topics;
+    this.#slots = options.slots;
+    this.#delayLevelsMs = options.delayLevelsMs;
+    this.#refreshTopics = options.refreshTopics;
+  }
+
+  /** Slots that grew in the last `dispatch`. */
+  get grown(): readonly number[] {
+    return this.#grown;
+  }
+
+  /**
+   * Dispatches records from `from` on, below `limit`, at most PASS_MAX of them. On return their entries are
+   * readable and maxOffset of their queues is stored (plainly: ring a doorbell to publish).
+   * @returns the offset to go on at; `from` when the bytes there are no record
+   */
+  dispatch(from: number, limit: number): number {
+    this.#grown.length = 0;
+    this.#grownTo.clear();
+    let offset = from;
+    for (let count = 0; offset < limit && count < PASS_MAX; count++) {
+      if (!this.#reader.window(offset, limit)) break;
+      let size = recordSizeAt(this.#reader.bytes, this.#reader.at, this.#reader.end);
+      if (size === RECORD_BLANK) {
+        offset = this.#reader.baseOf(offset) + this.#reader.fileSize;
+        continue;
+      }
+      if (size < 0) {
+        // In the native-free drive a record may reach over the window's end: ask for all of it.
+        const claimed = this.#reader.end - this.#reader.at >= 4 ? this.#reader.bytes.readUInt32BE(this.#reader.at) : 8;
+        if (claimed > limit - offset || !this.#reader.window(offset, limit, Math.max(8, claimed))) break;
+        size = recordSizeAt(this.#reader.bytes, this.#reader.at, this.#reader.end);
+        if (size === RECORD_BLANK) continue;
+        if (size < 0) break;
+      }
+      this.#dispatchRecord(this.#reader.bytes, this.#reader.at, offset, size);
+      offset += size;
+    }
+    this.#finishPass();
+    return offset;
+  }
+
+  #dispatchRecord(bytes: Buffer, at: number, physicalOffset: number, size: number): void {
+    const parts = this.#parts;
+    parts.locate(bytes, at);
+    const transaction = parts.sysFlag & SYS_FLAG_TRANSACTION_MASK;
+    if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) return;
+    const topic = this.#topicOf(bytes, parts.topicStart, parts.topicEnd, parts.queueId);
+    if (topic === undefined) return; // Deleted since.
+    const slot = topic.slots[parts.queueId]!;
+    const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
+    const tagsCode = this.#tagsCode(bytes, topic);
+    this.#put(this.#topics.queue(topic, parts.queueId), slot, queueOffset, physicalOffset, size, tagsCode);
+    const known = this.#grownTo.get(slot);
+    if (known === undefined) this.#grown.push(slot);
+    if (known === undefined || queueOffset >= known) this.#grownTo.set(slot, queueOffset + 1);
+  }
+
+  #topicOf(bytes: Buffer, start: number, end: number, queueId: number): TopicSlots | undefined {
+    const last = this.#lastTopic;
+    const isSame = last !== undefined && last.key.length === end - start && last.key.compare(bytes, start, end) === 0;
+    let topic = isSame ? last : this.#topics.get(bytes, start, end);
+    if (topic === undefined || queueId >= topic.slots.length) {
+      if (!this.#refreshTopics(bytes.toString("utf8", start, end), queueId)) return undefined;
+      topic = this.#topics.get(bytes, start, end);
+      if (topic === undefined || queueId >= topic.slots.length) return undefined;
+    }
+    this.#lastTopic = topic;
+    return topic;
+  }
+
+  /** After a topic was deleted or changed. */
+  forgetLastTopic(): void {
+    this.#lastTopic = undefined;
+  }
+
+  #tagsCode(bytes: Buffer, topic: TopicSlots): number {
+    const { propertiesStart, propertiesEnd, storeTimestampAt } = this.#parts;
+    if (topic.key.equals(SCHEDULE_TOPIC) && this.#scan.find(bytes, propertiesStart, propertiesEnd, DELAY)) {
+      const level = Number(bytes.toString("latin1", this.#scan.start, this.#scan.end));
+      const levels = this.#delayLevelsMs;
+      if (level > 0) return readInt64(bytes, storeTimestampAt) + levels[Math.min(level, levels.length) - 1]!;
+    }
+    if (!this.#scan.find(bytes, propertiesStart, propertiesEnd, TAGS)) return 0;
+    return javaHashOfBytes(bytes, this.#scan.start, this.#scan.end);
+  }
+
+  #put(queue: ConsumeQueue, slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
+    const mapped = queue.mappedFor(queueOffset);
+    if (mapped !== undefined) {
+      writeEntry(mapped, queue.positionInFile(queueOffset), physicalOffset, size, tagsCode);
+      return;
+    }
+    let pending = this.#pending.get(slot);
+    if (pending === undefined) {
+      pending = new PendingEntries(queue);
+      this.#pending.set(slot, pending);
+    }
+    writeEntry(this.#entry, 0, physicalOffset, size, tagsCode);
+    pending.add(queueOffset, this.#entry);
+  }
+
+  #finishPass(): void {
+    for (const pending of this.#pending.values()) pending.write();
+    this.#pending.clear();
+    for (const slot of this.#grown) {
+      const maxOffset = this.#grownTo.get(slot)!;
+      if (maxOffset > this.#slots.maxOffset(slot)) this.#slots.setMaxOffset(slot, maxOffset);
+    }
+  }
+}
+
+/** Entries of one queue gathered during a pass, for drives that write files by calls. */
+class PendingEntries {
+  readonly #queue: ConsumeQueue;
+  #bytes = Buffer.allocUnsafe(64 * ENTRY_SIZE);
+  #size = 0;
+  #first = 0;
+
+  constructor(queue: ConsumeQueue) {
+    this.#queue = queue;
+  }
+
+  add(queueOffset: number, entry: Buffer): void {
+    if (this.#size > 0 && queueOffset !== this.#first + this.#size / ENTRY_SIZE) this.write();
+    if (this.#size === 0) this.#first = queueOffset;
+    if (this.#size === this.#bytes.length) {
+      const grown = Buffer.allocUnsafe(2 * this.#bytes.length);
+      this.#bytes.copy(grown);
+      this.#bytes = grown;
+    }
+    entry.copy(this.#bytes, this.#size);
+    this.#size += ENTRY_SIZE;
+  }
+
+  write(): void {
+    if (this.#size > 0) this.#queue.write(this.#first, this.#bytes, 0, this.#size);
+    this.#size = 0;
+  }
+}

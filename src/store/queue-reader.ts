@@ -1,0 +1,136 @@
+import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import type { StoreFile } from "../os/api.ts";
+import type { ConsumeQueue } from "./consume-queue.ts";
+import type { LogReader } from "./log-reader.ts";
+
+/** Statuses of a read. Source: Apache `GetMessageStatus`. */
+export const READ_FOUND = 0;
+export const READ_NO_MATCH = 1;
+/** The log's data has just been deleted. */
+export const READ_REMOVED = 2;
+/** The entry cannot be read. */
+export const READ_ENTRY_MISSING = 3;
+
+export interface ReadLimits {
+  /** Most messages, and most bytes, of an answer; other limits hold for what is far behind the log's end. */
+  countInMemory: number;
+  sizeInMemory: number;
+  countOnDisk: number;
+  sizeOnDisk: number;
+  /** Distance from the log's end up to which data counts as in memory, bytes. */
+  inMemoryDistance: number;
+}
+
+export interface EntryFilter {
+  matchesAll: boolean;
+  codes: ReadonlySet<number>;
+}
+
+/** Bytes of entries that a filtered read looks at, at least. Source: Apache `maxFilterMessageSize`. */
+const FILTER_SCAN_SIZE = 16_000;
+const PARTS_MAX = 1024;
+
+/**
+ * Picks the records of one pull: a list of stretches of log files, neighbours joined. Nothing of the log is
+ * copied. One instance a thread; the result is good until the next read.
+ * Source: Apache `DefaultMessageStore.getMessage`, `isTheBatchFull`.
+ */
+export class QueueReader {
+  readonly #log: LogReader;
+  readonly #limits: ReadLimits;
+  readonly #entries: Buffer = Buffer.alloc(FILTER_SCAN_SIZE);
+  readonly files: (StoreFile | undefined)[] = new Array(PARTS_MAX).fill(undefined);
+  readonly positions: Float64Array = new Float64Array(PARTS_MAX);
+  readonly sizes: Float64Array = new Float64Array(PARTS_MAX);
+  partCount = 0;
+  messageCount = 0;
+  totalSize = 0;
+  nextOffset = 0;
+
+  constructor(log: LogReader, limits: ReadLimits) {
+    this.#log = log;
+    this.#limits = limits;
+  }
+
+  /**
+   * @param queueOffset inside [min, max)
+   * @param maxOffset   of the queue
+   * @param logEnd      one past the last readable byte of the log
+   */
+  read(queue: ConsumeQueue, queueOffset: number, maxOffset: number, count: number, filter: EntryFilter, logEnd: number): number {
+    this.partCount = 0;
+    this.messageCount = 0;
+    this.totalSize = 0;
+    this.nextOffset = queueOffset;
+    const scanLimit = Math.min(maxOffset, queueOffset + Math.max(FILTER_SCAN_SIZE / ENTRY_SIZE, count));
+    let isFull = false;
+    while (this.nextOffset < scanLimit && !isFull) {
+      const wanted = Math.min(scanLimit - this.nextOffset, FILTER_SCAN_SIZE / ENTRY_SIZE, filter.matchesAll ? Math.max(1, count) : Number.MAX_SAFE_INTEGER);
+      const mapped = queue.mappedFor(this.nextOffset);
+      let bytes: Buffer;
+      let at: number;
+      let available: number;
+      if (mapped !== undefined) {
+        bytes = mapped;
+        at = queue.positionInFile(this.nextOffset);
+        available = Math.min(wanted, (mapped.length - at) / ENTRY_SIZE);
+      } else {
+        bytes = this.#entries;
+        at = 0;
+        available = queue.read(this.nextOffset, wanted, bytes);
+      }
+      if (available === 0) return this.messageCount > 0 ? READ_FOUND : READ_ENTRY_MISSING;
+      for (let i = 0; i < available; i++, at += ENTRY_SIZE) {
+        const physicalOffset = entryPhysicalOffset(bytes, at);
+        const size = entrySize(bytes, at);
+        if (!filter.matchesAll && !filter.codes.has(entryTagsCode(bytes, at))) {
+          this.nextOffset++;
+          continue;
+        }
+        if (this.#isFull(count, physicalOffset, size, logEnd)) {
+          isFull = true;
+          break;
+        }
+        const file = this.#log.file(physicalOffset);
+        if (file === undefined) {
+          if (this.messageCount > 0) return READ_FOUND;
+          this.nextOffset++;
+          return READ_REMOVED;
+        }
+        this.nextOffset++;
+        this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size);
+      }
+    }
+    return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
+  }
+
+  #isFull(count: number, physicalOffset: number, size: number, logEnd: number): boolean {
+    if (this.messageCount === 0) return false;
+    if (this.messageCount >= count || this.partCount >= PARTS_MAX) return true;
+    const limits = this.#limits;
+    const isInMemory = logEnd - physicalOffset <= limits.inMemoryDistance;
+    if (this.messageCount >= (isInMemory ? limits.countInMemory : limits.countOnDisk)) return true;
+    return this.totalSize + size > (isInMemory ? limits.sizeInMemory : limits.sizeOnDisk);
+  }
+
+  #add(file: StoreFile, position: number, size: number): void {
+    const last = this.partCount - 1;
+    if (last >= 0 && this.files[last] === file && this.positions[last]! + this.sizes[last]! === position) {
+      this.sizes[last]! += size;
+    } else {
+      this.files[this.partCount] = file;
+      this.positions[this.partCount] = position;
+      this.sizes[this.partCount++] = size;
+    }
+    this.messageCount++;
+    this.totalSize += size;
+  }
+
+  /** Copies the records, one after the other, to target from `at` on. */
+  copyTo(target: Buffer, at: number): void {
+    for (let i = 0; i < this.partCount; i++) {
+      this.files[i]!.read(this.positions[i]!, target, at, this.sizes[i]!);
+      at += this.sizes[i]!;
+    }
+  }
+}

@@ -1,0 +1,24 @@
+import path from "node:path";
+
+/** Directory layout of a store. Source: Apache `StorePathConfigHelper`, `BrokerPathConfigHelper`. */
+export class StorePaths {
+  readonly root: string;
+  readonly commitLog: string;
+  readonly consumeQueue: string;
+  readonly index: string;
+  readonly config: string;
+  readonly checkpoint: string;
+  readonly abort: string;
+  readonly lock: string;
+
+  constructor(root: string, commitLog: string = path.join(root, "commitlog")) {
+    this.root = root;
+    this.commitLog = commitLog;
+    this.consumeQueue = path.join(root, "consumequeue");
+    this.index = path.join(root, "index");
+    this.config = path.join(root, "config");
+    this.checkpoint = path.join(root, "checkpoint");
+    this.abort = path.join(root, "abort");
+    this.lock = path.join(root, "lock");
+  }
+}

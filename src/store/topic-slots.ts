@@ -1,0 +1,78 @@
+import path from "node:path";
+import { ByteMap } from "../base/byte-map.ts";
+import type { Drive } from "../os/api.ts";
+import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
+
+/** What the control thread tells the other threads about a topic's queues; slots[queueId] is the slot. */
+export interface TopicSlotsUpdate {
+  topic: string;
+  /** Empty: the topic is gone. */
+  slots: readonly number[];
+}
+
+/** One topic as a thread that reads or writes ConsumeQueues knows it. */
+export interface TopicSlots {
+  readonly topic: string;
+  readonly key: Buffer;
+  slots: readonly number[];
+}
+
+/** Topics by name, and the ConsumeQueues of their slots, opened when first asked for. One instance a thread. */
+export class TopicSlotsTable {
+  readonly #byName = new ByteMap<TopicSlots>();
+  readonly #queues: (ConsumeQueue | undefined)[] = [];
+  readonly #drive: Drive;
+  readonly #root: string;
+  readonly #fileSize: number;
+  readonly #writable: boolean;
+
+  constructor(drive: Drive, root: string, fileSize: number, writable: boolean) {
+    this.#drive = drive;
+    this.#root = root;
+    this.#fileSize = fileSize;
+    this.#writable = writable;
+  }
+
+  update({ topic, slots }: TopicSlotsUpdate): void {
+    const key = Buffer.from(topic);
+    const known = this.#byName.get(key, 0, key.length);
+    if (known !== undefined) {
+      for (const slot of known.slots) if (!slots.includes(slot)) this.#forget(slot);
+    }
+    if (slots.length === 0) this.#byName.delete(key);
+    else if (known !== undefined) known.slots = slots;
+    else this.#byName.set(key, { topic, key, slots });
+  }
+
+  get(bytes: Buffer, start: number, end: number): TopicSlots | undefined {
+    return this.#byName.get(bytes, start, end);
+  }
+
+  queue(topic: TopicSlots, queueId: number): ConsumeQueue {
+    const slot = topic.slots[queueId]!;
+    let queue = this.#queues[slot];
+    if (queue === undefined) {
+      queue = new ConsumeQueue(this.#drive, queueDirectory(this.#root, topic.topic, queueId), this.#fileSize, this.#writable);
+      this.#queues[slot] = queue;
+    }
+    return queue;
+  }
+
+  static directory(storePath: string): string {
+    return path.join(storePath, "consumequeue");
+  }
+
+  #forget(slot: number): void {
+    this.#queues[slot]?.close();
+    this.#queues[slot] = undefined;
+  }
+
+  sync(): void {
+    for (const queue of this.#queues) queue?.sync();
+  }
+
+  close(): void {
+    for (const queue of this.#queues) queue?.close();
+    this.#queues.length = 0;
+  }
+}
