@@ -209,7 +209,14 @@ export class SendResponseWriter {
 }
 
 function writeHex32(target: Buffer, at: number, word: number): void {
-  for (let i = 0; i < 8; i++) target[at + i] = UPPER_HEX[(word >>> (28 - 4 * i)) & 15]!;
+  target[at] = UPPER_HEX[word >>> 28]!;
+  target[at + 1] = UPPER_HEX[(word >>> 24) & 15]!;
+  target[at + 2] = UPPER_HEX[(word >>> 20) & 15]!;
+  target[at + 3] = UPPER_HEX[(word >>> 16) & 15]!;
+  target[at + 4] = UPPER_HEX[(word >>> 12) & 15]!;
+  target[at + 5] = UPPER_HEX[(word >>> 8) & 15]!;
+  target[at + 6] = UPPER_HEX[(word >>> 4) & 15]!;
+  target[at + 7] = UPPER_HEX[word & 15]!;
 }
 
 /** `,"code":0,"opaque":77}` */
