@@ -18,7 +18,7 @@ export interface Checkpoint {
   logicsPhysicalOffset: number;
 }
 
-export const CHECKPOINT_EMPTY: Checkpoint = {
+const CHECKPOINT_EMPTY: Checkpoint = {
   physicMsgTimestamp: 0,
   logicsMsgTimestamp: 0,
   indexMsgTimestamp: 0,
@@ -40,7 +40,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
 
 /** A file that is too short counts as empty: recovery then reads more of the log. */
 export function decodeCheckpoint(bytes: Buffer | undefined): Checkpoint {
-  if (bytes === undefined || bytes.length < 48) return CHECKPOINT_EMPTY;
+  if (bytes === undefined || bytes.length < 48) return { ...CHECKPOINT_EMPTY };
   return {
     physicMsgTimestamp: readInt64(bytes, 0),
     logicsMsgTimestamp: readInt64(bytes, 8),

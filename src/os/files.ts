@@ -98,9 +98,11 @@ export function readSmallFile(file: string): Buffer | undefined {
 /** Writes a small file in place and waits for the disk. */
 export function writeSmallFile(file: string, bytes: Buffer): void {
   try {
-    const fd = fs.openSync(file, "w", 0o644);
+    // Not emptied first: a crash in between must not leave less than there was.
+    const fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
     try {
       fs.writeSync(fd, bytes, 0, bytes.length, 0);
+      fs.ftruncateSync(fd, bytes.length);
       fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);

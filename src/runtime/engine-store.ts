@@ -1,0 +1,184 @@
+import { crc32 } from "../base/crc32.ts";
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { AppendResult, IndexQueryResult, MessageStore, OutgoingMessage, QueueEntry } from "../broker/message-store.ts";
+import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import {
+  encodeMessage,
+  RecordParts,
+  readInt64,
+  recordSizeAt,
+  SYS_FLAG_PREPARED,
+  SYS_FLAG_ROLLBACK,
+  SYS_FLAG_TRANSACTION_MASK,
+} from "../format/message.ts";
+import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
+import * as shared from "../format/shared-words.ts";
+import { removeTree } from "../os/files.ts";
+import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
+import { LogReader } from "../store/log-reader.ts";
+import type { Engine } from "./engine.ts";
+import { LaneClient } from "./lane-client.ts";
+
+/** Looks keys up in the index files; undefined when the index is off. */
+export type IndexLookup = (topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T") => IndexQueryResult;
+
+/** The store as the control thread (or an embedder) sees it. */
+export class EngineStore implements MessageStore {
+  readonly #engine: Engine;
+  readonly #storeHost: () => string;
+  readonly #lane: LaneClient;
+  readonly #reader: LogReader;
+  readonly #queues = new Map<number, ConsumeQueue>();
+  readonly #parts = new RecordParts();
+  readonly #lookup: IndexLookup | undefined;
+
+  constructor(engine: Engine, lane: number, storeHost: () => string, clock: Clock, lookup: IndexLookup | undefined) {
+    this.#engine = engine;
+    this.#storeHost = storeHost;
+    this.#lookup = lookup;
+    this.#reader = new LogReader(engine.drive, engine.paths.commitLog, engine.init.logFileSize);
+    this.#lane = new LaneClient(engine.init.lanes[lane]!, lane, engine.log, engine.init.isSyncFlush, clock);
+  }
+
+  get lane(): LaneClient {
+    return this.#lane;
+  }
+
+  minQueueOffset(topic: string, queueId: number): number {
+    const slot = this.#engine.slotOf(topic, queueId);
+    return slot === undefined ? 0 : this.#engine.slots.minOffset(slot);
+  }
+
+  maxQueueOffset(topic: string, queueId: number): number {
+    const slot = this.#engine.slotOf(topic, queueId);
+    return slot === undefined ? 0 : this.#engine.slots.maxOffset(slot);
+  }
+
+  appendedQueueOffset(topic: string, queueId: number): number {
+    const slot = this.#engine.slotOf(topic, queueId);
+    return slot === undefined ? 0 : this.#engine.slots.appendedOffset(slot);
+  }
+
+  #queue(topic: string, queueId: number): ConsumeQueue | undefined {
+    const slot = this.#engine.slotOf(topic, queueId);
+    if (slot === undefined) return undefined;
+    let queue = this.#queues.get(slot);
+    if (queue === undefined) {
+      const { drive, paths, init } = this.#engine;
+      queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false);
+      this.#queues.set(slot, queue);
+    }
+    return queue;
+  }
+
+  queueEntry(topic: string, queueId: number, queueOffset: number): QueueEntry | undefined {
+    const queue = this.#queue(topic, queueId);
+    if (queue === undefined || queueOffset < this.minQueueOffset(topic, queueId) || queueOffset >= this.maxQueueOffset(topic, queueId)) {
+      return undefined;
+    }
+    const entry = Buffer.alloc(ENTRY_SIZE);
+    if (queue.read(queueOffset, 1, entry) === 0) return undefined;
+    return { physicalOffset: entryPhysicalOffset(entry, 0), size: entrySize(entry, 0), tagsCode: entryTagsCode(entry, 0) };
+  }
+
+  readRecord(physicalOffset: number): Buffer | undefined {
+    if (!(physicalOffset >= this.minPhysicalOffset())) return undefined;
+    this.#reader.invalidate();
+    return this.#reader.record(physicalOffset, this.maxPhysicalOffset());
+  }
+
+  storeTimestamp(topic: string, queueId: number, queueOffset: number): number {
+    const entry = this.queueEntry(topic, queueId, queueOffset);
+    if (entry === undefined) return -1;
+    this.#reader.invalidate();
+    const limit = this.maxPhysicalOffset();
+    if (!this.#reader.window(entry.physicalOffset, limit, entry.size)) return -1;
+    const { bytes, at, end } = this.#reader;
+    if (recordSizeAt(bytes, at, end) < 0) return -1;
+    this.#parts.locate(bytes, at);
+    return readInt64(bytes, this.#parts.storeTimestampAt);
+  }
+
+  searchOffset(topic: string, queueId: number, timestampMs: number, boundary: "LOWER" | "UPPER"): number {
+    const min = this.minQueueOffset(topic, queueId);
+    const max = this.maxQueueOffset(topic, queueId);
+    let low = min;
+    let high = max;
+    // First entry stored at or after the time (LOWER) or strictly after it (UPPER).
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const stored = this.storeTimestamp(topic, queueId, middle);
+      if (boundary === "LOWER" ? stored >= timestampMs : stored > timestampMs) high = middle;
+      else low = middle + 1;
+    }
+    if (boundary === "LOWER") return low;
+    return low === min ? 0 : low - 1;
+  }
+
+  queryIndex(topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T"): IndexQueryResult {
+    return (
+      this.#lookup?.(topic, key, maxCount, beginMs, endMs, type) ?? { physicalOffsets: [], lastUpdateTimestampMs: 0, lastUpdatePhysicalOffset: 0 }
+    );
+  }
+
+  append(message: OutgoingMessage): Promise<AppendResult> {
+    const slot = this.#engine.slotOf(message.topic, message.queueId);
+    if (slot === undefined) {
+      const { topic, queueId } = message;
+      return Promise.reject(new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}`, { topic, queueId }));
+    }
+    const properties = encodeProperties(message.properties);
+    if (Buffer.byteLength(properties) > PROPERTIES_SIZE_MAX) {
+      const text = `the properties are larger than ${PROPERTIES_SIZE_MAX} bytes`;
+      return Promise.reject(new MillraceError("MILLRACE_MESSAGE_ILLEGAL", text, { topic: message.topic }));
+    }
+    const bodyCrc = crc32(message.body, 0, message.body.length);
+    const record = encodeMessage({ ...message, properties, storeHost: this.#storeHost(), bodyCrc });
+    const transaction = message.sysFlag & SYS_FLAG_TRANSACTION_MASK;
+    const isWithoutQueue = transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK;
+    const isNoWait = message.properties.get(PROPERTY.WAIT) === "false";
+    return new Promise((resolve, reject) => {
+      this.#lane.append(record, slot, 1, isWithoutQueue, isNoWait, (error, result) => {
+        if (error === undefined) resolve(result!);
+        else reject(error);
+      });
+    });
+  }
+
+  minPhysicalOffset(): number {
+    return this.#engine.log.offset(shared.MIN_OFFSET);
+  }
+
+  maxPhysicalOffset(): number {
+    return this.#engine.log.offset(shared.APPENDED_OFFSET);
+  }
+
+  dispatchedOffset(): number {
+    return this.#engine.log.offset(shared.DISPATCHED_OFFSET);
+  }
+
+  flushedOffset(): number {
+    return this.#engine.log.offset(shared.FLUSHED_OFFSET);
+  }
+
+  ensureQueues(topic: string, queueCount: number): void {
+    this.#engine.ensureQueues(topic, queueCount);
+  }
+
+  async dropQueues(topic: string): Promise<void> {
+    for (let queueId = 0; queueId < this.#engine.queueCount(topic); queueId++) {
+      const slot = this.#engine.slotOf(topic, queueId)!;
+      this.#queues.get(slot)?.close();
+      this.#queues.delete(slot);
+    }
+    this.#engine.dropQueues(topic);
+    removeTree(`${this.#engine.paths.consumeQueue}/${topic}`);
+  }
+
+  async close(): Promise<void> {
+    await this.#lane.close();
+    for (const queue of this.#queues.values()) queue.close();
+    this.#reader.close();
+  }
+}

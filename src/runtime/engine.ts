@@ -1,0 +1,289 @@
+import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import { encodeCheckpoint } from "../format/checkpoint.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Log } from "../observe/log.ts";
+import type { Drive, FileLock } from "../os/api.ts";
+import { chooseDrive } from "../os/choose.ts";
+import { makeDirectory, writeSmallFile } from "../os/files.ts";
+import { createLaneMemory } from "../ring/lane.ts";
+import { createWakeRingMemory } from "../ring/wake-ring.ts";
+import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
+import type { EngineInit } from "../store/engine-init.ts";
+import { LogReader } from "../store/log-reader.ts";
+import { QueueDispatcher } from "../store/queue-dispatcher.ts";
+import { createQueueSlotsMemory, QUEUE_SLOTS_MAX, QueueSlots } from "../store/queue-slots.ts";
+import { type RecoveredStore, recoverStore } from "../store/recovery.ts";
+import { SharedLog } from "../store/shared-log.ts";
+import { StorePaths } from "../store/store-paths.ts";
+import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
+import { STOP_FLUSHER, STOP_INDEXERS, STOP_WRITER } from "./duty.ts";
+import { ended, ready, startThread } from "./threads.ts";
+
+export interface EngineOptions {
+  storePath: string;
+  commitLogPath?: string;
+  isNativeFree: boolean;
+  /** Bytes. */
+  logFileSize: number;
+  queueFileSize: number;
+  /** Largest record or batch, bytes. */
+  recordSizeMax: number;
+  /** Lanes to the log writer; the first `pullLaneCount` of them get wake-ups for held pulls. */
+  laneCount: number;
+  pullLaneCount: number;
+  isSyncFlush: boolean;
+  flushIntervalMs: number;
+  flushLeastPages: number;
+  flushThoroughIntervalMs: number;
+  warmAhead: number;
+  delayLevelsMs: number[];
+  isIndexed: boolean;
+  indexSlotCount: number;
+  indexEntryCount: number;
+  clock: Clock;
+  log: Log;
+  /** The engine cannot go on (a thread died, a flush failed): everything must end. */
+  onFailure: (error: Error) => void;
+}
+
+const LANE_ENTRY_COUNT = 8192;
+const LANE_DATA_SIZE = 16 * 1_048_576;
+const CHECKPOINT_MS = 1000;
+
+/**
+ * The store's threads and the memory that they share: log writer, queue indexer, key indexer, flusher. Owned by
+ * one (control) thread, which also gives out the queue slots.
+ */
+export class Engine {
+  readonly init: EngineInit;
+  readonly drive: Drive;
+  readonly log: SharedLog;
+  readonly slots: QueueSlots;
+  readonly paths: StorePaths;
+  readonly recovered: RecoveredStore;
+  readonly #options: EngineOptions;
+  readonly #lock: FileLock;
+  readonly #topics = new Map<string, number[]>();
+  readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
+  readonly #indexerPort: MessagePort;
+  readonly #threads: { writer: Worker; indexers: Worker[]; flusher: Worker };
+  readonly #checkpointTicker: { cancel(): void };
+  #nextSlot: number;
+  #isClosing = false;
+
+  /** Recovers the store and starts its threads. @throws MillraceError as recovery and the drive do */
+  static async open(options: EngineOptions): Promise<Engine> {
+    const { drive, fallbackReason } = await chooseDrive(options.isNativeFree);
+    if (fallbackReason !== undefined) {
+      options.log.warn({ reason: fallbackReason }, "foreign calls do not work here: running on the native-free drive");
+    }
+    const paths = new StorePaths(options.storePath, options.commitLogPath);
+    for (const directory of [paths.root, paths.commitLog, paths.consumeQueue, paths.index, paths.config]) makeDirectory(directory);
+    const lock = drive.lockStore(paths.lock);
+    try {
+      const engine = new Engine(options, drive, paths, lock);
+      await Promise.all([engine.#threads.writer, ...engine.#threads.indexers, engine.#threads.flusher].map(ready));
+      engine.#watch();
+      return engine;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(options: EngineOptions, drive: Drive, paths: StorePaths, lock: FileLock) {
+    this.#options = options;
+    this.drive = drive;
+    this.paths = paths;
+    this.#lock = lock;
+    const queueSlots = createQueueSlotsMemory();
+    this.log = new SharedLog();
+    this.slots = new QueueSlots(queueSlots);
+    this.recovered = recoverStore({ drive, paths, ...options });
+    this.#nextSlot = 0;
+    this.#reportRecovery();
+    this.#dispatchRest();
+    writeAbortFile(paths.abort);
+    const lanes = Array.from({ length: options.laneCount }, () =>
+      createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
+    );
+    this.init = {
+      drive: drive.name,
+      storePath: paths.root,
+      commitLogPath: paths.commitLog,
+      logFileSize: options.logFileSize,
+      queueFileSize: options.queueFileSize,
+      shared: this.log.memory,
+      queueSlots,
+      lanes,
+      wakeRings: lanes.map((_, lane) => (lane < options.pullLaneCount ? createWakeRingMemory() : undefined)),
+      clock: options.clock.shared,
+      isSyncFlush: options.isSyncFlush,
+      flushIntervalMs: options.flushIntervalMs,
+      flushLeastPages: options.flushLeastPages,
+      flushThoroughIntervalMs: options.flushThoroughIntervalMs,
+      warmAhead: options.warmAhead,
+      delayLevelsMs: options.delayLevelsMs,
+      isIndexed: options.isIndexed,
+      indexSlotCount: options.indexSlotCount,
+      indexEntryCount: options.indexEntryCount,
+    };
+    const { port1, port2 } = new MessageChannel();
+    this.#indexerPort = port1;
+    port1.unref();
+    for (const [topic, slots] of this.#topics) port1.postMessage({ topic, slots } satisfies TopicSlotsUpdate);
+    const indexers = [startThread("queue-indexer", { init: this.init, topics: port2 }, [port2])];
+    if (options.isIndexed) indexers.push(startThread("key-indexer", this.init));
+    this.#threads = { writer: startThread("log-writer", this.init), indexers, flusher: startThread("flusher", this.init) };
+    this.#checkpointTicker = options.clock.setTicker(() => this.#writeCheckpoint(0), CHECKPOINT_MS);
+  }
+
+  #reportRecovery(): void {
+    const { exit, gaps, scannedRecords, appendedOffset, queues } = this.recovered;
+    this.#options.log.info({ exit, appendedOffset, queueCount: queues.length, scannedRecords }, "store recovered");
+    for (const gap of gaps) this.#options.log.error({ ...gap }, "a stretch of the log cannot be read; what follows is kept");
+  }
+
+  /** Makes the queue entries that recovery found missing, with the same code as the queue indexer. */
+  #dispatchRest(): void {
+    const { drive, paths } = this;
+    const { appendedOffset, dispatchFrom, minPhysicalOffset, lastStoreTimestamp, queues, gaps } = this.recovered;
+    for (const queue of queues) {
+      const slot = this.#slotsOf(queue.topic, queue.queueId + 1)[queue.queueId]!;
+      this.slots.setMinOffset(slot, queue.minOffset);
+      this.slots.setMaxOffset(slot, queue.maxOffset);
+    }
+    const reader = new LogReader(drive, paths.commitLog, this.#options.logFileSize);
+    const table = new TopicSlotsTable(drive, paths.consumeQueue, this.#options.queueFileSize, true);
+    for (const [topic, slots] of this.#topics) table.update({ topic, slots });
+    const dispatcher = new QueueDispatcher({
+      reader,
+      topics: table,
+      slots: this.slots,
+      delayLevelsMs: this.#options.delayLevelsMs,
+      refreshTopics: (topic, queueId) => {
+        table.update({ topic, slots: this.#slotsOf(topic, queueId + 1) });
+        dispatcher.forgetLastTopic();
+        return true;
+      },
+    });
+    for (let offset = dispatchFrom; offset < appendedOffset; ) {
+      const done = dispatcher.dispatch(offset, appendedOffset);
+      if (done > offset) {
+        offset = done;
+        continue;
+      }
+      const gap = gaps.find(({ start, end }) => offset >= start && offset < end);
+      if (gap === undefined) throw new MillraceError("MILLRACE_STORE_CORRUPT", `no record at physicalOffset ${offset}`, { offset });
+      offset = gap.end;
+    }
+    table.sync();
+    table.close();
+    reader.close();
+    for (const slots of this.#topics.values()) {
+      for (const slot of slots) this.slots.setAppendedOffset(slot, this.slots.maxOffset(slot));
+    }
+    this.log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
+    for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET]) this.log.setOffset(cell, appendedOffset);
+    this.log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
+  }
+
+  /** A thread that ends by itself has failed: nothing goes on half-alive. */
+  #watch(): void {
+    const { writer, indexers, flusher } = this.#threads;
+    for (const worker of [writer, ...indexers, flusher]) {
+      let reason: Error | undefined;
+      worker.on("error", (error) => {
+        reason = error instanceof Error ? error : new Error(String(error));
+      });
+      worker.on("exit", (code) => {
+        if (!this.#isClosing) this.#options.onFailure(reason ?? new Error(`a store thread ended with code ${code}`));
+      });
+    }
+  }
+
+  #slotsOf(topic: string, queueCount: number): number[] {
+    const slots = this.#topics.get(topic) ?? [];
+    while (slots.length < queueCount) {
+      if (this.#nextSlot >= QUEUE_SLOTS_MAX) {
+        throw new MillraceError("MILLRACE_BUSY", `no more than ${QUEUE_SLOTS_MAX} queues`, { topic, queueCount });
+      }
+      slots.push(this.#nextSlot++);
+    }
+    this.#topics.set(topic, slots);
+    return slots;
+  }
+
+  /** Calls `listener` with every topic's slots, now and whenever they change; before anybody can use a new slot. */
+  onSlots(listener: (update: TopicSlotsUpdate) => void): void {
+    this.#listeners.push(listener);
+    for (const [topic, slots] of this.#topics) listener({ topic, slots });
+  }
+
+  /** Makes the queues [0, queueCount) of the topic usable by all threads. Grows only. */
+  ensureQueues(topic: string, queueCount: number): void {
+    if ((this.#topics.get(topic)?.length ?? 0) >= queueCount) return;
+    this.#publish(topic, this.#slotsOf(topic, queueCount));
+  }
+
+  #publish(topic: string, slots: readonly number[]): void {
+    const update = { topic, slots: [...slots] };
+    this.#indexerPort.postMessage(update); // First: it must know the topic before a message of it is in the log.
+    for (const listener of this.#listeners) listener(update);
+  }
+
+  /** Forgets the topic. A topic of that name made later starts with new slots. */
+  dropQueues(topic: string): void {
+    if (!this.#topics.delete(topic)) return;
+    this.#publish(topic, []);
+  }
+
+  slotOf(topic: string, queueId: number): number | undefined {
+    return this.#topics.get(topic)?.[queueId];
+  }
+
+  queueCount(topic: string): number {
+    return this.#topics.get(topic)?.length ?? 0;
+  }
+
+  topicNames(): string[] {
+    return [...this.#topics.keys()];
+  }
+
+  /** @param logicsPhysicalOffset end of the log whose queue entries are on the disk; 0 keeps the last one */
+  #writeCheckpoint(logicsPhysicalOffset: number): void {
+    const timestamp = this.log.offset(shared.LAST_STORE_TIMESTAMP);
+    const { checkpoint } = this.recovered;
+    if (logicsPhysicalOffset === 0 && timestamp === checkpoint.physicMsgTimestamp) return;
+    if (logicsPhysicalOffset > 0) checkpoint.logicsPhysicalOffset = logicsPhysicalOffset;
+    checkpoint.physicMsgTimestamp = timestamp;
+    if (logicsPhysicalOffset > 0) checkpoint.logicsMsgTimestamp = timestamp;
+    writeSmallFile(this.paths.checkpoint, encodeCheckpoint(checkpoint));
+  }
+
+  async #stop(stage: number, threads: Worker[]): Promise<void> {
+    const all = Promise.all(threads.map(ended));
+    Atomics.store(this.log.words, shared.STOPPING, stage);
+    this.log.ringAll(shared.DOORBELL_LANES);
+    await all;
+  }
+
+  /** Lets the rings run empty, brings everything to the disk and ends the threads. Producers have stopped before. */
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#checkpointTicker.cancel();
+    const { writer, indexers, flusher } = this.#threads;
+    // First the writer, so that the others see the log's end; a stage includes those below it.
+    await this.#stop(STOP_WRITER, [writer]);
+    await this.#stop(STOP_INDEXERS, indexers);
+    await this.#stop(STOP_FLUSHER, [flusher]);
+    this.#indexerPort.close();
+    this.#writeCheckpoint(this.log.offset(shared.DISPATCHED_OFFSET));
+    const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED;
+    if (hasFailed === 0) removeAbortFile(this.paths.abort);
+    this.#lock.release();
+  }
+}

@@ -1,0 +1,200 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { AppendResult } from "../broker/message-store.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Doorbell } from "../ring/doorbell.ts";
+import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, LaneProducer, type LaneMemory, RESERVE_FULL } from "../ring/lane.ts";
+import type { SharedLog } from "../store/shared-log.ts";
+
+interface PendingAppend {
+  size: number;
+  isNoWait: boolean;
+  physicalOffset: number;
+  queueOffset: number;
+  storeTimestamp: number;
+  done: (error: MillraceError | undefined, result: AppendResult | undefined) => void;
+}
+
+interface WaitingRecord {
+  record: Buffer;
+  slot: number;
+  count: number;
+  flags: number;
+  pending: PendingAppend;
+}
+
+const WAKE_CHECK_MS = 50;
+
+/**
+ * A producer on the thread's own lane that is no socket: the control thread's internal appends, and the
+ * embedding. Answers by callback when the record is stored as the flush mode demands.
+ */
+export class LaneClient {
+  readonly #lane: LaneProducer;
+  readonly #log: SharedLog;
+  readonly #doorbell: Doorbell;
+  readonly #writer: Doorbell;
+  readonly #isSyncFlush: boolean;
+  readonly #entryCount: number;
+  readonly #pending: (PendingAppend | undefined)[] = [];
+  readonly #free: number[] = [];
+  /** For the rings to have room, in order. */
+  readonly #waiting: WaitingRecord[] = [];
+  /** For the disk, in log order. */
+  readonly #unflushed: PendingAppend[] = [];
+  readonly #ticker: Timer;
+  #isParked = false;
+  #isPublishScheduled = false;
+  #isClosed = false;
+  #inFlight = 0;
+  /** Called after acks were taken: room may have come. */
+  onRoom: () => void = () => {};
+
+  constructor(memory: LaneMemory, lane: number, log: SharedLog, isSyncFlush: boolean, clock: Clock) {
+    this.#lane = new LaneProducer(memory);
+    this.#log = log;
+    this.#doorbell = log.doorbell(shared.DOORBELL_LANES + lane);
+    this.#writer = log.doorbell(shared.DOORBELL_WRITER);
+    this.#isSyncFlush = isSyncFlush;
+    this.#entryCount = memory.entryCount;
+    // The wake-up of a parked loop needs a living loop; and a failed flush rings no bell.
+    this.#ticker = clock.setTicker(() => this.#drain(), WAKE_CHECK_MS);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /**
+   * Appends a whole record (or `count` records behind each other for one queue). The bytes are copied before the
+   * call returns, unless the rings are full.
+   * @param done error MILLRACE_STORE_FULL, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
+   */
+  append(
+    record: Buffer,
+    slot: number,
+    count: number,
+    isWithoutQueue: boolean,
+    isNoWait: boolean,
+    done: (error: MillraceError | undefined, result: AppendResult | undefined) => void,
+  ): void {
+    if (this.#isClosed) {
+      done(new MillraceError("MILLRACE_CLOSED", "the store is closed"), undefined);
+      return;
+    }
+    const pending: PendingAppend = { size: record.length, isNoWait, physicalOffset: 0, queueOffset: 0, storeTimestamp: 0, done };
+    const flags = isWithoutQueue ? APPEND_WITHOUT_QUEUE : 0;
+    this.#inFlight++;
+    if (this.#waiting.length > 0 || !this.#push(record, slot, count, flags, pending)) {
+      this.#waiting.push({ record, slot, count, flags, pending });
+    }
+  }
+
+  /** Whether an append now would have to wait for room. */
+  get isFull(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  #push(record: Buffer, slot: number, count: number, flags: number, pending: PendingAppend): boolean {
+    if (this.#pending.length - this.#free.length >= this.#entryCount) return false;
+    const at = this.#lane.reserve(record.length);
+    if (at === RESERVE_FULL) return false;
+    record.copy(this.#lane.data, at);
+    const ticket = this.#free.pop() ?? this.#pending.length;
+    this.#pending[ticket] = pending;
+    this.#lane.commit(record.length, ticket, slot, count, flags);
+    if (!this.#isPublishScheduled) {
+      this.#isPublishScheduled = true;
+      queueMicrotask(() => this.#publish());
+    }
+    return true;
+  }
+
+  #publish(): void {
+    this.#isPublishScheduled = false;
+    this.#lane.publish();
+    this.#writer.ring();
+    this.#park();
+  }
+
+  #park(): void {
+    if (this.#isParked) return;
+    for (;;) {
+      const seen = this.#doorbell.seen();
+      this.#drain();
+      if (this.#inFlight === 0) return;
+      this.#isParked = this.#doorbell.parkAsync(seen, () => {
+        this.#isParked = false;
+        this.#park();
+      });
+      if (this.#isParked) return;
+    }
+  }
+
+  #drain(): void {
+    const ready = this.#lane.acksReady();
+    for (let i = 0; i < ready; i++) {
+      const ticket = this.#lane.takeAck();
+      const pending = this.#pending[ticket]!;
+      this.#pending[ticket] = undefined;
+      this.#free.push(ticket);
+      if (this.#lane.ackStatus !== ACK_OK) {
+        this.#finish(pending, refusal(this.#lane.ackStatus));
+        continue;
+      }
+      pending.physicalOffset = this.#lane.ackPhysicalOffset;
+      pending.queueOffset = this.#lane.ackQueueOffset;
+      pending.storeTimestamp = this.#lane.ackStoreTimestamp;
+      if (this.#isSyncFlush && !pending.isNoWait) this.#unflushed.push(pending);
+      else this.#finish(pending, undefined);
+    }
+    if (ready > 0) this.#lane.releaseAcks();
+    this.#releaseFlushed();
+    if (ready > 0) this.#pushWaiting();
+  }
+
+  #releaseFlushed(): void {
+    if (this.#unflushed.length === 0) return;
+    const flushed = this.#log.offset(shared.FLUSHED_OFFSET);
+    const hasFailed = (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0;
+    let count = 0;
+    for (const pending of this.#unflushed) {
+      if (pending.physicalOffset >= flushed && !hasFailed) break;
+      count++;
+      this.#finish(pending, pending.physicalOffset >= flushed ? new MillraceError("MILLRACE_STORE_IO", "the flush failed") : undefined);
+    }
+    this.#unflushed.splice(0, count);
+  }
+
+  #pushWaiting(): void {
+    let count = 0;
+    for (const { record, slot, count: records, flags, pending } of this.#waiting) {
+      if (!this.#push(record, slot, records, flags, pending)) break;
+      count++;
+    }
+    this.#waiting.splice(0, count);
+    this.onRoom();
+  }
+
+  #finish(pending: PendingAppend, error: MillraceError | undefined): void {
+    this.#inFlight--;
+    const { physicalOffset, queueOffset, storeTimestamp, size } = pending;
+    pending.done(error, error === undefined ? { physicalOffset, queueOffset, storeTimestamp, size } : undefined);
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    while (this.#inFlight > 0) {
+      this.#park();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#ticker.cancel();
+  }
+}
+
+function refusal(status: number): MillraceError {
+  return status === ACK_STORE_FULL
+    ? new MillraceError("MILLRACE_STORE_FULL", "the disk is full, or the disk watermark forbids writes")
+    : new MillraceError("MILLRACE_STORE_IO", "the store has failed and takes no more messages");
+}

@@ -1,0 +1,24 @@
+import { extname } from "node:path";
+import { type MessagePort, Worker } from "node:worker_threads";
+
+export type ThreadName = "io" | "log-writer" | "queue-indexer" | "key-indexer" | "flusher";
+
+/** Starts a thread from workers/<name>; the suffix is that of the running build (.ts in development, .js published). */
+export function startThread(name: ThreadName, workerData: unknown, transferList: MessagePort[] = []): Worker {
+  const file = new URL(`../../workers/${name}${extname(import.meta.filename)}`, import.meta.url);
+  return new Worker(file, { workerData, transferList, name });
+}
+
+/** Resolves at the thread's "ready". Rejects if it ends or throws before. */
+export function ready(worker: Worker): Promise<void> {
+  return new Promise((resolve, reject) => {
+    worker.once("message", () => resolve());
+    worker.once("error", reject);
+    worker.once("exit", (code) => reject(new Error(`a thread ended with code ${code} before it was ready`)));
+  });
+}
+
+export function ended(worker: Worker): Promise<number> {
+  if (worker.threadId === -1) return Promise.resolve(0);
+  return new Promise((resolve) => worker.once("exit", resolve));
+}
