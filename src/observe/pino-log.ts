@@ -31,7 +31,7 @@ export function createLog(options: PinoLogOptions = {}): ClosableLog {
   const logger = pino(
     {
       level: options.level ?? "info",
-      base: undefined,
+      base: null,
       messageKey: "text",
       timestamp: () => `,"time":"${new Date(clock.now()).toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
@@ -66,12 +66,14 @@ function standardError(): (line: string) => void {
 
 /** `2026-11-21T05:08:27.123Z WARN  text  key=value key="two words"`, then the stack of an error. */
 function textOf(line: string): string {
-  const { level, time, text, error, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  let out = `${time} ${String(level).toUpperCase().padEnd(5)} ${text}`;
+  const { level, time, text, error, ...fields } = JSON.parse(line) as Record<string, unknown> &
+    Record<"level" | "time" | "text", string>;
+  let out = `${time} ${level.toUpperCase().padEnd(5)} ${text}`;
   for (const [key, value] of Object.entries(fields)) out += ` ${key}=${shown(value)}`;
   if (error === undefined) return `${out}\n`;
-  const stack = (error as { stack?: unknown } | null)?.stack;
-  return `${out}\n  ${String(stack ?? shown(error)).replaceAll("\n", "\n  ")}\n`;
+  const { stack } = Object(error) as { stack?: unknown };
+  const below = typeof stack === "string" ? stack : shown(error);
+  return `${out}\n  ${below.replaceAll("\n", "\n  ")}\n`;
 }
 
 function shown(value: unknown): string {

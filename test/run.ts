@@ -1,0 +1,130 @@
+// `npm test`: the checks, the tests, and once more on each drive those that touch the store.
+// The last line is always `N passed, N failed`; a check counts as a test. Exit code 1 on any failure.
+//   --only check|unit|drives   (repeatable) only these parts
+//   FILE...                    only these test files (patterns), on the drives where they are *.drive.test.ts
+import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+
+const ROOT = join(import.meta.dirname, "..");
+/** Tests whose file is named so read MILLRACE_DRIVE and run once for each of its values. */
+const DRIVE_TESTS = "**/*.drive.test.ts";
+const DRIVES = ["ffi", "native-free"];
+/** A run that takes longer has hung; the closing line must still come. */
+const RUN_TIME_MS_MAX = 14 * 60_000;
+const deadline = AbortSignal.timeout(RUN_TIME_MS_MAX);
+
+let passed = 0;
+let failed = 0;
+const skipped: string[] = [];
+
+const { values, positionals } = parseArgs({
+  options: { only: { type: "string", multiple: true, default: ["check", "unit", "drives"] } },
+  allowPositionals: true,
+});
+const parts = positionals.length > 0 ? ["unit", "drives"] : values.only;
+const unknownPart = parts.find((part) => !["check", "unit", "drives"].includes(part));
+if (unknownPart !== undefined) {
+  console.error(`--only ${unknownPart}: allowed: check, unit, drives`);
+  process.exit(2);
+}
+
+if (parts.includes("check")) {
+  await check("types", "tsc", ["--noEmit"]);
+  await check("lint", "oxlint", ["--deny-warnings"]);
+  await check("format", "biome", ["check", "--reporter=summary"]);
+  for (const bench of globSync("bench/**/*.bench.ts", { cwd: ROOT }).toSorted())
+    await check(`${bench} --smoke`, "node", [bench, "--smoke"]);
+}
+const files = testFiles();
+if (parts.includes("unit")) {
+  const plain = files.filter((file) => !isDriveTest(file));
+  if (plain.length > 0) await ava("tests", plain, {});
+}
+if (parts.includes("drives")) {
+  const driveTests = files.filter(isDriveTest);
+  if (driveTests.length > 0)
+    for (const drive of DRIVES) await ava(`tests on drive ${drive}`, driveTests, { MILLRACE_DRIVE: drive });
+}
+
+for (const title of skipped) console.log(`skipped: ${title}`);
+if (passed + failed === 0) {
+  console.error("nothing matched: no check and no test was run");
+  failed++;
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+function testFiles(): string[] {
+  const patterns = positionals.length > 0 ? positionals : ["test/**/*.test.ts"];
+  return globSync(patterns, { cwd: ROOT })
+    .filter((file) => file.endsWith(".test.ts"))
+    .toSorted();
+}
+
+function isDriveTest(file: string): boolean {
+  return file.endsWith(DRIVE_TESTS.slice("**/*".length));
+}
+
+/** One check is one test: it passes when the command ends with 0; what it says is shown only when it fails. */
+async function check(name: string, command: string, args: string[]): Promise<void> {
+  const started = performance.now();
+  const lines: string[] = [];
+  const code = await run(command, args, {}, (line) => lines.push(line));
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  if (code === 0) {
+    passed++;
+    console.log(`  ✔ ${name} (${seconds} s)`);
+  } else {
+    failed++;
+    console.log(lines.join("\n"));
+    console.log(`  ✘ ${name} (${seconds} s), exit code ${code}${name === "format" ? "; npm run fix puts it right" : ""}`);
+  }
+}
+
+/**
+ * Runs test files and counts by ava's own lines: two blanks and a tick or a cross stand before each
+ * test, and a cross also before what went wrong outside of any test (a file that ended early, a time-out).
+ */
+async function ava(title: string, testPaths: string[], env: Record<string, string>): Promise<void> {
+  console.log(`\n${title}: ${testPaths.length} files`);
+  let crosses = 0;
+  const code = await run("ava", testPaths, env, (line) => {
+    console.log(line);
+    if (line.startsWith("  ✔ ")) passed++;
+    else if (line.startsWith("  ✘ ")) crosses++;
+    else if (line.startsWith("  - [skip] ") || line.startsWith("  - [todo] ")) skipped.push(line.slice("  - [skip] ".length));
+  });
+  if (code !== 0 && crosses === 0) {
+    console.log(`  ✘ ${title}: ava ended with exit code ${code}`);
+    crosses = 1;
+  }
+  failed += crosses;
+}
+
+/** Runs a command of node_modules/.bin, its output given line by line. @returns its exit code; 1 if a signal ended it or it did not start */
+function run(command: string, args: string[], env: Record<string, string>, onLine: (line: string) => void): Promise<number> {
+  const bin = join(ROOT, "node_modules", ".bin");
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0", PATH: `${bin}:${process.env["PATH"]}`, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    signal: deadline,
+  });
+  const streams = [child.stdout, child.stderr].map((stream) => {
+    const lines = createInterface({ input: stream });
+    lines.on("line", onLine);
+    return new Promise((resolve) => lines.once("close", resolve));
+  });
+  return new Promise((resolve) => {
+    child.once("error", (error) => {
+      onLine(deadline.aborted ? `${command}: stopped, the run took longer than ${RUN_TIME_MS_MAX / 60_000} min` : error.message);
+      resolve(1);
+    });
+    child.once("exit", (code) => {
+      void Promise.all(streams).then(() => resolve(code ?? 1));
+    });
+  });
+}
