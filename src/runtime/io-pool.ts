@@ -1,0 +1,232 @@
+import type { Worker } from "node:worker_threads";
+import { MillraceError } from "../base/errors.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Channel } from "../broker/channel.ts";
+import type { PublishedGroup, PublishedTopic, TablePublisher } from "../broker/table-publisher.ts";
+import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "../format/remoting-command.ts";
+import type { Log } from "../observe/log.ts";
+import type { ToControl, ToIoWorker } from "../remoting/control-messages.ts";
+import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+import { ended, startThread } from "./threads.ts";
+
+/** What the control plane makes of a request that an I/O worker did not answer itself. */
+export type Verdict = "replay" | RemotingCommand | undefined;
+
+export interface IoPoolHandlers {
+  onRequest(command: RemotingCommand, channel: Channel): Verdict | Promise<Verdict>;
+  onCommit(group: string, topic: string, queueId: number, offset: number): void;
+  onClosed(channel: Channel): void;
+  onFailure(error: Error): void;
+}
+
+/** The I/O workers as the control thread sees them: their connections, and the tables that they are sent. */
+export class IoPool implements TablePublisher {
+  readonly #workers: Worker[] = [];
+  readonly #channels = new Map<number, WorkerChannel>();
+  readonly #handlers: IoPoolHandlers;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  /** For a worker that is started later: the tables as they are now. */
+  readonly #tables = new Map<string, ToIoWorker>();
+  #isStopping = false;
+  port = 0;
+
+  constructor(handlers: IoPoolHandlers, clock: Clock, log: Log) {
+    this.#handlers = handlers;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Starts one worker and waits until it listens. @throws MillraceError MILLRACE_ADDRESS_IN_USE naming host and port */
+  async start(init: IoWorkerInit): Promise<void> {
+    const worker = startThread("io", init);
+    this.#workers.push(worker);
+    for (const message of this.#tables.values()) worker.postMessage(message);
+    const listening = new Promise<number>((resolve, reject) => {
+      worker.on("message", (message: ToControl) => {
+        if (message.kind === "listening") resolve(message.port);
+        else if (message.kind === "listen-failed") reject(listenError(init, message.code, message.text));
+        else this.#onMessage(worker, message);
+      });
+      worker.on("error", (error) => {
+        const reason = error instanceof Error ? error : new Error(String(error));
+        reject(reason);
+        if (!this.#isStopping) this.#handlers.onFailure(reason);
+      });
+    });
+    this.port = await listening;
+  }
+
+  #onMessage(worker: Worker, message: ToControl): void {
+    switch (message.kind) {
+      case "request":
+        void this.#onRequest(worker, message.connection, message.remoteAddress, message.frame);
+        return;
+      case "commit":
+        this.#handlers.onCommit(message.group, message.topic, message.queueId, message.offset);
+        return;
+      case "closed": {
+        const channel = this.#channels.get(message.connection);
+        if (channel === undefined) return;
+        this.#channels.delete(message.connection);
+        channel.fail();
+        this.#handlers.onClosed(channel);
+        return;
+      }
+      case "log":
+        this.#log[message.level](message.fields, message.text);
+        return;
+      default:
+    }
+  }
+
+  async #onRequest(worker: Worker, connection: number, remoteAddress: string, frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    let channel = this.#channels.get(connection);
+    if (channel === undefined) {
+      channel = new WorkerChannel(worker, connection, remoteAddress, this.#clock);
+      this.#channels.set(connection, channel);
+    }
+    let command: RemotingCommand;
+    try {
+      command = decodeCommand(Buffer.from(frame.buffer));
+    } catch (error) {
+      this.#log.warn({ remoteAddress, error: String(error) }, "request cannot be decoded, connection closed");
+      channel.close();
+      return;
+    }
+    if (isResponse(command)) {
+      channel.settle(command);
+      return;
+    }
+    const verdict = await this.#handlers.onRequest(command, channel);
+    if (verdict === "replay") worker.postMessage({ kind: "replay", connection, frame } satisfies ToIoWorker, [frame.buffer]);
+    else if (verdict !== undefined) channel.write(verdict);
+  }
+
+  #send(key: string, message: ToIoWorker, isGone: boolean): void {
+    if (isGone) this.#tables.delete(key);
+    else this.#tables.set(key, message);
+    for (const worker of this.#workers) worker.postMessage(message);
+  }
+
+  slotsChanged(update: TopicSlotsUpdate): void {
+    this.#send(`s ${update.topic}`, { kind: "slots", update }, update.slots.length === 0);
+  }
+
+  topicChanged(topic: PublishedTopic): void {
+    this.#send(`t ${topic.topic}`, { kind: "topic", topic }, false);
+  }
+
+  topicRemoved(topic: string): void {
+    this.#send(`t ${topic}`, { kind: "topic-removed", topic }, true);
+  }
+
+  groupChanged(group: PublishedGroup): void {
+    this.#send(`g ${group.group}`, { kind: "group", group }, false);
+  }
+
+  groupRemoved(group: string): void {
+    this.#send(`g ${group}`, { kind: "group-removed", group }, true);
+  }
+
+  offsetCell(group: string, topic: string, queueId: number, cell: number): void {
+    this.#send(`c ${group}@${topic}@${queueId}`, { kind: "cell", group, topic, queueId, cell }, false);
+  }
+
+  /** After a virtual clock was moved. */
+  tick(): void {
+    for (const worker of this.#workers) worker.postMessage({ kind: "tick" } satisfies ToIoWorker);
+  }
+
+  /** Answers what is in the rings, then closes all connections. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const all = this.#workers.map(ended);
+    for (const worker of this.#workers) worker.postMessage({ kind: "stop" } satisfies ToIoWorker);
+    await Promise.all(all);
+  }
+}
+
+function listenError({ host, port }: IoWorkerInit, code: string, text: string): MillraceError {
+  if (code === "EADDRINUSE") {
+    return new MillraceError("MILLRACE_ADDRESS_IN_USE", `broker port in use: ${host}:${port}`, { host, port });
+  }
+  return new MillraceError("MILLRACE_CONNECTION", `cannot listen on ${host}:${port}: ${text}`, { host, port });
+}
+
+interface PendingInvoke {
+  resolve: (command: RemotingCommand) => void;
+  reject: (error: MillraceError) => void;
+  timer: Timer;
+}
+
+/** A client connection that lives in an I/O worker. */
+class WorkerChannel implements Channel {
+  readonly id: number;
+  readonly remoteAddress: string;
+  readonly #worker: Worker;
+  readonly #clock: Clock;
+  readonly #pending = new Map<number, PendingInvoke>();
+  #opaque = 0;
+  #isClosed = false;
+
+  constructor(worker: Worker, id: number, remoteAddress: string, clock: Clock) {
+    this.#worker = worker;
+    this.id = id;
+    this.remoteAddress = remoteAddress;
+    this.#clock = clock;
+  }
+
+  nextOpaque(): number {
+    this.#opaque = (this.#opaque + 1) & 0x7fff_ffff;
+    return this.#opaque;
+  }
+
+  write(command: RemotingCommand): void {
+    if (this.#isClosed) return;
+    const encoded = encodeCommand(command);
+    const frame = new Uint8Array(encoded.length);
+    frame.set(encoded);
+    this.#worker.postMessage({ kind: "reply", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
+  }
+
+  invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
+    if (this.#isClosed) return Promise.reject(gone(this.remoteAddress));
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(() => {
+        this.#pending.delete(command.opaque);
+        const text = `no answer from ${this.remoteAddress} within ${timeoutMs} ms`;
+        reject(new MillraceError("MILLRACE_TIMEOUT", text, { remoteAddress: this.remoteAddress, timeoutMs }));
+      }, timeoutMs);
+      this.#pending.set(command.opaque, { resolve, reject, timer });
+      this.write(command);
+    });
+  }
+
+  settle(command: RemotingCommand): void {
+    const pending = this.#pending.get(command.opaque);
+    if (pending === undefined) return;
+    this.#pending.delete(command.opaque);
+    pending.timer.cancel();
+    pending.resolve(command);
+  }
+
+  /** The connection has gone. */
+  fail(): void {
+    this.#isClosed = true;
+    for (const { reject, timer } of this.#pending.values()) {
+      timer.cancel();
+      reject(gone(this.remoteAddress));
+    }
+    this.#pending.clear();
+  }
+
+  close(): void {
+    this.#worker.postMessage({ kind: "close", connection: this.id } satisfies ToIoWorker);
+  }
+}
+
+function gone(remoteAddress: string): MillraceError {
+  return new MillraceError("MILLRACE_CONNECTION", `the connection to ${remoteAddress} is gone`, { remoteAddress });
+}
