@@ -1,8 +1,8 @@
 import { assert } from "../base/assert.ts";
 import { type Clock, SystemClock, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import { FLAG_ONEWAY, isOneway, type RemotingCommand, response } from "../format/remoting-command.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
+import { FLAG_ONEWAY, isOneway, type RemotingCommand, response } from "../format/remoting-command.ts";
 import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../format/remoting-frame.ts";
 import { checkInteger, checkOneOf } from "./options.ts";
 import { CommandSink, type ConnectionOwner, RemotingConnection } from "./remoting-connection.ts";

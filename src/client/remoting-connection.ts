@@ -125,6 +125,11 @@ export class RemotingConnection {
     return opaque;
   }
 
+  /** Takes back an `open` whose frame was not written. */
+  cancel(opaque: number): void {
+    this.#pending.take(opaque);
+  }
+
   /** Sends one command, its opaque filled in here. @throws as `open` */
   request(command: RemotingCommand, sink: ResponseSink, timeoutMs: number): void {
     command.opaque = this.open(sink, timeoutMs);

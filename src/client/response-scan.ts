@@ -1,5 +1,5 @@
-import { frameHeaderSize, HEADER_OFFSET, SERIALIZE_ROCKETMQ } from "../format/remoting-frame.ts";
 import { FLAG_RESPONSE } from "../format/remoting-command.ts";
+import { frameHeaderSize, HEADER_OFFSET, SERIALIZE_ROCKETMQ } from "../format/remoting-frame.ts";
 
 /** The frame is a request, or its header is written in a way that only a whole decode can tell. */
 export const NOT_A_PLAIN_RESPONSE = -1;
