@@ -1,23 +1,14 @@
-import { crc32 } from "../base/crc32.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import {
-  BODY_CRC_OFFSET,
-  BORN_HOST_OFFSET,
-  BORN_TIMESTAMP_OFFSET,
-  FLAG_OFFSET,
-  MAGIC_OFFSET,
-  MAGIC_V1,
-  QUEUE_ID_OFFSET,
   RECORD_OVERHEAD_MAX,
   SYS_FLAG_BORN_HOST_V6,
   SYS_FLAG_INNER_BATCH,
-  SYS_FLAG_OFFSET,
   SYS_FLAG_STORE_HOST_V6,
   SYS_FLAG_TRANSACTION_MASK,
-  writeInt64,
 } from "../format/message.ts";
 import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
+import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
 import { FLAG_ONEWAY } from "../format/remoting-command.ts";
 import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
 import { type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
@@ -135,8 +126,10 @@ export class SendPath {
     const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
     if (Number.isNaN(flag) || Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
     const reconsumeTimes = scan.has(fields.FIELD_RECONSUME_TIMES) ? scan.integer(fields.FIELD_RECONSUME_TIMES) : 0;
-    const topicAt = this.#writeFixed(data, at, connection, queueId, flag, sysFlag, bornTimestamp, reconsumeTimes, bytes, bodyStart, bodySize);
-    const propertiesAt = this.#writeTopic(data, topicAt, topic) + 2;
+    const { bornHost } = connection;
+    const store = this.#storeHost;
+    const propertiesAt =
+      2 + writeRecordHead(data, at, queueId, flag, sysFlag, bornTimestamp, bornHost, store, reconsumeTimes, bytes, bodyStart, bodySize, topic.key);
     let end = propertiesAt;
     if (propertiesSizeMax > 0) {
       end = scan.copyText(fields.FIELD_PROPERTIES, data, propertiesAt);
@@ -156,8 +149,7 @@ export class SendPath {
     }
     end += this.#added.copy(data, end);
     if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
-    data.writeUInt16BE(end - propertiesAt, propertiesAt - 2);
-    data.writeUInt32BE(end - at, at);
+    finishRecord(data, at, propertiesAt, end);
     const ticket = this.#ticket(connection, scan, queueId);
     if (ticket < 0) return SEND_BLOCKED;
     this.#tickets.setKey(ticket, data, keyStart, keyEnd);
@@ -188,6 +180,8 @@ export class SendPath {
     const at = this.#lane.reserve(sizeMax);
     if (at === RESERVE_FULL) return SEND_BLOCKED;
     const data = this.#lane.data;
+    const { bornHost } = connection;
+    const store = this.#storeHost;
     const sizes: number[] = [];
     let record = at;
     let isNoWait = false;
@@ -196,16 +190,15 @@ export class SendPath {
       const subBodyStart = sub + 20;
       const subBodySize = bytes.readUInt32BE(sub + 16);
       const flag = bytes.readInt32BE(sub + 12);
-      const topicAt = this.#writeFixed(data, record, connection, queueId, flag, sysFlag, bornTimestamp, 0, bytes, subBodyStart, subBodySize);
-      const propertiesAt = this.#writeTopic(data, topicAt, topic) + 2;
+      const propertiesAt =
+        2 + writeRecordHead(data, record, queueId, flag, sysFlag, bornTimestamp, bornHost, store, 0, bytes, subBodyStart, subBodySize, topic.key);
       let end = propertiesAt + bytes.copy(data, propertiesAt, subBodyStart + subBodySize + 2, subEnd);
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
       if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
       this.#properties.scan(data, propertiesAt, end);
       if (this.#properties.isSpecial) return SEND_UNUSUAL;
       isNoWait ||= this.#properties.isNoWait;
-      data.writeUInt16BE(end - propertiesAt, propertiesAt - 2);
-      data.writeUInt32BE(end - record, record);
+      finishRecord(data, record, propertiesAt, end);
       sizes.push(end - record);
       record = end;
       sub = subEnd;
@@ -228,49 +221,6 @@ export class SendPath {
     this.#tickets.queueIds[ticket] = queueId;
     this.#tickets.oneways[ticket] = (scan.flag & FLAG_ONEWAY) !== 0 ? 1 : 0;
     return ticket;
-  }
-
-  /** Everything up to and including the body; the log writer fills in the offsets and the store timestamp. @returns where the topic goes */
-  #writeFixed(
-    data: Buffer,
-    at: number,
-    connection: IoConnection,
-    queueId: number,
-    flag: number,
-    sysFlag: number,
-    bornTimestamp: number,
-    reconsumeTimes: number,
-    body: Buffer,
-    bodyStart: number,
-    bodySize: number,
-  ): number {
-    const { bornHost } = connection;
-    let hosts = bornHost.length > 8 ? SYS_FLAG_BORN_HOST_V6 : 0;
-    if (this.#storeHost.length > 8) hosts |= SYS_FLAG_STORE_HOST_V6;
-    data.writeUInt32BE(MAGIC_V1, at + MAGIC_OFFSET);
-    data.writeUInt32BE(crc32(body, bodyStart, bodyStart + bodySize) & 0x7fff_ffff, at + BODY_CRC_OFFSET);
-    data.writeInt32BE(queueId, at + QUEUE_ID_OFFSET);
-    data.writeInt32BE(flag | 0, at + FLAG_OFFSET);
-    data.writeInt32BE(sysFlag | hosts, at + SYS_FLAG_OFFSET);
-    writeInt64(data, bornTimestamp, at + BORN_TIMESTAMP_OFFSET);
-    let to = at + BORN_HOST_OFFSET;
-    for (let i = 0; i < bornHost.length; i++) data[to++] = bornHost[i]!;
-    to += 8; // storeTimestamp
-    for (let i = 0; i < this.#storeHost.length; i++) data[to++] = this.#storeHost[i]!;
-    data.writeInt32BE(reconsumeTimes | 0, to);
-    data.writeInt32BE(0, to + 4); // preparedTransactionOffset
-    data.writeInt32BE(0, to + 8);
-    data.writeUInt32BE(bodySize, to + 12);
-    to += 16;
-    body.copy(data, to, bodyStart, bodyStart + bodySize);
-    return to + bodySize;
-  }
-
-  #writeTopic(data: Buffer, at: number, topic: IoTopic): number {
-    const { key } = topic;
-    data[at++] = key.length;
-    for (let i = 0; i < key.length; i++) data[at++] = key[i]!;
-    return at;
   }
 }
 
