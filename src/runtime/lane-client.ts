@@ -96,17 +96,48 @@ export class LaneClient {
   }
 
   #push(record: Buffer, slot: number, count: number, flags: number, pending: PendingAppend): boolean {
-    if (this.#pending.length - this.#free.length >= this.#entryCount) return false;
-    const at = this.#lane.reserve(record.length);
+    const at = this.#reserve(record.length);
     if (at === RESERVE_FULL) return false;
     record.copy(this.#lane.data, at);
+    this.#commit(record.length, slot, count, flags, pending);
+    return true;
+  }
+
+  #reserve(sizeMax: number): number {
+    if (this.#pending.length - this.#free.length >= this.#entryCount) return RESERVE_FULL;
+    return this.#lane.reserve(sizeMax);
+  }
+
+  #commit(size: number, slot: number, count: number, flags: number, pending: PendingAppend): void {
     const ticket = this.#free.pop() ?? this.#pending.length;
     this.#pending[ticket] = pending;
-    this.#lane.commit(record.length, ticket, slot, count, flags);
-    if (!this.#isPublishScheduled) {
-      this.#isPublishScheduled = true;
-      queueMicrotask(() => this.#publish());
+    this.#lane.commit(size, ticket, slot, count, flags);
+    if (this.#isPublishScheduled) return;
+    this.#isPublishScheduled = true;
+    queueMicrotask(() => this.#publish());
+  }
+
+  /**
+   * Appends what `write` puts straight into the ring, without a copy in between.
+   * @param write gets the ring's memory and a position in it; returns the end of what it wrote, at most `sizeMax` on
+   * @returns false if there is no room now: wait for `onRoom`
+   */
+  tryAppendInPlace(
+    sizeMax: number,
+    slot: number,
+    count: number,
+    write: (data: Buffer, at: number) => number,
+    done: (error: MillraceError | undefined, result: AppendResult | undefined) => void,
+  ): boolean {
+    if (this.#isClosed) throw new MillraceError("MILLRACE_CLOSED", "the store is closed");
+    const at = this.#waiting.length > 0 ? RESERVE_FULL : this.#reserve(sizeMax);
+    if (at === RESERVE_FULL) {
+      if (this.#isPublishScheduled) this.#publish();
+      return false;
     }
+    const size = write(this.#lane.data, at) - at;
+    this.#inFlight++;
+    this.#commit(size, slot, count, 0, { size, isNoWait: false, physicalOffset: 0, queueOffset: 0, storeTimestamp: 0, done });
     return true;
   }
 
