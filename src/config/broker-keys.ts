@@ -1,0 +1,152 @@
+import { type ConfigKey, flag, INT_MAX, type KeyTable, oneOf, ours, text, whole } from "./config-key.ts";
+
+/** What a broker is called, where it listens, and how it treats clients. Units are in the table below. */
+export interface BrokerValues {
+  brokerName: string;
+  brokerClusterName: string;
+  brokerId: number;
+  brokerRole: "ASYNC_MASTER" | "SYNC_MASTER";
+  brokerIP1: string;
+  brokerIP2: string;
+  bindAddress: string;
+  listenPort: number;
+  haListenPort: number;
+  brokerPermission: number;
+
+  namesrvAddr: string;
+  registerBrokerTimeoutMills: number;
+  registerNameServerPeriod: number;
+  forceRegister: boolean;
+  compressedRegister: boolean;
+
+  autoCreateTopicEnable: boolean;
+  autoCreateSubscriptionGroup: boolean;
+  defaultTopicQueueNums: number;
+  clusterTopicEnable: boolean;
+  brokerTopicEnable: boolean;
+  traceTopicEnable: boolean;
+  msgTraceTopicName: string;
+  clearRetryTopicWhenDeleteTopic: boolean;
+  validateSystemTopicWhenUpdateTopic: boolean;
+
+  regionId: string;
+  traceOn: boolean;
+  startAcceptSendRequestTimeStamp: number;
+  waitTimeMillsInSendQueue: number;
+  rejectTransactionMessage: boolean;
+  storeReplyMessageEnable: boolean;
+
+  longPollingEnable: boolean;
+  shortPollingTimeMills: number;
+  litePullMessageEnable: boolean;
+  enablePropertyFilter: boolean;
+  filterSupportRetry: boolean;
+
+  flushConsumerOffsetInterval: number;
+  useServerSideResetOffset: boolean;
+  notifyConsumerIdsChangedEnable: boolean;
+  channelExpiredTimeout: number;
+  subscriptionExpiredTimeout: number;
+
+  serverChannelMaxIdleTimeSeconds: number;
+  serverSocketBacklog: number;
+  aclEnable: boolean;
+  authenticationEnabled: boolean;
+  authorizationEnabled: boolean;
+
+  namesrvPort: number;
+  ioWorkers: number;
+  connectionsMax: number;
+  frameSizeMax: number;
+  readBufferSize: number;
+  outBufferSizeMax: number;
+  logLevel: "debug" | "info" | "warn" | "error" | "silent";
+}
+
+/** Names that stand in addresses, topics and files; the empty one means "found at start". */
+const NAME = /^[\w.-]{0,100}$/;
+const NAME_ALLOWED = "up to 100 of the characters a-z A-Z 0-9 _ - .";
+const ADDRESS = /^$|^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F:.]*:[\da-fA-F:.]*)$/;
+const ADDRESS_ALLOWED = "an IP address";
+const ADDRESS_LIST = /^$|^(\[[\da-fA-F:.%]+\]|[^\s:;[\]/]+):\d{1,5}([;,](\[[\da-fA-F:.%]+\]|[^\s:;[\]/]+):\d{1,5})*$/;
+
+/** Source: Apache `BrokerConfig`, `NettyServerConfig`. */
+export const BROKER_KEYS: KeyTable<BrokerValues> = {
+  brokerName: text("", "Name of the broker; empty: the machine's host name.", NAME, NAME_ALLOWED),
+  brokerClusterName: text("DefaultCluster", "Cluster that the broker belongs to.", /^[\w.-]{1,100}$/, NAME_ALLOWED),
+  brokerId: whole(0, "", 0, Number.MAX_SAFE_INTEGER, "0 is the master of its name."),
+  brokerRole: oneOf("ASYNC_MASTER", ["ASYNC_MASTER", "SYNC_MASTER"], "Whether sends may wait for replicas."),
+  brokerIP1: text(
+    "",
+    "Address that clients are told; empty: the bind address, or this machine's first.",
+    ADDRESS,
+    ADDRESS_ALLOWED,
+  ),
+  brokerIP2: text("", "Address that replicas are told; empty: brokerIP1.", ADDRESS, ADDRESS_ALLOWED),
+  bindAddress: text("0.0.0.0", "Address to listen on.", /^[\w.:%-]+$/, "an IP address or localhost"),
+  listenPort: whole(10911, "port", 0, 65_535, "Port that clients connect to; 0: any free one."),
+  haListenPort: whole(10912, "port", 0, 65_535, "Port that replicas connect to, as the name servers are told."),
+  brokerPermission: whole(6, "bits", 0, 7, "4 lets clients read, 2 lets them write."),
+
+  namesrvAddr: text("", "Name servers to register with.", ADDRESS_LIST, "host:port, several separated by ;"),
+  registerBrokerTimeoutMills: whole(24_000, "ms", 1, INT_MAX, "Wait for a name server's answer to a registration."),
+  registerNameServerPeriod: whole(30_000, "ms", 1, INT_MAX, "Time between registrations; held within 10 s and 60 s."),
+  forceRegister: flag(true, "Register each period, changed or not."),
+  compressedRegister: flag(false, "Send registrations deflated."),
+
+  autoCreateTopicEnable: flag(true, "Create a topic at the first message sent to it."),
+  autoCreateSubscriptionGroup: flag(true, "Create a consumer group at its first use."),
+  defaultTopicQueueNums: whole(8, "queues", 1, 1024, "Most queues that an automatically created topic gets."),
+  clusterTopicEnable: flag(true, "Let clients create topics through the cluster's own topic."),
+  brokerTopicEnable: flag(true, "Let clients create topics through the broker's own topic."),
+  traceTopicEnable: flag(false, "Have the topic that traces are sent to."),
+  msgTraceTopicName: text("RMQ_SYS_TRACE_TOPIC", "Topic that traces are sent to.", /^[%|\w-]{1,127}$/, "a topic name"),
+  clearRetryTopicWhenDeleteTopic: flag(true, "Delete a topic's retry topics with it."),
+  validateSystemTopicWhenUpdateTopic: flag(true, "Refuse changes to system topics."),
+
+  regionId: text("DefaultRegion", "Region that messages are marked with.", /^[^\u0000-\u001f]{1,100}$/, "1 to 100 characters"),
+  traceOn: flag(true, "Tell clients that they may trace."),
+  startAcceptSendRequestTimeStamp: whole(0, "ms since 1970", 0, Number.MAX_SAFE_INTEGER, "Sends before this time are refused."),
+  waitTimeMillsInSendQueue: whole(200, "ms", 1, INT_MAX, "A send that the store cannot take that long is answered with busy."),
+  rejectTransactionMessage: flag(false, "Refuse half messages."),
+  storeReplyMessageEnable: flag(true, "Store the answers of request-reply."),
+
+  longPollingEnable: flag(true, "Hold pulls that find nothing for as long as the client asks."),
+  shortPollingTimeMills: whole(1000, "ms", 1, INT_MAX, "Hold of such pulls where long polling is off."),
+  litePullMessageEnable: flag(true, "Serve lite pull requests."),
+  enablePropertyFilter: flag(false, "Serve SQL92 filters."),
+  filterSupportRetry: flag(false, "Filter retry topics by the original subscription too."),
+
+  flushConsumerOffsetInterval: whole(5000, "ms", 1, INT_MAX, "Time between writes of the consumer offsets."),
+  useServerSideResetOffset: flag(true, "Reset offsets in the broker instead of through the clients."),
+  notifyConsumerIdsChangedEnable: flag(true, "Tell consumers at once when their group changes."),
+  channelExpiredTimeout: whole(120_000, "ms", 1, INT_MAX, "A client without heartbeats is forgotten after this."),
+  subscriptionExpiredTimeout: whole(
+    600_000,
+    "ms",
+    1,
+    INT_MAX,
+    "A subscription that no heartbeat repeats is forgotten after this.",
+  ),
+
+  serverChannelMaxIdleTimeSeconds: whole(120, "s", 1, 86_400, "A connection that is silent that long is closed."),
+  serverSocketBacklog: whole(1024, "connections", 1, 65_535, "Connections that may wait to be accepted."),
+  aclEnable: refused("Ask clients for signatures."),
+  authenticationEnabled: refused("Ask clients who they are."),
+  authorizationEnabled: refused("Ask what a client may do."),
+
+  namesrvPort: ours(whole(9876, "port", 0, 65_535, "Port of the name server in the broker's process; 0: any free one.")),
+  ioWorkers: ours(whole(0, "threads", 0, 256, "Network threads; 0: by the number of processors.")),
+  connectionsMax: ours(whole(60_000, "connections", 1, 1_000_000, "Connections of one network thread.")),
+  frameSizeMax: ours(whole(16_777_216, "bytes", 65_536, 268_435_456, "Largest request.")),
+  readBufferSize: ours(whole(262_144, "bytes", 4096, 67_108_864, "Read at once from a connection.")),
+  outBufferSizeMax: ours(whole(33_554_432, "bytes", 65_536, INT_MAX, "Unsent answers above which a connection is closed.")),
+  logLevel: ours(oneOf("info", ["debug", "info", "warn", "error", "silent"], "Log lines below this are left out.")),
+};
+
+/** A switch that must not be believed to be on: a broker without the protection that was asked for does not start. */
+function refused(about: string): ConfigKey<boolean> {
+  const off = flag(false, about);
+  const parse = (value: string) => (off.parse(value) === false ? false : undefined);
+  return { ...off, allowed: "false: this version has no access control", parse };
+}

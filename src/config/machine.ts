@@ -1,0 +1,37 @@
+import { homedir, hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
+import type { ConfigValues } from "./keys.ts";
+
+/** What the values of some keys are found from where nobody set them. */
+export interface Machine {
+  hostName: string;
+  homeDirectory: string;
+  /** IPv4 addresses that other machines may know, the likeliest first. */
+  addresses: readonly string[];
+}
+
+export function thisMachine(): Machine {
+  const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const addresses = interfaces.filter(({ family, internal }) => family === "IPv4" && !internal).map(({ address }) => address);
+  return { hostName: hostname(), homeDirectory: homedir(), addresses };
+}
+
+/** Fills in what is found at start: the broker's name and addresses, and where its files are. */
+export function fillIn(values: ConfigValues, machine: Machine): void {
+  // A broker's name is also the name of a topic of its own.
+  values.brokerName ||= machine.hostName.replaceAll(/[^\w.-]/g, "-").slice(0, 100) || "DEFAULT_BROKER";
+  values.brokerIP1 ||= addressOf(values.bindAddress, machine);
+  values.brokerIP2 ||= values.brokerIP1;
+  values.storePathRootDir ||= join(machine.homeDirectory, "store");
+  values.storePathCommitLog ||= join(values.storePathRootDir, "commitlog");
+}
+
+/** Address under which a broker that listens on `bindAddress` is found. */
+function addressOf(bindAddress: string, machine: Machine): string {
+  if (bindAddress === "localhost") return "127.0.0.1";
+  const isSpecific = IP_ADDRESS.test(bindAddress) && bindAddress !== "0.0.0.0" && bindAddress !== "::";
+  return isSpecific ? bindAddress : (machine.addresses[0] ?? "127.0.0.1");
+}
+
+/** Rough form; whether it can be bound, the operating system tells. */
+const IP_ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F:.]*:[\da-fA-F:.]*)$/;
