@@ -163,8 +163,7 @@ export class RouteTable {
       }
       if (group.addresses.size === 0) {
         this.#groups.delete(brokerName);
-        this.#leaveCluster(clusterName, brokerName);
-        this.#leaveCluster(group.cluster, brokerName);
+        this.#leaveClusters(brokerName);
         gone.add(brokerName);
       } else {
         reduced.add(brokerName);
@@ -279,10 +278,12 @@ export class RouteTable {
     return brokerNames;
   }
 
-  #leaveCluster(clusterName: string, brokerName: string): void {
-    const brokerNames = this.#clusters.get(clusterName);
-    brokerNames?.delete(brokerName);
-    if (brokerNames?.size === 0) this.#clusters.delete(clusterName);
+  /** All of them: groups are known by name alone, so one that moved stands under both clusters. */
+  #leaveClusters(brokerName: string): void {
+    for (const [clusterName, brokerNames] of this.#clusters) {
+      brokerNames.delete(brokerName);
+      if (brokerNames.size === 0) this.#clusters.delete(clusterName);
+    }
   }
 
   #groupOf({ brokerName, clusterName, enableActingMaster, zoneName }: Registrant): BrokerGroup {
