@@ -1,56 +1,56 @@
 import { MillraceError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
+import { flag, INT_MAX, type KeyTable, text, whole } from "../config/config-key.ts";
+import { ROCKETMQ_KEYS } from "../config/rocketmq-keys.ts";
 import { formatProperties, parseProperties } from "../format/java-properties.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
 import type { Log } from "../observe/log.ts";
 import { readReplacedFile, replaceFile } from "../os/replace-file.ts";
 
-/** What can be set, by RocketMQ's own keys. Source: Apache `NamesrvConfig`, `NettyServerConfig`. */
+/** What can be set, by RocketMQ's own keys; meaning and units stand in the table below. */
 export interface NameServerSettings {
   bindAddress: string;
   listenPort: number;
   kvConfigPath: string;
   configStorePath: string;
-  /** Keys that 318 may not change, separated by semicolons, beside those that nobody may. */
   configBlackList: string;
-  /** A connection that neither reads nor writes for that long is closed, s. */
   serverChannelMaxIdleTimeSeconds: number;
-  /** Time between two looks for expired brokers, ms. */
   scanNotActiveBrokerInterval: number;
-  /** Routes carry the order configuration of their topic. */
   orderMessageEnable: boolean;
-  /** Answers to registrations carry the order configuration of all topics. */
   returnOrderTopicConfigToBroker: boolean;
-  /** Where a master is gone, its smallest slave is shown to clients as a read-only master. */
   supportActingMaster: boolean;
-  /** Members of a broker group are told when their smallest id changes. */
   notifyMinBrokerIdChanged: boolean;
-  /** A registration removes the broker's topics that it does not list. */
   deleteTopicWithBrokerRegistration: boolean;
   enableAllTopicList: boolean;
   enableTopicList: boolean;
-  /** No routes in the first waitSecondsForService: brokers may not have registered again yet. */
   needWaitForService: boolean;
   waitSecondsForService: number;
 }
 
-const DEFAULTS: Readonly<NameServerSettings> = {
-  bindAddress: "0.0.0.0",
-  listenPort: 9876,
-  kvConfigPath: "",
-  configStorePath: "",
-  configBlackList: "configBlackList;configStorePath;kvConfigPath",
-  serverChannelMaxIdleTimeSeconds: 120,
-  scanNotActiveBrokerInterval: 5_000,
-  orderMessageEnable: false,
-  returnOrderTopicConfigToBroker: true,
-  supportActingMaster: false,
-  notifyMinBrokerIdChanged: false,
-  deleteTopicWithBrokerRegistration: false,
-  enableAllTopicList: true,
-  enableTopicList: true,
-  needWaitForService: false,
-  waitSecondsForService: 45,
+/** Source: Apache `NamesrvConfig`, `NettyServerConfig`. */
+export const NAME_SERVER_KEYS: KeyTable<NameServerSettings> = {
+  bindAddress: text("0.0.0.0", "Address to listen on."),
+  listenPort: whole(9876, "port", 0, 65_535, "Port to listen on; 0: any free one."),
+  kvConfigPath: text("", "File of the KV table; empty: kept in memory only."),
+  configStorePath: text("", "File of the settings that administrators change; empty: kept in memory only."),
+  configBlackList: text("configBlackList;configStorePath;kvConfigPath", "Keys that no administrator may change, separated by ;."),
+  serverChannelMaxIdleTimeSeconds: whole(
+    120,
+    "s",
+    1,
+    INT_MAX,
+    "A connection that neither reads nor writes that long is closed; from the next start on.",
+  ),
+  scanNotActiveBrokerInterval: whole(5_000, "ms", 1, INT_MAX, "Time between two looks for brokers that went silent."),
+  orderMessageEnable: flag(false, "Routes carry the order configuration of their topic."),
+  returnOrderTopicConfigToBroker: flag(true, "Answers to registrations carry the order configuration of all topics."),
+  supportActingMaster: flag(false, "Where a master is gone, its smallest slave is shown as a read-only master."),
+  notifyMinBrokerIdChanged: flag(false, "Members of a broker group are told when their smallest id changes."),
+  deleteTopicWithBrokerRegistration: flag(false, "A registration removes the broker's topics that it does not list."),
+  enableAllTopicList: flag(true, "Answer requests for the list of all topics."),
+  enableTopicList: flag(true, "Answer requests for the topics of a cluster and for unit topics."),
+  needWaitForService: flag(false, "Give no routes until brokers have had the time to register again."),
+  waitSecondsForService: whole(45, "s", 1, INT_MAX, "That time."),
 };
 
 /** Set where the server is started; 318 cannot change them. */
@@ -62,34 +62,6 @@ const FIXED_KEYS: ReadonlySet<string> = new Set([
   "configBlackList",
 ]);
 
-/** Keys of Apache's name server that mean nothing here (threads, Netty): accepted, so that its files can be used. */
-const IDLE_KEYS: ReadonlySet<string> = new Set([
-  "clientRequestThreadPoolNums",
-  "clientRequestThreadPoolQueueCapacity",
-  "clusterTest",
-  "defaultThreadPoolNums",
-  "defaultThreadPoolQueueCapacity",
-  "enableControllerInNamesrv",
-  "enableShutdownGracefully",
-  "productEnvName",
-  "rocketmqHome",
-  "serverAsyncSemaphoreValue",
-  "serverCallbackExecutorThreads",
-  "serverNettyWorkerGroupEnable",
-  "serverOnewaySemaphoreValue",
-  "serverPooledByteBufAllocatorEnable",
-  "serverSelectorThreads",
-  "serverSocketBacklog",
-  "serverSocketRcvBufSize",
-  "serverSocketSndBufSize",
-  "serverWorkerThreads",
-  "shutdownWaitTimeSeconds",
-  "unRegisterBrokerQueueCapacity",
-  "useEpollNativeSelector",
-  "writeBufferHighWaterMark",
-  "writeBufferLowWaterMark",
-]);
-
 type Key = keyof NameServerSettings;
 type Value = NameServerSettings[Key];
 
@@ -98,11 +70,11 @@ export class NameServerConfig {
   readonly settings: NameServerSettings;
   readonly #file: string | undefined;
   readonly #log: Log;
-  /** Keys that the file holds. */
-  readonly #stored: Set<Key>;
+  /** What the file holds, keys without effect here included: they may be another reader's. */
+  readonly #stored: Map<string, string>;
   #saved: Promise<void> = Promise.resolve();
 
-  private constructor(settings: NameServerSettings, file: string | undefined, stored: Set<Key>, log: Log) {
+  private constructor(settings: NameServerSettings, file: string | undefined, stored: Map<string, string>, log: Log) {
     this.settings = settings;
     this.#file = file;
     this.#stored = stored;
@@ -115,24 +87,16 @@ export class NameServerConfig {
    * @throws MillraceError MILLRACE_CONFIG_INVALID naming the key
    */
   static load(file: string | undefined, given: Partial<NameServerSettings>, log: Log): NameServerConfig {
-    const texts =
-      file === undefined
-        ? undefined
-        : readReplacedFile(
-            file,
-            (bytes) => parseProperties(bytes.toString("utf8")),
-            (reason) => log.warn({ file, reason }, "configuration read from its backup"),
-          );
-    const stored = readSettings(texts ?? new Map(), log);
+    const stored = file === undefined ? undefined : readFile(file, log);
     const checked = Object.entries(given)
       .filter(([, value]) => value !== undefined)
       .map(([key, value]) => [key, String(value)] as const);
     const settings: NameServerSettings = {
-      ...DEFAULTS,
-      ...Object.fromEntries(stored),
+      ...defaults(),
+      ...Object.fromEntries(readSettings(stored ?? [], log)),
       ...Object.fromEntries(readSettings(checked, log)),
     };
-    return new NameServerConfig(settings, file, new Set(stored.keys()), log);
+    return new NameServerConfig(settings, file, stored ?? new Map(), log);
   }
 
   /** Body of 319: all keys, `key=value` lines. */
@@ -156,7 +120,7 @@ export class NameServerConfig {
     }
     const changes = readSettings(texts, this.#log);
     Object.assign(this.settings, Object.fromEntries(changes));
-    for (const key of changes.keys()) this.#stored.add(key);
+    for (const [key, value] of changes) this.#stored.set(key, String(value));
     this.#log.info({ changes: Object.fromEntries(changes) }, "configuration changed");
     return this.#save();
   }
@@ -169,49 +133,48 @@ export class NameServerConfig {
   #save(): Promise<void> {
     const file = this.#file;
     if (file === undefined) return Promise.resolve();
-    const lines = [...this.#stored].map((key) => [key, String(this.settings[key])] as const);
-    const saving = this.#saved.then(() => replaceFile(file, Buffer.from(formatProperties(lines))));
+    const text = formatProperties(this.#stored);
+    const saving = this.#saved.then(() => replaceFile(file, Buffer.from(text)));
     this.#saved = saving.catch(() => {});
     return saving;
   }
+}
+
+function readFile(file: string, log: Log): Map<string, string> | undefined {
+  const parse = (bytes: Buffer): Map<string, string> => parseProperties(bytes.toString("utf8"));
+  return readReplacedFile(file, parse, (reason) => log.warn({ file, reason }, "configuration read from its backup"));
 }
 
 /** @throws MillraceError MILLRACE_CONFIG_INVALID */
 function readSettings(texts: Iterable<readonly [string, string]>, log: Log): Map<Key, Value> {
   const settings = new Map<Key, Value>();
   for (const [key, text] of texts) {
-    if (IDLE_KEYS.has(key)) log.warn({ key }, "this key has no effect here");
-    else if (isKey(key)) settings.set(key, readValue(key, text.trim()));
+    if (isKey(key)) settings.set(key, readValue(key, text.trim()));
+    else if (ROCKETMQ_KEYS.has(key)) log.warn({ key }, "this key has no effect here");
     else throw unknownKey(key);
   }
   return settings;
 }
 
+function defaults(): NameServerSettings {
+  const entries = Object.entries(NAME_SERVER_KEYS).map(([key, { default: value }]) => [key, value]);
+  return Object.fromEntries(entries) as NameServerSettings;
+}
+
 function isKey(key: string): key is Key {
-  return Object.hasOwn(DEFAULTS, key);
+  return Object.hasOwn(NAME_SERVER_KEYS, key);
 }
 
 function readValue(key: Key, text: string): Value {
-  const standard = DEFAULTS[key];
-  if (typeof standard === "string") return text;
-  if (typeof standard === "boolean") {
-    if (text === "true" || text === "false") return text === "true";
-    throw new MillraceError("MILLRACE_CONFIG_INVALID", `${key}: "${text}" is not valid; allowed: true, false`, {
-      key,
-      value: text,
-    });
-  }
-  const [min, max] = key === "listenPort" ? [0, 65_535] : [1, 2_147_483_647];
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  throw new MillraceError("MILLRACE_CONFIG_INVALID", `${key}: "${text}" is not valid; allowed: ${min} to ${max}`, {
-    key,
-    value: text,
-  });
+  const { parse, allowed, unit } = NAME_SERVER_KEYS[key];
+  const value = parse(text);
+  if (value !== undefined) return value;
+  const message = `${key}=${JSON.stringify(text)} is not valid; allowed: ${allowed}${unit && ` (${unit})`}`;
+  throw new MillraceError("MILLRACE_CONFIG_INVALID", message, { key, value: text });
 }
 
 function unknownKey(key: string): MillraceError {
-  const nearest = nearestName(key, Object.keys(DEFAULTS));
+  const nearest = nearestName(key, Object.keys(NAME_SERVER_KEYS));
   const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
   return new MillraceError("MILLRACE_CONFIG_INVALID", `unknown configuration key ${JSON.stringify(key)}${hint}`, { key });
 }
