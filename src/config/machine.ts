@@ -1,4 +1,4 @@
-import { homedir, hostname, networkInterfaces } from "node:os";
+import { availableParallelism, homedir, hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { ConfigValues } from "./keys.ts";
 
@@ -8,15 +8,20 @@ export interface Machine {
   homeDirectory: string;
   /** IPv4 addresses that other machines may know, the likeliest first. */
   addresses: readonly string[];
+  /** Processors that this process may use. */
+  processors: number;
 }
+
+/** One network thread keeps the log writer busy on few processors; beyond this many the writer is the limit. */
+const IO_WORKERS_MAX = 8;
 
 export function thisMachine(): Machine {
   const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
   const addresses = interfaces.filter(({ family, internal }) => family === "IPv4" && !internal).map(({ address }) => address);
-  return { hostName: hostname(), homeDirectory: homedir(), addresses };
+  return { hostName: hostname(), homeDirectory: homedir(), addresses, processors: availableParallelism() };
 }
 
-/** Fills in what is found at start: the broker's name and addresses, and where its files are. */
+/** Fills in what is found at start: the broker's name and addresses, where its files are, how many threads it has. */
 export function fillIn(values: ConfigValues, machine: Machine): void {
   // A broker's name is also the name of a topic of its own.
   values.brokerName ||= machine.hostName.replaceAll(/[^\w.-]/g, "-").slice(0, 100) || "DEFAULT_BROKER";
@@ -24,6 +29,7 @@ export function fillIn(values: ConfigValues, machine: Machine): void {
   values.brokerIP2 ||= values.brokerIP1;
   values.storePathRootDir ||= join(machine.homeDirectory, "store");
   values.storePathCommitLog ||= join(values.storePathRootDir, "commitlog");
+  values.ioWorkers ||= Math.max(1, Math.min(IO_WORKERS_MAX, Math.floor(machine.processors / 2)));
 }
 
 /** Address under which a broker that listens on `bindAddress` is found. */

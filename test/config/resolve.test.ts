@@ -6,7 +6,7 @@ import { CONFIG_NAMES, KEYS } from "../../src/config/keys.ts";
 import { type ConfigSource, resolveConfig } from "../../src/config/resolve.ts";
 import { ROCKETMQ_KEYS } from "../../src/config/rocketmq-keys.ts";
 
-const MACHINE = { hostName: "host.example", homeDirectory: "/home/me", addresses: ["192.0.2.7", "192.0.2.8"] };
+const MACHINE = { hostName: "host.example", homeDirectory: "/home/me", addresses: ["192.0.2.7", "192.0.2.8"], processors: 4 };
 
 function from(origin: string, values: Record<string, string>): ConfigSource {
   return { origin, values: Object.entries(values) };
@@ -36,6 +36,7 @@ test("without sources, RocketMQ's defaults and what the machine tells", (t) => {
     brokerIP2: "192.0.2.7",
     storePathRootDir: "/home/me/store",
     storePathCommitLog: "/home/me/store/commitlog",
+    ioWorkers: 2,
   });
   t.deepEqual(warnings, []);
   t.deepEqual([...new Set(origins.values())], ["default"]);
@@ -131,6 +132,12 @@ test("the address that clients are told follows the bind address", (t) => {
   t.is(told("::"), "192.0.2.7");
   t.is(told("2001:db8::1"), "2001:db8::1");
   t.is(told("0.0.0.0", []), "127.0.0.1");
+});
+
+test("network threads follow the processors, at least one", (t) => {
+  const threads = (processors: number, ioWorkers = "0") =>
+    resolveConfig([from("f", { ioWorkers })], { ...MACHINE, processors }).values.ioWorkers;
+  t.deepEqual([threads(1), threads(2), threads(5), threads(64), threads(64, "12")], [1, 1, 2, 8, 12]);
 });
 
 test("every key's default is allowed, and every key of RocketMQ's is spelt as there", (t) => {
