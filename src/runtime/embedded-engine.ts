@@ -90,7 +90,7 @@ export class EmbeddedEngine implements AsyncDisposable {
     this.#engine = engine;
     this.#clock = clock;
     this.#maxMessageSize = maxMessageSize;
-    this.#store = new EngineStore(engine, 0, () => "127.0.0.1:0", clock, undefined);
+    this.#store = new EngineStore(engine, 0, () => "127.0.0.1:0", clock);
     this.#store.lane.onRoom = () => {
       for (const resolve of this.#room.splice(0)) resolve();
     };

@@ -16,12 +16,10 @@ import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/prope
 import * as shared from "../format/shared-words.ts";
 import { removeTree } from "../os/files.ts";
 import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
+import { KeyIndexReader } from "../store/key-index-reader.ts";
 import { LogReader } from "../store/log-reader.ts";
 import type { Engine } from "./engine.ts";
 import { LaneClient } from "./lane-client.ts";
-
-/** Looks keys up in the index files; undefined when the index is off. */
-export type IndexLookup = (topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T") => IndexQueryResult;
 
 /** The store as the control thread (or an embedder) sees it. */
 export class EngineStore implements MessageStore {
@@ -31,12 +29,15 @@ export class EngineStore implements MessageStore {
   readonly #reader: LogReader;
   readonly #queues = new Map<number, ConsumeQueue>();
   readonly #parts = new RecordParts();
-  readonly #lookup: IndexLookup | undefined;
+  /** undefined: the index is off. */
+  readonly #index: KeyIndexReader | undefined;
 
-  constructor(engine: Engine, lane: number, storeHost: () => string, clock: Clock, lookup: IndexLookup | undefined) {
+  constructor(engine: Engine, lane: number, storeHost: () => string, clock: Clock) {
     this.#engine = engine;
     this.#storeHost = storeHost;
-    this.#lookup = lookup;
+    const { isIndexed, indexSlotCount, indexEntryCount } = engine.init;
+    const shape = { slotCount: indexSlotCount, entryCount: indexEntryCount };
+    this.#index = isIndexed ? new KeyIndexReader(engine.drive, engine.paths.index, shape) : undefined;
     this.#reader = new LogReader(engine.drive, engine.paths.commitLog, engine.init.logFileSize);
     this.#lane = new LaneClient(engine.init.lanes[lane]!, lane, engine.log, engine.init.isSyncFlush, clock);
   }
@@ -118,7 +119,7 @@ export class EngineStore implements MessageStore {
 
   queryIndex(topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T"): IndexQueryResult {
     return (
-      this.#lookup?.(topic, key, maxCount, beginMs, endMs, type) ?? { physicalOffsets: [], lastUpdateTimestampMs: 0, lastUpdatePhysicalOffset: 0 }
+      this.#index?.query(topic, key, maxCount, beginMs, endMs, type) ?? { physicalOffsets: [], lastUpdateTimestampMs: 0, lastUpdatePhysicalOffset: 0 }
     );
   }
 
@@ -180,5 +181,6 @@ export class EngineStore implements MessageStore {
     await this.#lane.close();
     for (const queue of this.#queues.values()) queue.close();
     this.#reader.close();
+    this.#index?.close();
   }
 }

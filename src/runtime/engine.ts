@@ -19,6 +19,7 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
 import { STOP_FLUSHER, STOP_INDEXERS, STOP_WRITER } from "./duty.ts";
+import type { KeyIndexerInit } from "./key-indexer-duty.ts";
 import { ended, ready, startThread } from "./threads.ts";
 
 export interface EngineOptions {
@@ -135,7 +136,11 @@ export class Engine {
     port1.unref();
     for (const [topic, slots] of this.#topics) port1.postMessage({ topic, slots } satisfies TopicSlotsUpdate);
     const indexers = [startThread("queue-indexer", { init: this.init, topics: port2 }, [port2])];
-    if (options.isIndexed) indexers.push(startThread("key-indexer", this.init));
+    if (options.isIndexed) {
+      const { exit, checkpoint } = this.recovered;
+      const trustedTimestamp = exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined;
+      indexers.push(startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit));
+    }
     this.#threads = { writer: startThread("log-writer", this.init), indexers, flusher: startThread("flusher", this.init) };
     this.#checkpointTicker = options.clock.setTicker(() => this.#writeCheckpoint(0), CHECKPOINT_MS);
   }
@@ -259,7 +264,10 @@ export class Engine {
     if (logicsPhysicalOffset === 0 && timestamp === checkpoint.physicMsgTimestamp) return;
     if (logicsPhysicalOffset > 0) checkpoint.logicsPhysicalOffset = logicsPhysicalOffset;
     checkpoint.physicMsgTimestamp = timestamp;
-    if (logicsPhysicalOffset > 0) checkpoint.logicsMsgTimestamp = timestamp;
+    if (logicsPhysicalOffset > 0) {
+      checkpoint.logicsMsgTimestamp = timestamp;
+      checkpoint.indexMsgTimestamp = timestamp; // The key indexer has ended and synced by then.
+    }
     writeSmallFile(this.paths.checkpoint, encodeCheckpoint(checkpoint));
   }
 

@@ -22,7 +22,7 @@ export const STORE_DEFAULTS: Readonly<StoreDefaults> = {
   flushThoroughIntervalMs: 10_000,
   /** Bytes ahead of the appends whose pages are kept ready. */
   warmAhead: 16 * 1_048_576,
-  isIndexed: false,
+  isIndexed: true,
   indexSlotCount: 5_000_000,
   indexEntryCount: 20_000_000,
 };

@@ -81,7 +81,7 @@ export function checkedSize(reader: LogReader, offset: number, limit: number, pa
 }
 
 /** Offset of the first good record in [from, limit), also in the next file; -1 if there is none. */
-function nextRecord(reader: LogReader, from: number, limit: number, parts: RecordParts): number {
+export function nextRecord(reader: LogReader, from: number, limit: number, parts: RecordParts): number {
   let offset = from;
   while (offset < limit) {
     if (!reader.window(offset, limit)) return -1;

@@ -1,0 +1,314 @@
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { type Clock, SystemClock, VirtualClock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import { ControlPlane } from "../broker/control-plane.ts";
+import { BrokerRegistration } from "../broker/registration.ts";
+import { RemotingClient } from "../client/remoting-client.ts";
+import { parseDelayLevels } from "../config/delay-levels.ts";
+import { type ConfigValues } from "../config/keys.ts";
+import { type ResolvedConfig, resolveConfig } from "../config/resolve.ts";
+import { OffsetCells } from "../format/offset-cells.ts";
+import { type NameServer, startNameServer } from "../namesrv/server.ts";
+import { type Log, silentLog } from "../observe/log.ts";
+import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import { Engine } from "./engine.ts";
+import { EngineStore } from "./engine-store.ts";
+import { IoPool } from "./io-pool.ts";
+
+export interface StartBrokerOptions {
+  /** Address to listen on. Default 127.0.0.1. */
+  host?: string;
+  /** Default 10911; 0: any free port. */
+  port?: number;
+  /** Port of a name server in this process; 0: any free port; null: none. Default: 9876, or 0 when `port` is 0. */
+  namesrvPort?: number | null;
+  /** Further name servers to register with, `host:port`. */
+  namesrvAddrs?: readonly string[];
+  /** Directory of the store, or "memory": one that lives and ends with the broker. Default "memory". */
+  store?: string;
+  /** Run without foreign calls. Default: only where they do not work. */
+  nativeFree?: boolean;
+  /** Values of RocketMQ's configuration keys, as texts or resolved. */
+  config?: ResolvedConfig | Readonly<Record<string, string | number | boolean>>;
+  /** "virtual": time stands still until `advance`. */
+  clock?: Clock | "system" | "virtual";
+  log?: Log;
+  /** The broker cannot go on: a store thread died or the disk failed. Default: the process ends with code 1. */
+  onFailure?: (error: Error) => void;
+}
+
+/** Files of a memory store are small: its pages are never written out. */
+const MEMORY_FILE_SIZE = 33_554_432;
+const MEMORY_QUEUE_FILE_SIZE = 200_000;
+
+/** A running broker (and name server) of this process. Close it, or leave it to `await using`. */
+export class RunningBroker implements AsyncDisposable {
+  /** `host:port` of the broker, as clients reach it. */
+  readonly brokerAddress: string;
+  /** `host:port` of the embedded name server; else the first of those that it registered with. */
+  readonly namesrvAddress: string;
+  readonly config: Readonly<ConfigValues>;
+  readonly #parts: BrokerParts;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: BrokerParts, brokerAddress: string, namesrvAddress: string) {
+    this.#parts = parts;
+    this.brokerAddress = brokerAddress;
+    this.namesrvAddress = namesrvAddress;
+    this.config = parts.values;
+  }
+
+  /** Which drive the store runs on: "ffi" or "native-free". */
+  get drive(): string {
+    return this.#parts.engine.drive.name;
+  }
+
+  /** Moves a virtual clock; everything due fires in order. @throws MillraceError MILLRACE_CONFIG_INVALID on a system clock */
+  advance(byMs: number): void {
+    const { clock, pool } = this.#parts;
+    if (!(clock instanceof VirtualClock)) throw new MillraceError("MILLRACE_CONFIG_INVALID", "only a virtual clock can be advanced");
+    clock.advance(byMs);
+    pool.tick();
+  }
+
+  /** Unregisters, answers what is under way, brings everything to the disk and ends all threads. */
+  close(): Promise<void> {
+    this.#closing ??= closeParts(this.#parts);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+interface BrokerParts {
+  values: ConfigValues;
+  clock: Clock;
+  engine: Engine;
+  store: EngineStore;
+  control: ControlPlane;
+  pool: IoPool;
+  nameServer: NameServer | undefined;
+  registration: BrokerRegistration;
+  outbound: RemotingClient;
+  memoryDirectory: string | undefined;
+}
+
+async function closeParts(parts: BrokerParts): Promise<void> {
+  await parts.registration.close();
+  await parts.pool.stop();
+  await parts.control.close();
+  await parts.store.close();
+  await parts.engine.close();
+  await parts.outbound.close();
+  await parts.nameServer?.close();
+  if (parts.memoryDirectory !== undefined) fs.rmSync(parts.memoryDirectory, { recursive: true, force: true });
+}
+
+/**
+ * Starts a broker, and by default a name server beside it, in this process. Resolves when both answer.
+ * @throws MillraceError MILLRACE_CONFIG_INVALID, MILLRACE_ADDRESS_IN_USE, MILLRACE_STORE_LOCKED, MILLRACE_STORE_UNWRITABLE,
+ *   MILLRACE_STORE_CORRUPT, MILLRACE_STORE_FULL
+ */
+export async function startBroker(options: StartBrokerOptions = {}): Promise<RunningBroker> {
+  const log = options.log ?? silentLog;
+  const clock = clockOf(options.clock);
+  const isMemory = (options.store ?? "memory") === "memory";
+  const memoryDirectory = isMemory ? makeMemoryDirectory() : undefined;
+  const resolved = configOf(options, memoryDirectory);
+  for (const warning of resolved.warnings) log.warn({}, warning);
+  const values = { ...resolved.values };
+  const undo: (() => Promise<unknown> | void)[] = [];
+  if (memoryDirectory !== undefined) undo.push(() => fs.rmSync(memoryDirectory, { recursive: true, force: true }));
+  try {
+    const nameServer = await startOwnNameServer(options, values, clock, log, isMemory);
+    if (nameServer !== undefined) undo.push(() => nameServer.close());
+    const port = values.listenPort === 0 ? await freePort(values.bindAddress) : values.listenPort;
+    values.listenPort = port;
+    const onFailure = options.onFailure ?? ((error: Error) => endProcess(log, error));
+    const engine = await Engine.open(engineOptions(values, isMemory, clock, log, onFailure));
+    undo.push(() => engine.close());
+    const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
+    const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
+    undo.unshift(() => store.close());
+    const cells = new OffsetCells();
+    const pool: IoPool = new IoPool(
+      {
+        onRequest: (command, channel) => control.onRequest(command, channel),
+        onCommit: (group, topic, queueId, offset) => control.onCommit(group, topic, queueId, offset),
+        onClosed: (channel) => control.onClosed(channel),
+        onFailure,
+      },
+      clock,
+      log,
+    );
+    engine.onSlots((update) => pool.slotsChanged(update));
+    const outbound = new RemotingClient({ clock });
+    const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
+    const control: ControlPlane = new ControlPlane({
+      values,
+      resolved,
+      clock,
+      log,
+      store,
+      cells,
+      tables: pool,
+      configDirectory: engine.paths.config,
+      brokerAddress: storeHost,
+      delayLevelsMs: engine.init.delayLevelsMs,
+      onTopicsChanged: () => registration.topicsChanged(),
+    });
+    control.load();
+    const registration = new BrokerRegistration({
+      nameServers: addresses,
+      values,
+      brokerAddress: storeHost,
+      haAddress: `${bracketed(values.brokerIP2)}:${values.haListenPort}`,
+      topics: () => control.topics.registered(),
+      onOrderTable: (table) => control.topics.applyOrderTable(table),
+      outbound,
+      clock,
+      log,
+    });
+    const parts: BrokerParts = { values, clock, engine, store, control, pool, nameServer, registration, outbound, memoryDirectory };
+    undo.unshift(() => pool.stop());
+    for (let worker = 0; worker < values.ioWorkers; worker++) await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells));
+    await registration.start();
+    return new RunningBroker(parts, storeHost, addresses[0] ?? "");
+  } catch (error) {
+    for (const task of undo) await task();
+    throw error;
+  }
+}
+
+function clockOf(clock: StartBrokerOptions["clock"]): Clock {
+  if (clock === "virtual") return new VirtualClock();
+  return clock === undefined || clock === "system" ? new SystemClock() : clock;
+}
+
+function makeMemoryDirectory(): string {
+  const root = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
+  return fs.mkdtempSync(path.join(root, "millrace-"));
+}
+
+function configOf(options: StartBrokerOptions, memoryDirectory: string | undefined): ResolvedConfig {
+  if (options.config !== undefined && "values" in options.config && "origins" in options.config) return options.config as ResolvedConfig;
+  const given = (options.config ?? {}) as Record<string, string | number | boolean>;
+  const direct: [string, string][] = [["bindAddress", options.host ?? "127.0.0.1"]];
+  if (options.port !== undefined) direct.push(["listenPort", String(options.port)]);
+  if (options.nativeFree !== undefined) direct.push(["nativeFree", String(options.nativeFree)]);
+  if (options.namesrvAddrs !== undefined) direct.push(["namesrvAddr", options.namesrvAddrs.join(";")]);
+  if (memoryDirectory !== undefined) direct.push(["storePathRootDir", memoryDirectory]);
+  else direct.push(["storePathRootDir", options.store!]);
+  const defaults: [string, string][] = memoryDirectory === undefined ? [] : memoryDefaults();
+  return resolveConfig([
+    { origin: "memory store", values: defaults },
+    { origin: "config", values: Object.entries(given).map(([name, value]) => [name, String(value)] as const) },
+    { origin: "option", values: direct },
+  ]);
+}
+
+function memoryDefaults(): [string, string][] {
+  return [
+    ["mappedFileSizeCommitLog", String(MEMORY_FILE_SIZE)],
+    ["mappedFileSizeConsumeQueue", String(MEMORY_QUEUE_FILE_SIZE)],
+    ["maxHashSlotNum", "50000"],
+    ["maxIndexNum", "200000"],
+  ];
+}
+
+async function startOwnNameServer(
+  options: StartBrokerOptions,
+  values: ConfigValues,
+  clock: Clock,
+  log: Log,
+  isMemory: boolean,
+): Promise<NameServer | undefined> {
+  if (options.namesrvPort === null) return undefined;
+  const port = options.namesrvPort ?? (values.listenPort === 0 ? 0 : values.namesrvPort);
+  const directory = isMemory ? {} : { storePath: path.join(values.storePathRootDir, "namesrv") };
+  return startNameServer({ host: values.bindAddress, port, clock, log, ...directory });
+}
+
+/** A port that is free now; all I/O workers then share it. */
+async function freePort(host: string): Promise<number> {
+  const server = net.createServer();
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, host, () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function engineOptions(values: ConfigValues, isMemory: boolean, clock: Clock, log: Log, onFailure: (error: Error) => void): Parameters<typeof Engine.open>[0] {
+  return {
+    storePath: values.storePathRootDir,
+    commitLogPath: values.storePathCommitLog,
+    isNativeFree: values.nativeFree,
+    logFileSize: values.mappedFileSizeCommitLog,
+    queueFileSize: values.mappedFileSizeConsumeQueue,
+    recordSizeMax: values.maxMessageSize + 65_536,
+    laneCount: values.ioWorkers + 1,
+    pullLaneCount: values.ioWorkers,
+    isSyncFlush: values.flushDiskType === "SYNC_FLUSH",
+    flushIntervalMs: values.flushIntervalCommitLog,
+    flushLeastPages: values.flushCommitLogLeastPages,
+    flushThoroughIntervalMs: values.flushCommitLogThoroughInterval,
+    warmAhead: isMemory ? 0 : values.storeWarm,
+    delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],
+    isIndexed: values.messageIndexEnable,
+    indexSlotCount: values.maxHashSlotNum,
+    indexEntryCount: values.maxIndexNum,
+    clock,
+    log,
+    onFailure,
+  };
+}
+
+function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, storeHost: string, cells: OffsetCells): IoWorkerInit {
+  return {
+    engine: engine.init,
+    worker,
+    host: values.bindAddress,
+    port: values.listenPort,
+    reusePort: values.ioWorkers > 1,
+    storeHost,
+    regionId: values.regionId,
+    traceOn: values.traceOn,
+    clusterName: values.brokerClusterName,
+    maxMessageSize: values.maxMessageSize,
+    sendWaitMsMax: values.waitTimeMillsInSendQueue,
+    idleMsMax: values.serverChannelMaxIdleTimeSeconds * 1000,
+    connectionsMax: values.connectionsMax,
+    limits: {
+      countInMemory: values.maxTransferCountOnMessageInMemory,
+      sizeInMemory: values.maxTransferBytesOnMessageInMemory,
+      countOnDisk: values.maxTransferCountOnMessageInDisk,
+      sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
+      inMemoryDistance: (os.totalmem() * values.accessMessageInMemoryMaxRatio) / 100,
+    },
+    isLongPolling: values.longPollingEnable,
+    shortPollingMs: values.shortPollingTimeMills,
+    syncFlushTimeoutMs: values.syncFlushTimeout,
+    offsetCells: cells.memory,
+  };
+}
+
+function addressList(text: string): string[] {
+  return text.split(/[;,]/).map((address) => address.trim()).filter((address) => address !== "");
+}
+
+function bracketed(ip: string): string {
+  return ip.includes(":") ? `[${ip}]` : ip;
+}
+
+function endProcess(log: Log, error: Error): void {
+  log.error({ error: error.stack ?? error.message }, "the broker cannot go on");
+  process.exit(1);
+}

@@ -1,0 +1,85 @@
+import { clockFrom } from "../base/clock.ts";
+import { RECORD_BLANK, RecordParts, recordSizeAt } from "../format/message.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive } from "../os/api.ts";
+import type { EngineInit } from "../store/engine-init.ts";
+import { KeyIndex } from "../store/key-index.ts";
+import { KeyIndexBuilder } from "../store/key-index-builder.ts";
+import { LogReader } from "../store/log-reader.ts";
+import { nextRecord } from "../store/log-scan.ts";
+import { SharedLog } from "../store/shared-log.ts";
+import { StorePaths } from "../store/store-paths.ts";
+import type { Duty } from "./duty.ts";
+
+const PASS_MAX = 2048;
+
+export interface KeyIndexerInit {
+  engine: EngineInit;
+  /** After the machine died: index files newer than this (ms) are built anew. */
+  trustedTimestamp: number | undefined;
+}
+
+/**
+ * The key indexer: log -> index files. Nobody waits for it, so it is not rung awake: it looks by itself, which
+ * spares each send a wake-up.
+ */
+export class KeyIndexerDuty implements Duty {
+  readonly #log: SharedLog;
+  readonly #reader: LogReader;
+  readonly #index: KeyIndex;
+  readonly #builder: KeyIndexBuilder;
+  readonly #limitCell: number;
+  readonly #parts = new RecordParts();
+
+  constructor({ engine, trustedTimestamp }: KeyIndexerInit, drive: Drive) {
+    const paths = new StorePaths(engine.storePath, engine.commitLogPath);
+    this.#log = new SharedLog(engine.shared);
+    this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize);
+    this.#limitCell = engine.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET;
+    this.#index = new KeyIndex({
+      drive,
+      directory: paths.index,
+      shape: { slotCount: engine.indexSlotCount, entryCount: engine.indexEntryCount },
+      clock: clockFrom(engine.clock),
+      logEnd: this.#log.offset(shared.APPENDED_OFFSET),
+      ...(trustedTimestamp === undefined ? {} : { trustedTimestamp }),
+    });
+    this.#builder = new KeyIndexBuilder(this.#index);
+    this.#log.setOffset(shared.INDEXED_OFFSET, Math.max(this.#index.endPhysicalOffset, this.#log.offset(shared.MIN_OFFSET)));
+  }
+
+  work(): boolean {
+    const from = this.#log.offset(shared.INDEXED_OFFSET);
+    const limit = this.#log.offset(this.#limitCell);
+    if (from >= limit) return false;
+    this.#reader.invalidate();
+    let offset = from;
+    for (let count = 0; offset < limit && count < PASS_MAX; count++) offset = this.#indexOne(offset, limit);
+    this.#index.publish();
+    this.#log.setOffset(shared.INDEXED_OFFSET, offset);
+    return true;
+  }
+
+  /** @returns where the next record is */
+  #indexOne(offset: number, limit: number): number {
+    const reader = this.#reader;
+    if (!reader.window(offset, limit)) return Math.min(limit, reader.baseOf(offset) + reader.fileSize); // Deleted by retention.
+    if (reader.end - reader.at >= 4) {
+      const claimed = reader.bytes.readUInt32BE(reader.at);
+      if (claimed > reader.end - reader.at && claimed <= limit - offset) reader.window(offset, limit, claimed);
+    }
+    const size = recordSizeAt(reader.bytes, reader.at, reader.end);
+    if (size === RECORD_BLANK) return reader.baseOf(offset) + reader.fileSize;
+    if (size > 0) {
+      this.#builder.addRecord(reader.bytes, reader.at);
+      return offset + size;
+    }
+    const next = nextRecord(reader, offset + 1, limit, this.#parts); // A damaged stretch that recovery has reported.
+    return next < 0 ? limit : next;
+  }
+
+  close(): void {
+    this.#index.close();
+    this.#reader.close();
+  }
+}
