@@ -21,8 +21,8 @@ export interface StoreFile {
   write(position: number, source: Buffer, start: number, end: number): void;
   /** Waits until all that was written is on the disk (fdatasync). @throws MillraceError MILLRACE_STORE_IO; never call again after that */
   sync(): void;
-  /** Reserves the blocks of the whole file where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
-  reserve(): void;
+  /** Reserves the blocks of [position, position + size), by default the whole file, where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
+  reserve(position?: number, size?: number): void;
   /** Touches the pages of [position, position + size) so that later writes do not fault. Advice only. */
   warm(position: number, size: number): void;
   /** No view of `mapped` may be used afterwards. */

@@ -47,7 +47,8 @@ export function selfTest(): void {
   const address = mapAnonymous(PAGE_SIZE);
   const bytes = Buffer.from(koffi.view(address, PAGE_SIZE));
   bytes.write("probe");
-  if (Buffer.from(koffi.view(address, PAGE_SIZE)).toString("latin1", 0, 5) !== "probe") throw new Error("mapped memory is not shared");
+  if (Buffer.from(koffi.view(address, PAGE_SIZE)).toString("latin1", 0, 5) !== "probe")
+    throw new Error("mapped memory is not shared");
 }
 
 class MappedFile implements StoreFile {
@@ -91,9 +92,9 @@ class MappedFile implements StoreFile {
     closeFd(fd);
   }
 
-  reserve(): void {
+  reserve(position = 0, size: number = this.size - position): void {
     // A store into an unreserved page of a full disk would be a SIGBUS, so blocks are taken beforehand.
-    const errno: number = posixFallocate(this.fd, 0, this.size);
+    const errno: number = posixFallocate(this.fd, position, size);
     if (errno === 0) return;
     const text = `posix_fallocate ${this.path}: errno ${errno}`;
     throw new MillraceError(errno === ENOSPC ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
