@@ -51,6 +51,8 @@ export interface IoWorkerInit {
   shortPollingMs: number;
   syncFlushTimeoutMs: number;
   offsetCells: SharedArrayBuffer;
+  /** format/io-counters.ts. */
+  counters: SharedArrayBuffer;
 }
 
 /** Connection ids are unique over all workers. */
@@ -136,7 +138,7 @@ export class IoWorker {
       queues: this.#queues,
       slots: new QueueSlots(engine.queueSlots),
       reader: new QueueReader(this.#logReader, init.limits),
-      responder: new PullResponder(gather),
+      responder: new PullResponder(gather, init.counters),
       cells,
       worker,
       now: () => this.#clock.now(),

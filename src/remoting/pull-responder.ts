@@ -1,3 +1,4 @@
+import { COUNTER_BYTES_OUT, COUNTER_MESSAGES_OUT, COUNTER_PULLS_EMPTY, COUNTER_PULLS_FOUND } from "../format/io-counters.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
 import { PULL_RESPONSE_SIZE_MAX, writePullResponse } from "../format/send-response.ts";
 import type { GatherWriter } from "../os/api.ts";
@@ -15,13 +16,17 @@ const SENDFILE_SIZE_MIN = 65_536;
 export class PullResponder {
   readonly #gather: GatherWriter | undefined;
 
-  constructor(gather: GatherWriter | undefined) {
+  readonly #counters: Float64Array;
+
+  constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer) {
     this.#gather = gather;
+    this.#counters = new Float64Array(counters);
   }
 
   /** An answer without messages; leaves with the connection's next flush. */
   empty({ connection, opaque, topic }: PullRequest, code: number, remark: string, next: number, min: number, max: number): void {
     if (connection.isClosed) return;
+    this.#counters[COUNTER_PULLS_EMPTY]!++;
     connection.reserve(PULL_RESPONSE_SIZE_MAX);
     connection.staged = writePullResponse(connection.stage, connection.staged, code, opaque, remark, 0, next, min, max, topic.topicSysFlag, 0);
     connection.markStaged();
@@ -32,6 +37,9 @@ export class PullResponder {
     if (connection.isClosed) return;
     const size = reader.totalSize;
     const next = reader.nextOffset;
+    this.#counters[COUNTER_PULLS_FOUND]!++;
+    this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
+    this.#counters[COUNTER_BYTES_OUT]! += size;
     connection.flush(); // Earlier answers first: the direct way must find the stream empty.
     const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
     if (fd < 0) {

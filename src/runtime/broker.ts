@@ -4,19 +4,21 @@ import os from "node:os";
 import path from "node:path";
 import { type Clock, SystemClock, VirtualClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
+import type { ServedTotals } from "../broker/broker-stats.ts";
 import { ControlPlane } from "../broker/control-plane.ts";
 import { BrokerRegistration } from "../broker/registration.ts";
 import { RemotingClient } from "../client/remoting-client.ts";
 import { parseDelayLevels } from "../config/delay-levels.ts";
 import { type ConfigValues } from "../config/keys.ts";
 import { type ResolvedConfig, resolveConfig } from "../config/resolve.ts";
+import { COUNTER_BYTES_OUT, COUNTER_MESSAGES_OUT, COUNTER_PULLS_EMPTY, COUNTER_PULLS_FOUND, createIoCounters } from "../format/io-counters.ts";
 import { OffsetCells } from "../format/offset-cells.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
-import { IoPool } from "./io-pool.ts";
+import { IoPool, listenError } from "./io-pool.ts";
 
 export interface StartBrokerOptions {
   /** Address to listen on. Default 127.0.0.1. */
@@ -99,7 +101,7 @@ interface BrokerParts {
 }
 
 async function closeParts(parts: BrokerParts): Promise<void> {
-  await parts.registration.close();
+  await parts.registration.stop();
   await parts.pool.stop();
   await parts.control.close();
   await parts.store.close();
@@ -127,8 +129,13 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   try {
     const nameServer = await startOwnNameServer(options, values, clock, log, isMemory);
     if (nameServer !== undefined) undo.push(() => nameServer.close());
-    const port = values.listenPort === 0 ? await freePort(values.bindAddress) : values.listenPort;
+    // Sharing a port between our threads would let another process share it as well: look first.
+    const port = await freePort(values.bindAddress, values.listenPort);
     values.listenPort = port;
+    if (!CAN_SHARE_PORT && values.ioWorkers > 1) {
+      log.warn({ ioWorkers: values.ioWorkers }, "this Node cannot share a port between threads: running one I/O worker");
+      values.ioWorkers = 1;
+    }
     const onFailure = options.onFailure ?? ((error: Error) => endProcess(log, error));
     const engine = await Engine.open(engineOptions(values, isMemory, clock, log, onFailure));
     undo.push(() => engine.close());
@@ -136,6 +143,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
     undo.unshift(() => store.close());
     const cells = new OffsetCells();
+    const counters = Array.from({ length: values.ioWorkers }, createIoCounters);
     const pool: IoPool = new IoPool(
       {
         onRequest: (command, channel) => control.onRequest(command, channel),
@@ -160,23 +168,34 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       configDirectory: engine.paths.config,
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
-      onTopicsChanged: () => registration.topicsChanged(),
+      onTopicsChanged: () => void registration.topicsChanged(),
+      served: () => servedTotals(counters),
     });
     control.load();
     const registration = new BrokerRegistration({
+      identity: {
+        clusterName: values.brokerClusterName,
+        brokerName: values.brokerName,
+        brokerId: values.brokerId,
+        brokerAddress: storeHost,
+        haServerAddress: `${bracketed(values.brokerIP2)}:${values.haListenPort}`,
+      },
       nameServers: addresses,
-      values,
-      brokerAddress: storeHost,
-      haAddress: `${bracketed(values.brokerIP2)}:${values.haListenPort}`,
-      topics: () => control.topics.registered(),
-      onOrderTable: (table) => control.topics.applyOrderTable(table),
-      outbound,
+      table: () => ({ dataVersion: control.topics.dataVersion, topics: control.topics.all() }),
+      invoker: outbound,
       clock,
       log,
+      periodMs: values.registerNameServerPeriod,
+      timeoutMs: values.registerBrokerTimeoutMills,
+      compressed: values.compressedRegister,
+      brokerPermission: () => values.brokerPermission,
+      onOrderTopics: (table) => control.topics.applyOrderTable(table),
     });
     const parts: BrokerParts = { values, clock, engine, store, control, pool, nameServer, registration, outbound, memoryDirectory };
     undo.unshift(() => pool.stop());
-    for (let worker = 0; worker < values.ioWorkers; worker++) await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells));
+    for (let worker = 0; worker < values.ioWorkers; worker++) {
+      await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
+    }
     await registration.start();
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");
   } catch (error) {
@@ -234,12 +253,15 @@ async function startOwnNameServer(
   return startNameServer({ host: values.bindAddress, port, clock, log, ...directory });
 }
 
-/** A port that is free now; all I/O workers then share it. */
-async function freePort(host: string): Promise<number> {
+/** From Node 22.12 on. */
+const CAN_SHARE_PORT: boolean = Number(process.versions.node.split(".")[0]) >= 23;
+
+/** The port, if it is free, or any free one for 0. @throws MillraceError MILLRACE_ADDRESS_IN_USE naming host and port */
+async function freePort(host: string, wanted: number): Promise<number> {
   const server = net.createServer();
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, host, () => {
+    server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(host, wanted, error.code ?? "", error.message)));
+    server.listen(wanted, host, () => {
       const { port } = server.address() as net.AddressInfo;
       server.close(() => resolve(port));
     });
@@ -271,7 +293,7 @@ function engineOptions(values: ConfigValues, isMemory: boolean, clock: Clock, lo
   };
 }
 
-function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, storeHost: string, cells: OffsetCells): IoWorkerInit {
+function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, storeHost: string, cells: OffsetCells, counters: SharedArrayBuffer): IoWorkerInit {
   return {
     engine: engine.init,
     worker,
@@ -297,6 +319,17 @@ function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, stor
     shortPollingMs: values.shortPollingTimeMills,
     syncFlushTimeoutMs: values.syncFlushTimeout,
     offsetCells: cells.memory,
+    counters,
+  };
+}
+
+function servedTotals(counters: readonly SharedArrayBuffer[]): ServedTotals {
+  const total = (counter: number): number => counters.reduce((sum, memory) => sum + new Float64Array(memory)[counter]!, 0);
+  return {
+    messages: total(COUNTER_MESSAGES_OUT),
+    bytes: total(COUNTER_BYTES_OUT),
+    pullsFound: total(COUNTER_PULLS_FOUND),
+    pullsEmpty: total(COUNTER_PULLS_EMPTY),
   };
 }
 

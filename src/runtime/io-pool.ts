@@ -46,7 +46,7 @@ export class IoPool implements TablePublisher {
     const listening = new Promise<number>((resolve, reject) => {
       worker.on("message", (message: ToControl) => {
         if (message.kind === "listening") resolve(message.port);
-        else if (message.kind === "listen-failed") reject(listenError(init, message.code, message.text));
+        else if (message.kind === "listen-failed") reject(listenError(init.host, init.port, message.code, message.text));
         else this.#onMessage(worker, message);
       });
       worker.on("error", (error) => {
@@ -148,7 +148,7 @@ export class IoPool implements TablePublisher {
   }
 }
 
-function listenError({ host, port }: IoWorkerInit, code: string, text: string): MillraceError {
+export function listenError(host: string, port: number, code: string, text: string): MillraceError {
   if (code === "EADDRINUSE") {
     return new MillraceError("MILLRACE_ADDRESS_IN_USE", `broker port in use: ${host}:${port}`, { host, port });
   }

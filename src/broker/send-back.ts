@@ -1,0 +1,93 @@
+import { optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
+import { decodeMessage } from "../format/message.ts";
+import { offsetMessageId } from "../format/message-id.ts";
+import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
+import { PROPERTY } from "../format/properties.ts";
+import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { PERM_READ, PERM_WRITE } from "../format/topic-config.ts";
+import type { GroupLookup, HandlerTable, SubscriptionGroupConfig, TopicLookup } from "./contracts.ts";
+import { parkDelayed } from "./delay-levels.ts";
+import type { MessageStore, OutgoingMessage } from "./message-store.ts";
+
+export interface SendBackOptions {
+  topics: TopicLookup;
+  groups: GroupLookup;
+  store: MessageStore;
+  delayLevelCount: number;
+  isWritable: () => boolean;
+}
+
+/** First retry waits delay level 3. */
+const FIRST_RETRY_LEVEL = 3;
+/** From this sender version (V3_4_9) on the header's maxReconsumeTimes counts. */
+const VERSION_MAX_RECONSUME = 121;
+
+/**
+ * CONSUMER_SEND_MSG_BACK (36): a message that a consumer could not handle goes to its group's retry topic, by way
+ * of a delay level that grows with each try, and after the last try to the group's dead-letter topic.
+ * Source: Apache `AbstractSendMessageProcessor.consumerSendMsgBack`.
+ */
+export class SendBack {
+  readonly #o: SendBackOptions;
+
+  constructor(options: SendBackOptions) {
+    this.#o = options;
+  }
+
+  handlers(): HandlerTable {
+    return new Map([[RequestCode.CONSUMER_SEND_MSG_BACK, (command) => this.#sendBack(command)]]);
+  }
+
+  async #sendBack(command: RemotingCommand): Promise<RemotingCommand> {
+    const groupName = requiredText(command, "group");
+    const physicalOffset = requiredInteger(command, "offset");
+    const delayLevel = requiredInteger(command, "delayLevel");
+    const group = this.#o.groups.find(groupName);
+    if (group === undefined) {
+      return response(command, ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, `subscription group not exist, ${groupName}`);
+    }
+    if (!this.#o.isWritable()) return response(command, ResponseCode.NO_PERMISSION, "the broker sending message is forbidden");
+    if (group.retryQueueNums <= 0) return response(command, ResponseCode.SUCCESS);
+    const record = this.#o.store.readRecord(physicalOffset);
+    if (record === undefined) return response(command, ResponseCode.SYSTEM_ERROR, `look message by offset failed, ${physicalOffset}`);
+    const message = this.#retried(command, record, group, delayLevel);
+    try {
+      await this.#o.store.append(parkDelayed(message, this.#o.delayLevelCount));
+      return response(command, ResponseCode.SUCCESS);
+    } catch (error) {
+      return response(command, ResponseCode.SYSTEM_ERROR, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #retried(command: RemotingCommand, record: Buffer, group: SubscriptionGroupConfig, delayLevel: number): OutgoingMessage {
+    const original = decodeMessage(record);
+    const properties = new Map(original.properties);
+    for (const name of [PROPERTY.DELAY, PROPERTY.REAL_TOPIC, PROPERTY.REAL_QUEUE_ID]) properties.delete(name);
+    if (!properties.has(PROPERTY.RETRY_TOPIC)) properties.set(PROPERTY.RETRY_TOPIC, original.topic);
+    if (!properties.has(PROPERTY.ORIGIN_MESSAGE_ID)) {
+      const origin = optionalText(command, "originMsgId");
+      properties.set(PROPERTY.ORIGIN_MESSAGE_ID, origin ?? offsetMessageId(original.storeHost, original.physicalOffset));
+    }
+    properties.set(PROPERTY.WAIT, "false");
+    const asked = command.version >= VERSION_MAX_RECONSUME ? optionalInteger(command, "maxReconsumeTimes") : undefined;
+    const isDead = original.reconsumeTimes >= (asked ?? group.retryMaxTimes) || delayLevel < 0;
+    const topic = isDead ? DLQ_PREFIX + group.groupName : RETRY_PREFIX + group.groupName;
+    const config = this.#o.topics.ensure(topic, isDead ? 1 : group.retryQueueNums, PERM_READ | PERM_WRITE);
+    if (!isDead) {
+      properties.set(PROPERTY.DELAY, String(delayLevel === 0 ? FIRST_RETRY_LEVEL + original.reconsumeTimes : delayLevel));
+    }
+    return {
+      topic,
+      queueId: isDead ? 0 : original.queueId % config.writeQueueNums,
+      flag: original.flag,
+      sysFlag: original.sysFlag,
+      bornTimestamp: original.bornTimestamp,
+      bornHost: original.bornHost,
+      reconsumeTimes: original.reconsumeTimes + 1,
+      preparedTransactionOffset: 0,
+      properties,
+      body: Buffer.from(original.body),
+    };
+  }
+}
