@@ -1,6 +1,7 @@
+import fsSync from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { readSmallFile, storeError } from "./files.ts";
+import { readSmallFile, storeError, syncDirectory as syncDirectoryNow, writeSmallFile } from "./files.ts";
 
 /**
  * Replaces a small file so that after a crash at any instant either the old or the new content is whole
@@ -17,6 +18,33 @@ export async function replaceFile(file: string, bytes: Buffer): Promise<void> {
     await keepAs(file, backup);
     await fs.rename(temporary, file);
     await syncDirectory(path.dirname(file));
+  } catch (error) {
+    throw storeError(error, "replace", file);
+  }
+}
+
+/**
+ * As `replaceFile`, but blocks the thread until the disk has it; for the end of a process, when nobody waits any more.
+ * May run beside a `replaceFile` of the same file.
+ * @throws MillraceError MILLRACE_STORE_IO, MILLRACE_STORE_FULL, MILLRACE_STORE_UNWRITABLE
+ */
+export function replaceFileNow(file: string, bytes: Buffer): void {
+  const temporary = `${file}.now`;
+  const backup = `${file}.bak`;
+  try {
+    fsSync.mkdirSync(path.dirname(file), { recursive: true });
+    writeSmallFile(temporary, bytes);
+    // As a second name: `file` keeps its own meanwhile, and a crash here loses nothing.
+    if (fsSync.existsSync(file)) {
+      fsSync.rmSync(backup, { force: true });
+      try {
+        fsSync.linkSync(file, backup);
+      } catch {
+        fsSync.copyFileSync(file, backup); // File systems without hard links.
+      }
+    }
+    fsSync.renameSync(temporary, file);
+    syncDirectoryNow(path.dirname(file));
   } catch (error) {
     throw storeError(error, "replace", file);
   }
