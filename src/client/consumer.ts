@@ -1,0 +1,408 @@
+import { sleep, type Timer } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import { AssignedQueue } from "./assigned-queue.ts";
+import { ClientInstance, type HeartbeatGroups } from "./client-instance.ts";
+import { clientRequest, requestFailed } from "./client-request.ts";
+import type { ConsumedMessage } from "./consumed-message.ts";
+import { type ConsumerOptions, type ConsumerSettings, consumerSettings } from "./consumer-options.ts";
+import { serveConsumerRequests } from "./consumer-status.ts";
+import { type Deliver, Dispatcher } from "./dispatcher.ts";
+import { BrokerOffsets, type GroupOffsets, initialOffset, LocalOffsets, type QueueCommit } from "./group-offsets.ts";
+import { ABANDONED, MessageStream } from "./message-stream.ts";
+import { checkTopic, invalidOption } from "./options.ts";
+import type { WindowTask } from "./process-window.ts";
+import { Puller } from "./puller.ts";
+import { LOCK_RENEW_MS, LOCK_TRUST_MS, QueueLocks } from "./queue-locks.ts";
+import { Rebalancer } from "./rebalancer.ts";
+import { type MessageQueue, queueKey } from "./routes.ts";
+import { ALL_TAGS, retryTopic, Subscription, type SubscriptionExpression } from "./subscription.ts";
+
+/**
+ * Works on messages; all of them are done when it returns or its Promise resolves, and none if it throws or
+ * the Promise rejects. Several calls may be under way at a time (`maxInFlight`), of an orderly queue only one.
+ */
+export type MessageHandler = (messages: readonly ConsumedMessage[]) => unknown;
+
+const SEND_BACK_TIMEOUT_MS = 5_000;
+/** Pause before a failed message that could not be given back is tried again. Source: Apache `ConsumeMessageConcurrentlyService`. */
+const SEND_BACK_RETRY_MS = 5_000;
+/** delayLevel: by number of deliveries; straight to the dead-letter queue. */
+const LEVEL_BY_BROKER = 0;
+const LEVEL_DEAD = -1;
+/** Messages ahead of a `for await` loop. */
+const STREAM_AHEAD = 1_024;
+
+const CONSUME_FROM_WHERE = { first: "CONSUME_FROM_FIRST_OFFSET", last: "CONSUME_FROM_LAST_OFFSET" } as const;
+
+/**
+ * Receives messages from any broker that speaks RocketMQ's remoting protocol, as a member of a group.
+ *
+ * ```ts
+ * const consumer = new Consumer({ namesrvAddr: "127.0.0.1:9876", group: "billing", consumeFrom: "first" });
+ * consumer.subscribe("Orders", "new || paid");
+ * await consumer.run(async ([message]) => bill(message.text()));
+ * ```
+ *
+ * or, one message at a time: `for await (const message of consumer) { ... }`.
+ *
+ * Delivery is at least once: a message is committed when it and all before it in its queue are done, and
+ * comes again, perhaps to another member, if the consumer dies before. A message that fails goes back to
+ * the broker, which delivers it again after a growing delay and finally puts it into `%DLQ%<group>`; of an
+ * orderly queue, it is tried again on the spot while the queue waits.
+ */
+export class Consumer {
+  readonly #settings: ConsumerSettings;
+  readonly #instance: ClientInstance;
+  readonly #offsets: GroupOffsets;
+  readonly #locks: QueueLocks;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #rebalancer: Rebalancer;
+  readonly #puller: Puller;
+  #dispatcher: Dispatcher | undefined;
+  #handler: MessageHandler | undefined;
+  #stream: MessageStream | undefined;
+  #tickers: Timer[] = [];
+  #startedMs = 0;
+  #closing: Promise<void> | undefined;
+
+  /** @throws MillraceError MILLRACE_CONFIG_INVALID: the message names key, value and what is allowed */
+  constructor(options: ConsumerOptions) {
+    this.#settings = consumerSettings(options);
+    this.#instance = new ClientInstance(options);
+    const { group, isBroadcasting, offsetFile } = this.#settings;
+    this.#offsets = isBroadcasting
+      ? new LocalOffsets(offsetFile, (reason) => this.#instance.report(`offsetFile: the backup is used: ${reason}`))
+      : new BrokerOffsets(this.#instance, group);
+    this.#locks = new QueueLocks(this.#instance, group);
+    this.#rebalancer = new Rebalancer(this.#instance, this.#settings, {
+      topics: () => this.#subscriptions.keys(),
+      assign: (queues) => this.#assign(queues),
+      revoke: (queues) => this.#revoke(queues),
+    });
+    this.#puller = new Puller(this.#instance, this.#settings, {
+      subscription: (topic) => this.#subscriptions.get(topic),
+      onMessages: (assigned) => this.#dispatcher?.offer(assigned),
+      onOffsetMoved: (assigned) => void this.#commit([assigned], false),
+    });
+    if (!isBroadcasting) this.#addSubscription(retryTopic(group), ALL_TAGS);
+  }
+
+  get clientId(): string {
+    return this.#instance.clientId;
+  }
+
+  /** The queues that this member owns at present. */
+  get assignment(): MessageQueue[] {
+    return [...this.#rebalancer.assigned].map(({ queue }) => queue);
+  }
+
+  /**
+   * Subscribes to a topic, now or while running; again with another expression replaces the old one. All
+   * members of a group must subscribe to the same.
+   *
+   * @param expression  `*` (default), tags `A || B`, or `{ sql: "price > 10" }` where the broker allows it
+   * @throws MillraceError MILLRACE_CONFIG_INVALID
+   */
+  subscribe(topic: string, expression: SubscriptionExpression = ALL_TAGS): void {
+    this.#addSubscription(checkTopic("topic", topic), expression);
+    if (this.#dispatcher === undefined) return;
+    void this.#instance.heartbeat().then(() => this.#rebalancer.request());
+  }
+
+  /** Gives up a topic: its queues are committed and left to the other members. */
+  unsubscribe(topic: string): void {
+    if (!this.#subscriptions.delete(topic)) return;
+    for (const assigned of [...this.#rebalancer.assigned]) {
+      if (assigned.queue.topic === topic) void this.#rebalancer.giveUp(assigned);
+    }
+    if (this.#dispatcher !== undefined) void this.#instance.heartbeat();
+  }
+
+  /**
+   * Starts receiving. Resolves when the consumer has joined its group; messages go to `handler` until `close`.
+   * @throws MillraceError MILLRACE_CLOSED when it was closed or runs already
+   */
+  async run(handler: MessageHandler): Promise<void> {
+    this.#checkStartable();
+    if (typeof handler !== "function") throw invalidOption("handler", handler, "a function that takes an array of messages");
+    this.#handler = handler;
+    await this.#start(this.#settings, (_assigned, task, done) => {
+      let outcome: unknown;
+      try {
+        outcome = handler(task.messages);
+      } catch (error) {
+        done(error ?? new Error("the handler threw nothing"));
+        return;
+      }
+      if (!isThenable(outcome)) done();
+      else
+        outcome.then(
+          () => done(),
+          (error: unknown) => done(error ?? new Error("the handler rejected with nothing")),
+        );
+    });
+  }
+
+  /**
+   * One message at a time. It is done when the loop asks for the next one, or by `acknowledge`: after a
+   * `break` or an error the last message will come again. Ends when the consumer is closed.
+   * @throws MillraceError MILLRACE_CLOSED when it was closed or runs with a handler
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<ConsumedMessage> {
+    if (this.#stream === undefined) {
+      this.#checkStartable();
+      const stream = new MessageStream();
+      this.#stream = stream;
+      void this.#start({ ...this.#settings, consumeBatchSize: 1, maxInFlight: STREAM_AHEAD }, stream.deliver);
+    }
+    return this.#stream.iterate();
+  }
+
+  /** Marks the message that a `for await` loop is working on as done: before a `break`. */
+  acknowledge(message: ConsumedMessage): void {
+    this.#stream?.acknowledge(message);
+  }
+
+  /** Stores the group's progress now. Rejects if a broker did not take it. */
+  async commit(): Promise<void> {
+    const commits = this.#dirty([...this.#rebalancer.assigned]);
+    await this.#offsets.commit(
+      commits.map(({ commit }) => commit),
+      true,
+    );
+    for (const { assigned, commit } of commits) assigned.committedOffset = commit.offset;
+  }
+
+  /** Goes on with messages stored at or after a time, in the queues that this member owns. Rejects as `invoke`. */
+  async seek(to: number | { timestamp: number }): Promise<void> {
+    await Promise.all(
+      [...this.#rebalancer.assigned].map(async (assigned) => {
+        assigned.window.reset(typeof to === "number" ? to : await initialOffset(this.#instance, assigned.queue, to));
+        assigned.wake();
+        await this.#commit([assigned], true);
+      }),
+    );
+  }
+
+  /**
+   * Stops pulling, waits up to closeTimeoutMs for handlers under way, commits, leaves the group and closes
+   * the connections. What was not done comes again.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeAll();
+    return this.#closing;
+  }
+
+  async #start(settings: ConsumerSettings, deliver: Deliver): Promise<void> {
+    const { clock, nameServers } = this.#instance;
+    this.#startedMs = clock.now();
+    this.#dispatcher = new Dispatcher(
+      settings,
+      (assigned, task, done) => {
+        assigned.lastConsumeMs = clock.now();
+        deliver(assigned, task, done);
+      },
+      (assigned, task, failure) => this.#recover(assigned, task, failure),
+    );
+    this.#serveRequests();
+    this.#instance.start(() => this.#heartbeatGroups(), true);
+    nameServers.onChange(() => void this.#rebalancer.request());
+    this.#tickers.push(
+      clock.setTicker(() => void this.#commit([...this.#rebalancer.assigned], false), settings.commitIntervalMs),
+    );
+    if (settings.orderly) this.#tickers.push(clock.setTicker(() => void this.#renewLocks(), LOCK_RENEW_MS));
+    this.#rebalancer.start();
+    await this.#rebalancer.request();
+  }
+
+  #checkStartable(): void {
+    if (this.#closing !== undefined) throw new MillraceError("MILLRACE_CLOSED", "the consumer was closed");
+    if (this.#dispatcher !== undefined) throw new MillraceError("MILLRACE_CLOSED", "the consumer runs already; make another one");
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const ticker of this.#tickers) ticker.cancel();
+    await this.#rebalancer.stop();
+    const assigned = [...this.#rebalancer.assigned];
+    for (const queue of assigned) queue.drop();
+    this.#stream?.close();
+    if (this.#dispatcher !== undefined) {
+      await Promise.race([this.#dispatcher.stop(), sleep(this.#instance.clock, this.#settings.closeTimeoutMs)]);
+    }
+    await this.#commit(assigned, true);
+    if (this.#settings.orderly) await this.#locks.unlock(assigned.map(({ queue }) => queue));
+    await this.#instance.close({ consumerGroup: this.#settings.group });
+  }
+
+  #addSubscription(topic: string, expression: SubscriptionExpression): void {
+    // A later version always counts as newer, even if the clock stands.
+    const previous = this.#subscriptions.get(topic)?.version ?? 0;
+    const version = Math.max(this.#instance.clock.now(), previous + 1);
+    this.#subscriptions.set(topic, new Subscription(topic, expression, version));
+  }
+
+  #heartbeatGroups(): HeartbeatGroups {
+    const { group, isBroadcasting, consumeFrom } = this.#settings;
+    const consumerData = {
+      groupName: group,
+      consumeType: "CONSUME_PASSIVELY",
+      messageModel: isBroadcasting ? "BROADCASTING" : "CLUSTERING",
+      consumeFromWhere: typeof consumeFrom === "string" ? CONSUME_FROM_WHERE[consumeFrom] : "CONSUME_FROM_TIMESTAMP",
+      subscriptionDataSet: [...this.#subscriptions.values()],
+      unitMode: false,
+    };
+    return { producerDataSet: [], consumerDataSet: [consumerData] };
+  }
+
+  #serveRequests(): void {
+    serveConsumerRequests(this.#instance, this.#settings, {
+      startedMs: this.#startedMs,
+      assigned: () => this.#rebalancer.assigned,
+      subscriptions: () => this.#subscriptions.values(),
+      onMembersChanged: () => void this.#rebalancer.request(),
+      resetOffsets: (offsets) => {
+        for (const { queue, offset } of offsets) {
+          const assigned = this.#rebalancer.find(queue);
+          if (assigned === undefined) continue;
+          assigned.window.reset(offset);
+          assigned.wake();
+          void this.#commit([assigned], false);
+        }
+      },
+      consumeDirectly: async (message) => {
+        if (this.#handler === undefined) throw new Error("this consumer has no handler");
+        await this.#handler([message]);
+      },
+    });
+  }
+
+  async #assign(queues: readonly MessageQueue[]): Promise<AssignedQueue[]> {
+    let ours = queues;
+    if (this.#settings.orderly) {
+      const { locked } = await this.#locks.lock(queues);
+      ours = queues.filter((queue) => locked.has(queueKey(queue)));
+    }
+    const taken = await Promise.all(ours.map((queue) => this.#take(queue)));
+    return taken.filter((assigned) => assigned !== undefined);
+  }
+
+  async #take(queue: MessageQueue): Promise<AssignedQueue | undefined> {
+    try {
+      const stored = await this.#offsets.load(queue);
+      const start = stored ?? (await initialOffset(this.#instance, queue, this.#settings.consumeFrom));
+      if (this.#closing !== undefined) return undefined;
+      const assigned = new AssignedQueue(queue, start, this.#settings);
+      assigned.committedOffset = stored ?? -1;
+      assigned.lockedMs = this.#settings.orderly ? this.#instance.clock.now() : 0;
+      void this.#puller.run(assigned);
+      return assigned;
+    } catch (error) {
+      this.#instance.report(error);
+      return undefined;
+    }
+  }
+
+  async #revoke(queues: readonly AssignedQueue[]): Promise<void> {
+    for (const assigned of queues) assigned.drop();
+    if (this.#settings.orderly) {
+      // The next owner must not begin before the message in work here is done.
+      await Promise.all(queues.map((assigned) => this.#idle(assigned)));
+    }
+    await this.#commit(queues, true);
+    if (this.#settings.orderly) await this.#locks.unlock(queues.map(({ queue }) => queue));
+  }
+
+  async #idle(assigned: AssignedQueue): Promise<void> {
+    const deadlineMs = this.#instance.clock.now() + LOCK_TRUST_MS;
+    while (assigned.isBusy && this.#instance.clock.now() < deadlineMs) {
+      await Promise.race([assigned.changed(), sleep(this.#instance.clock, LOCK_TRUST_MS)]);
+    }
+  }
+
+  #dirty(queues: readonly AssignedQueue[]): { assigned: AssignedQueue; commit: QueueCommit }[] {
+    return queues
+      .map((assigned) => ({ assigned, commit: { queue: assigned.queue, offset: assigned.window.commitOffset } }))
+      .filter(({ assigned, commit }) => commit.offset !== assigned.committedOffset);
+  }
+
+  /** Never rejects: what could not be committed stays dirty. */
+  async #commit(queues: readonly AssignedQueue[], isFinal: boolean): Promise<void> {
+    const perQueue = this.#dirty(queues).map(async ({ assigned, commit }) => {
+      try {
+        await this.#offsets.commit([commit], isFinal);
+        assigned.committedOffset = commit.offset;
+      } catch (error) {
+        this.#instance.report(error);
+      }
+    });
+    await Promise.all(perQueue);
+  }
+
+  async #renewLocks(): Promise<void> {
+    const queues = [...this.#rebalancer.assigned];
+    if (queues.length === 0) return;
+    const { locked, unknown } = await this.#locks.lock(queues.map(({ queue }) => queue));
+    const now = this.#instance.clock.now();
+    for (const assigned of queues) {
+      const key = queueKey(assigned.queue);
+      if (locked.has(key)) assigned.lockedMs = now;
+      else if (!assigned.isDropped && !(unknown.has(key) && now - assigned.lockedMs < LOCK_TRUST_MS)) {
+        void this.#rebalancer.giveUp(assigned).then(() => this.#rebalancer.request());
+      }
+    }
+  }
+
+  /** @returns true: the messages need nothing more from us; false: hand them out again */
+  async #recover(assigned: AssignedQueue, task: WindowTask, failure: unknown): Promise<boolean> {
+    if (failure === ABANDONED) return false;
+    this.#instance.report(failure);
+    const { isBroadcasting, orderly, orderlyRetryMs, maxReconsumeTimes } = this.#settings;
+    // Each broadcast consumer is on its own: nobody keeps a failed message for it.
+    if (isBroadcasting) return true;
+    if (!orderly) return this.#sendBackAll(assigned, task, LEVEL_BY_BROKER);
+    if (maxReconsumeTimes >= 0 && task.messages.some((message) => message.reconsumeTimes >= maxReconsumeTimes)) {
+      return this.#sendBackAll(assigned, task, LEVEL_DEAD);
+    }
+    await sleep(this.#instance.clock, orderlyRetryMs);
+    for (const message of task.messages) message.countLocalRetry();
+    return false;
+  }
+
+  /** Gives each message back to its broker, trying until it takes it; false if the queue is lost meanwhile. */
+  async #sendBackAll(assigned: AssignedQueue, task: WindowTask, delayLevel: number): Promise<boolean> {
+    for (const message of task.messages) {
+      while (!(await this.#sendBack(message, delayLevel))) {
+        await Promise.race([sleep(this.#instance.clock, SEND_BACK_RETRY_MS), assigned.changed()]);
+        if (assigned.isDropped) return false;
+      }
+    }
+    return true;
+  }
+
+  async #sendBack(message: ConsumedMessage, delayLevel: number): Promise<boolean> {
+    try {
+      const address = this.#instance.nameServers.brokerAddress(message.brokerName) ?? message.storeHost;
+      const command = clientRequest(RequestCode.CONSUMER_SEND_MSG_BACK, {
+        offset: message.physicalOffset,
+        group: this.#settings.group,
+        delayLevel,
+        originMsgId: message.msgId,
+        originTopic: message.topic,
+        unitMode: false,
+        maxReconsumeTimes: this.#settings.maxReconsumeTimes,
+        bname: message.brokerName,
+      });
+      const answer = await this.#instance.remoting.invoke(address, command, SEND_BACK_TIMEOUT_MS);
+      if (answer.code !== ResponseCode.SUCCESS) throw requestFailed(`${address}: giving back a message:`, answer);
+      return true;
+    } catch (error) {
+      this.#instance.report(error);
+      return false;
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
