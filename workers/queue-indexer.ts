@@ -10,4 +10,4 @@ const { init, topics } = workerData as { init: EngineInit; topics: MessagePort }
 const log = new SharedLog(init.shared);
 const duty = new QueueIndexerDuty(init, await loadDrive(init.drive), topics);
 parentPort!.postMessage("ready");
-runDuty(duty, log.doorbell(shared.DOORBELL_QUEUE_INDEXER), log, STOP_INDEXERS, 1000);
+runDuty(duty, log.doorbell(shared.DOORBELL_QUEUE_INDEXER), log, STOP_INDEXERS, 1000, { napMs: 1, napCount: 20 });

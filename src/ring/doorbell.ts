@@ -25,6 +25,12 @@ export class Doorbell {
     if (Atomics.load(this.#words, this.#sleeping) !== 0) Atomics.notify(this.#words, this.#count);
   }
 
+  /** Any thread. Like `ring`, and ends a nap as well. */
+  wake(): void {
+    Atomics.add(this.#words, this.#count, 1);
+    Atomics.notify(this.#words, this.#count);
+  }
+
   /** Owner only. */
   seen(): number {
     return Atomics.load(this.#words, this.#count);
@@ -38,6 +44,11 @@ export class Doorbell {
     Atomics.store(this.#words, this.#sleeping, 1);
     Atomics.wait(this.#words, this.#count, seen, timeoutMs);
     Atomics.store(this.#words, this.#sleeping, 0);
+  }
+
+  /** Owner only; a short sleep which no `ring` ends, only `wake`: it spares the ringers the system call. */
+  nap(seen: number, ms: number): void {
+    Atomics.wait(this.#words, this.#count, seen, ms);
   }
 
   /**

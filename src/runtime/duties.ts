@@ -54,14 +54,17 @@ export class WriterDuty implements Duty {
 
   work(): boolean {
     let taken = 0;
+    let hasWaiters = false;
     for (const { consumer, doorbell } of this.#lanes) {
       const count = this.#commitLog.appendFrom(consumer);
       if (count === 0) continue;
       taken += count;
+      hasWaiters ||= this.#commitLog.hasWaiters;
       doorbell.ring();
     }
     if (taken === 0) return false;
-    this.#indexer.ring();
+    if (hasWaiters) this.#indexer.wake();
+    else this.#indexer.ring();
     const appended = this.#log.offset(shared.APPENDED_OFFSET);
     if (this.#isSyncFlush || appended - this.#flusherRungAt >= FLUSHER_WAKE_SIZE) {
       this.#flusherRungAt = appended;

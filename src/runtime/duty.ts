@@ -15,18 +15,33 @@ export const STOP_WRITER = 1;
 export const STOP_INDEXERS = 2;
 export const STOP_FLUSHER = 3;
 
+/** A thread that naps is not rung for every batch; it is for one that somebody waits for (`wake`). */
+export interface NapPlan {
+  /** Length of one nap, ms. */
+  napMs: number;
+  /** Naps without work after which the thread parks for good. */
+  napCount: number;
+}
+
+const NO_NAPS: NapPlan = { napMs: 0, napCount: 0 };
+
 /**
  * Runs the duty until the engine stops. The thread serves nothing else meanwhile: messages posted to it are
  * read by the duty itself, and worker.terminate() still ends it.
  * @param idleMs longest park; rounds that depend on time alone come this often
  */
-export function runDuty(duty: Duty, doorbell: Doorbell, log: SharedLog, stopStage: number, idleMs: number): void {
+export function runDuty(duty: Duty, doorbell: Doorbell, log: SharedLog, stopStage: number, idleMs: number, naps: NapPlan = NO_NAPS): void {
+  let napsLeft = 0;
   for (;;) {
     const seen = doorbell.seen();
     const isStopping = Atomics.load(log.words, shared.STOPPING) >= stopStage;
-    if (duty.work()) continue;
+    if (duty.work()) {
+      napsLeft = naps.napCount;
+      continue;
+    }
     if (isStopping) break;
-    doorbell.park(seen, idleMs);
+    if (napsLeft-- > 0) doorbell.nap(seen, naps.napMs);
+    else doorbell.park(seen, idleMs);
   }
   duty.close();
 }

@@ -67,6 +67,8 @@ export class CommitLog {
   // What the present run has done, for taking it back when its copy fails.
   readonly #undoSlots = new Int32Array(BATCH_MAX);
   readonly #undoCounts = new Int32Array(BATCH_MAX);
+  /** The last `appendFrom` wrote to a queue that a long poll is held for. */
+  hasWaiters = false;
   #undoLength = 0;
 
   /** @param appendedOffset end of the last whole record, as recovery found it */
@@ -114,6 +116,7 @@ export class CommitLog {
       this.#view = new DataView(lane.data.buffer, lane.data.byteOffset, lane.data.byteLength);
     }
     const refusal = this.#refusal();
+    this.hasWaiters = false;
     let taken = 0;
     let runStart = 0;
     let runEnd = 0;
@@ -185,6 +188,7 @@ export class CommitLog {
     }
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
     if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
+    this.hasWaiters ||= this.#slots.hasWaiters(slot);
     this.#undoSlots[this.#undoLength] = slot;
     this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;
     lane.ack(lane.ticket, ACK_OK, queueOffset, physicalOffset, timestamp);

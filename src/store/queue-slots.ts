@@ -69,6 +69,11 @@ export class QueueSlots {
     Atomics.or(this.#waiters, slot, 1 << worker);
   }
 
+  /** Whether somebody seems to wait for the slot; a hint. */
+  hasWaiters(slot: number): boolean {
+    return this.#waiters[slot] !== 0;
+  }
+
   /** Queue indexer, after setMaxOffset: the workers to wake, whose bits it clears. 0 = none. */
   takeWaiters(slot: number): number {
     // A sequentially consistent load: ordered after the store of maxOffset by the exchange or fence it compiles to.
