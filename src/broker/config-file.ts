@@ -65,7 +65,7 @@ export class ConfigFile {
     if (this.#next !== undefined) return this.#next;
     const before = this.#current ?? Promise.resolve();
     // Whatever became of the write before: this one has a result of its own.
-    const write = before.catch(() => {}).then(() => this.#write(write));
+    const write: Promise<void> = before.catch(() => {}).then(() => this.#write(write));
     this.#next = write;
     return write;
   }

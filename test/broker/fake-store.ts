@@ -1,8 +1,14 @@
 import { MillraceError } from "../../src/base/errors.ts";
-import type { Channel } from "../../src/broker/channel.ts";
-import type { AppendResult, IndexQueryResult, MessageStore, OutgoingMessage, QueueEntry } from "../../src/broker/message-store.ts";
-import type { PublishedGroup, PublishedTopic, TablePublisher } from "../../src/broker/table-publisher.ts";
 import { javaHash } from "../../src/base/java-hash.ts";
+import type { Channel } from "../../src/broker/channel.ts";
+import type {
+  AppendResult,
+  IndexQueryResult,
+  MessageStore,
+  OutgoingMessage,
+  QueueEntry,
+} from "../../src/broker/message-store.ts";
+import type { PublishedGroup, PublishedTopic, TablePublisher } from "../../src/broker/table-publisher.ts";
 import { encodeMessage, STORE_TIMESTAMP_OFFSET_V4, writeInt64 } from "../../src/format/message.ts";
 import { encodeProperties } from "../../src/format/properties.ts";
 import type { RemotingCommand } from "../../src/format/remoting-command.ts";
@@ -12,7 +18,7 @@ export class FakeStore implements MessageStore {
   readonly appended: OutgoingMessage[] = [];
   readonly dropped: string[] = [];
   /** Number of queues by topic. */
-  readonly queueCounts = new Map<string, number>();
+  readonly queueCounts: Map<string, number> = new Map();
   /** What happened, in order; shared with FakeTables where the order between the two matters. */
   readonly events: string[];
   readonly #records = new Map<number, Buffer>();
@@ -85,7 +91,12 @@ export class FakeStore implements MessageStore {
       throw new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}`, { topic, queueId });
     }
     const queue = this.#queue(topic, queueId);
-    const record = encodeMessage({ ...message, properties: encodeProperties(message.properties), storeHost: "10.1.2.3:10911", bodyCrc: 0 });
+    const record = encodeMessage({
+      ...message,
+      properties: encodeProperties(message.properties),
+      storeHost: "10.1.2.3:10911",
+      bodyCrc: 0,
+    });
     const physicalOffset = this.#end;
     writeInt64(record, queue.entries.length, 20);
     writeInt64(record, physicalOffset, 28);
@@ -130,9 +141,9 @@ export class FakeStore implements MessageStore {
 
 /** Keeps what was published. */
 export class FakeTables implements TablePublisher {
-  readonly topics = new Map<string, PublishedTopic>();
-  readonly groups = new Map<string, PublishedGroup>();
-  readonly cells = new Map<string, number>();
+  readonly topics: Map<string, PublishedTopic> = new Map();
+  readonly groups: Map<string, PublishedGroup> = new Map();
+  readonly cells: Map<string, number> = new Map();
   readonly events: string[];
 
   constructor(events: string[] = []) {
