@@ -83,7 +83,12 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
     ADDRESS_ALLOWED,
   ),
   brokerIP2: text("", "Address that replicas are told; empty: brokerIP1.", ADDRESS, ADDRESS_ALLOWED),
-  bindAddress: text("0.0.0.0", "Address to listen on.", /^[\w.:%-]+$/, "an IP address or localhost"),
+  bindAddress: text(
+    "",
+    "Address to listen on; empty: 127.0.0.1, or 0.0.0.0 when brokerIP1 is an address that others can reach.",
+    /^[\w.:%-]*$/,
+    "an IP address or localhost",
+  ),
   listenPort: whole(10911, "port", 0, 65_535, "Port that clients connect to; 0: any free one."),
   haListenPort: whole(10912, "port", 0, 65_535, "Port that replicas connect to, as the name servers are told."),
   brokerPermission: whole(6, "bits", 0, 7, "4 lets clients read, 2 lets them write."),

@@ -25,6 +25,8 @@ export function thisMachine(): Machine {
 export function fillIn(values: ConfigValues, machine: Machine): void {
   // A broker's name is also the name of a topic of its own.
   values.brokerName ||= machine.hostName.replaceAll(/[^\w.-]/g, "-").slice(0, 100) || "DEFAULT_BROKER";
+  // Whoever reaches the port may send, read and administer, so nobody but this machine does unless asked for.
+  values.bindAddress ||= values.brokerIP1 === "" || LOOPBACK.test(values.brokerIP1) ? "127.0.0.1" : "0.0.0.0";
   values.brokerIP1 ||= addressOf(values.bindAddress, machine);
   values.brokerIP2 ||= values.brokerIP1;
   values.storePathRootDir ||= join(machine.homeDirectory, "store");
@@ -38,6 +40,8 @@ function addressOf(bindAddress: string, machine: Machine): string {
   const isSpecific = IP_ADDRESS.test(bindAddress) && bindAddress !== "0.0.0.0" && bindAddress !== "::";
   return isSpecific ? bindAddress : (machine.addresses[0] ?? "127.0.0.1");
 }
+
+const LOOPBACK = /^(127\.|::1$)/;
 
 /** Rough form; whether it can be bound, the operating system tells. */
 const IP_ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F:.]*:[\da-fA-F:.]*)$/;

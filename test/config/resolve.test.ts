@@ -32,8 +32,9 @@ test("without sources, RocketMQ's defaults and what the machine tells", (t) => {
     mappedFileSizeConsumeQueue: 6_000_000,
     maxMessageSize: 4_194_304,
     brokerName: "host.example",
-    brokerIP1: "192.0.2.7",
-    brokerIP2: "192.0.2.7",
+    bindAddress: "127.0.0.1",
+    brokerIP1: "127.0.0.1",
+    brokerIP2: "127.0.0.1",
     storePathRootDir: "/home/me/store",
     storePathCommitLog: "/home/me/store/commitlog",
     ioWorkers: 2,
@@ -167,4 +168,10 @@ test("a resolved value is always one that its key allows", (t) => {
     }
   });
   t.notThrows(() => fc.assert(property));
+});
+
+test("only a broker that is given an address for others listens to others", (t) => {
+  const bound = (brokerIP1: string) => resolveConfig([from("f", { brokerIP1 })], MACHINE).values.bindAddress;
+  t.is(bound("127.0.0.1"), "127.0.0.1");
+  t.is(bound("192.0.2.9"), "0.0.0.0");
 });
