@@ -1,11 +1,12 @@
 import { MillraceError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
+import { ConfigFile } from "../broker/config-file.ts";
 import { flag, INT_MAX, type KeyTable, text, whole } from "../config/config-key.ts";
 import { ROCKETMQ_KEYS } from "../config/rocketmq-keys.ts";
 import { formatProperties, parseProperties } from "../format/java-properties.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
 import type { Log } from "../observe/log.ts";
-import { readReplacedFile, replaceFile } from "../os/replace-file.ts";
+import { readReplacedFile } from "../os/replace-file.ts";
 
 /** What can be set, by RocketMQ's own keys; meaning and units stand in the table below. */
 export interface NameServerSettings {
@@ -68,15 +69,16 @@ type Value = NameServerSettings[Key];
 /** The settings in force, and their file. Source: Apache `Configuration`. */
 export class NameServerConfig {
   readonly settings: NameServerSettings;
-  readonly #file: string | undefined;
+  readonly #file: ConfigFile | undefined;
   readonly #log: Log;
   /** What the file holds, keys without effect here included: they may be another reader's. */
   readonly #stored: Map<string, string>;
+  /** Settles, never rejects, when the last write asked for is done. */
   #saved: Promise<void> = Promise.resolve();
 
   private constructor(settings: NameServerSettings, file: string | undefined, stored: Map<string, string>, log: Log) {
     this.settings = settings;
-    this.#file = file;
+    this.#file = file === undefined ? undefined : new ConfigFile(file);
     this.#stored = stored;
     this.#log = log;
   }
@@ -131,12 +133,10 @@ export class NameServerConfig {
   }
 
   #save(): Promise<void> {
-    const file = this.#file;
-    if (file === undefined) return Promise.resolve();
-    const text = formatProperties(this.#stored);
-    const saving = this.#saved.then(() => replaceFile(file, Buffer.from(text)));
-    this.#saved = saving.catch(() => {});
-    return saving;
+    if (this.#file === undefined) return Promise.resolve();
+    const write = this.#file.saveLater(() => formatProperties(this.#stored));
+    this.#saved = write.catch(() => {});
+    return write;
   }
 }
 

@@ -1,7 +1,8 @@
 import { MillraceError } from "../base/errors.ts";
+import { ConfigFile } from "../broker/config-file.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../format/fastjson.ts";
 import type { Log } from "../observe/log.ts";
-import { readReplacedFile, replaceFile } from "../os/replace-file.ts";
+import { readReplacedFile } from "../os/replace-file.ts";
 
 /** Ordered topics: topic to "brokerA:4;brokerB:4". */
 export const ORDER_TOPIC_NAMESPACE = "ORDER_TOPIC_CONFIG";
@@ -14,13 +15,11 @@ type Table = Map<string, Map<string, string>>;
  */
 export class KeyValueConfig {
   readonly #table: Table;
-  readonly #file: string | undefined;
+  readonly #file: ConfigFile | undefined;
   /** Settles, never rejects, when the last write asked for is done. */
   #saved: Promise<void> = Promise.resolve();
-  /** A write that has not begun: it will hold all that changes until then. */
-  #next: Promise<void> | undefined;
 
-  private constructor(table: Table, file: string | undefined) {
+  private constructor(table: Table, file: ConfigFile | undefined) {
     this.#table = table;
     this.#file = file;
   }
@@ -36,7 +35,7 @@ export class KeyValueConfig {
       (bytes) => parseTable(bytes, file),
       (reason) => log.warn({ file, reason }, "KV config read from its backup"),
     );
-    return new KeyValueConfig(table ?? new Map(), file);
+    return new KeyValueConfig(table ?? new Map(), new ConfigFile(file));
   }
 
   get(namespace: string, key: string): string | undefined {
@@ -70,18 +69,12 @@ export class KeyValueConfig {
     return this.#saved;
   }
 
-  /** One write at a time; changes made during one share the next. */
+  /** Changes made while a write is under way share the next. */
   #save(): Promise<void> {
-    const file = this.#file;
-    if (file === undefined) return Promise.resolve();
-    if (this.#next !== undefined) return this.#next;
-    const next = this.#saved.then(() => {
-      this.#next = undefined;
-      return replaceFile(file, Buffer.from(writeJson({ configTable: this.#table })));
-    });
-    this.#next = next;
-    this.#saved = next.catch(() => {});
-    return next;
+    if (this.#file === undefined) return Promise.resolve();
+    const write = this.#file.saveLater(() => writeJson({ configTable: this.#table }));
+    this.#saved = write.catch(() => {});
+    return write;
   }
 }
 

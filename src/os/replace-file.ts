@@ -62,12 +62,12 @@ export function readReplacedFile<T>(
 ): T | undefined {
   const bytes = readSmallFile(file);
   const backup = readSmallFile(`${file}.bak`);
-  let fault: unknown;
+  let fault: Error | undefined;
   if (bytes !== undefined) {
     try {
       return parse(bytes);
     } catch (error) {
-      fault = error;
+      fault = error as Error;
     }
   }
   if (backup === undefined) {
@@ -80,7 +80,7 @@ export function readReplacedFile<T>(
   } catch (error) {
     throw fault ?? error;
   }
-  onFallback(fault === undefined ? "the file is missing" : fault instanceof Error ? fault.message : String(fault));
+  onFallback(fault?.message ?? "the file is missing");
   return parsed;
 }
 

@@ -42,7 +42,7 @@ class Rig {
   readonly registration: BrokerRegistration;
 
   constructor(nameServers: string[], options: Partial<BrokerRegistrationOptions> = {}) {
-    const add = (fields: LogFields, text: string): void => void this.lines.push(`${fields["nameServer"]}: ${text}`);
+    const add = (fields: LogFields, text: string): void => void this.lines.push(`${String(fields["nameServer"])}: ${text}`);
     const log: Log = { debug() {}, info: add, warn: add, error: add };
     this.registration = new BrokerRegistration({
       identity: IDENTITY,
@@ -259,16 +259,8 @@ test("name servers may be exchanged", async (t) => {
   const rig = new Rig(["a:1", "b:1"]);
   await rig.registration.start();
   await rig.registration.setNameServers(["b:1", "c:1"]);
-  t.deepEqual(
-    rig.asked
-      .slice(2)
-      .map(({ address, command }) => [address, command.code])
-      .sort(),
-    [
-      ["a:1", 104],
-      ["c:1", 103],
-    ],
-  );
+  const asked = rig.asked.slice(2).map(({ address, command }) => `${address} ${command.code}`);
+  t.deepEqual(new Set(asked), new Set(["a:1 104", "c:1 103"]));
   t.deepEqual(rig.registration.registeredWith, ["b:1", "c:1"]);
   await rig.registration.stop();
 });

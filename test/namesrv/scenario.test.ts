@@ -13,7 +13,8 @@ test("answers as Apache's name server does", async (t) => {
   const lines = await new Scenario(server.address).run();
   const recorded = readFileSync(RECORDED, "utf8").trimEnd().split("\n");
   for (const [index, line] of lines.entries()) {
-    if (line !== recorded[index]) t.is(line, recorded[index] ?? "", `after ${lines.slice(Math.max(0, index - 1), index)}`);
+    if (line !== recorded[index])
+      t.is(line, recorded[index] ?? "", `line ${index + 1}, after ${lines[index - 1] ?? "the start"}`);
   }
   t.is(lines.length, recorded.length);
 });

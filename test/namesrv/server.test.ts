@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { SystemClock, VirtualClock } from "../../src/base/clock.ts";
+import type { RequestHandler } from "../../src/broker/channel.ts";
 import { RemotingClient } from "../../src/client/remoting-client.ts";
 import { encodeRegistration } from "../../src/format/broker-registration.ts";
 import { parseProperties } from "../../src/format/java-properties.ts";
@@ -13,8 +14,8 @@ import { RemotingServer } from "../../src/remoting/server.ts";
 
 interface Rig {
   server: NameServer;
-  ask(code: number, header?: HeaderValues, body?: Buffer | string): Promise<RemotingCommand>;
-  register(brokerName: string, brokerId?: number, brokerAddr?: string): Promise<RemotingCommand>;
+  ask: (code: number, header?: HeaderValues, body?: Buffer | string) => Promise<RemotingCommand>;
+  register: (brokerName: string, brokerId?: number, brokerAddr?: string) => Promise<RemotingCommand>;
 }
 
 async function start(t: ExecutionContext, options: NameServerOptions = {}): Promise<Rig> {
@@ -155,7 +156,7 @@ test("members of a group are told of its smallest id", async (t) => {
   const member = new RemotingServer({
     host: "127.0.0.1",
     port: 0,
-    handlers: new Map([[905, (command: RemotingCommand) => void told.push(command) as undefined]]),
+    handlers: new Map<number, RequestHandler>([[905, (command) => void told.push(command)]]),
     clock: new SystemClock(),
     log: silentLog,
   });
@@ -188,7 +189,7 @@ test("bad requests get an error each, and the server lives on", async (t) => {
     [103, who, "{", /JSON: expected/],
     [103, { ...who, compressed: true }, "no zlib", /inflated/],
     [103, { ...who, bodyCrc32: 7 }, "{}", /crc32 not match/],
-    [103, who, `${"[".repeat(10_000)}`, /nested deeper/],
+    [103, who, "[".repeat(10_000), /nested deeper/],
     [104, {}, "", /is null/],
     [105, {}, "", /<topic> is null/],
     [217, { topic: "T" }, '{"queueDatas":7}', /no list/],
