@@ -260,7 +260,7 @@ test("name servers may be exchanged", async (t) => {
   await rig.registration.start();
   await rig.registration.setNameServers(["b:1", "c:1"]);
   const asked = rig.asked.slice(2).map(({ address, command }) => `${address} ${command.code}`);
-  t.deepEqual(new Set(asked), new Set(["a:1 104", "c:1 103"]));
+  t.deepEqual(asked.toSorted(), ["a:1 104", "c:1 103"]);
   t.deepEqual(rig.registration.registeredWith, ["b:1", "c:1"]);
   await rig.registration.stop();
 });

@@ -24,7 +24,7 @@ test("reads object keys as a Map of message queues", (t) => {
   t.is(table[1]!.queue.queueId, 1);
   t.is(table[1]!.value, 2 ** 63);
   t.deepEqual(parseQueueTable(parseJson("{}")), []);
-  t.throws(() => parseQueueTable(parseJson('{{"topic":"T"}:1}')), { message: /not a message queue/ });
+  t.throws(() => parseQueueTable(parseJson('{{"topic":"T"}:1}')), { message: /message queue/ });
 });
 
 test("number keys read the same with and without quotes", (t) => {
