@@ -168,6 +168,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       configDirectory: engine.paths.config,
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
+      storedTopics: () => engine.topicNames(),
       onTopicsChanged: () => void registration.topicsChanged(),
       served: () => servedTotals(counters),
     });
@@ -189,7 +190,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       timeoutMs: values.registerBrokerTimeoutMills,
       compressed: values.compressedRegister,
       brokerPermission: () => values.brokerPermission,
-      onOrderTopics: (table) => control.topics.applyOrderTable(table),
+      onOrderTopics: (table) => control.applyOrderTable(table),
     });
     const parts: BrokerParts = { values, clock, engine, store, control, pool, nameServer, registration, outbound, memoryDirectory };
     undo.unshift(() => pool.stop());

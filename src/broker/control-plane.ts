@@ -1,0 +1,222 @@
+import path from "node:path";
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { ConfigValues } from "../config/keys.ts";
+import type { OffsetCells } from "../format/offset-cells.ts";
+import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import { isOneway, type RemotingCommand, response } from "../format/remoting-command.ts";
+import { PERM_WRITE } from "../format/topic-config.ts";
+import type { Log } from "../observe/log.ts";
+import { BrokerAdmin } from "./broker-admin.ts";
+import { BrokerStats, type ServedTotals } from "./broker-stats.ts";
+import type { Channel } from "./channel.ts";
+import { ClientCalls } from "./client-calls.ts";
+import { ConfigFile } from "./config-file.ts";
+import { ConsumeStats } from "./consume-stats.ts";
+import { Consumers } from "./consumers.ts";
+import type { HandlerTable } from "./contracts.ts";
+import { parkDelayed } from "./delay-levels.ts";
+import { Heartbeats } from "./heartbeat.ts";
+import type { MessageStore } from "./message-store.ts";
+import { OffsetRequests } from "./offset-requests.ts";
+import { Offsets } from "./offsets.ts";
+import { Producers } from "./producers.ts";
+import { PublishedGroups } from "./published-groups.ts";
+import { PullCheck } from "./pull-check.ts";
+import { QueueLocks } from "./queue-locks.ts";
+import { QueueQueries } from "./queue-queries.ts";
+import { ScheduleService } from "./schedule.ts";
+import { SendBack } from "./send-back.ts";
+import { SendCheck } from "./send-check.ts";
+import { SubscriptionGroups } from "./subscription-groups.ts";
+import type { TablePublisher } from "./table-publisher.ts";
+import { Topics } from "./topics.ts";
+
+export interface ControlPlaneOptions {
+  /** Effective configuration. Administrators may change some keys of it at run time. */
+  values: ConfigValues;
+  clock: Clock;
+  log: Log;
+  store: MessageStore;
+  cells: OffsetCells;
+  tables: TablePublisher;
+  /** Directory of topics.json and its like. */
+  configDirectory: string;
+  /** `ip:port` that clients are told. */
+  brokerAddress: string;
+  delayLevelsMs: readonly number[];
+  /** Topics that the store has queues of. */
+  storedTopics: () => readonly string[];
+  /** Name servers must hear of it. */
+  onTopicsChanged: () => void;
+  /** What the I/O workers have served since the start. */
+  served: () => ServedTotals;
+}
+
+/** Answer to a request: a command, "replay" (the I/O worker's tables are right now, it shall serve it), or nothing. */
+export type Verdict = "replay" | RemotingCommand | undefined;
+
+const SEND_CODES: ReadonlySet<number> = new Set([
+  RequestCode.SEND_MESSAGE,
+  RequestCode.SEND_MESSAGE_V2,
+  RequestCode.SEND_BATCH_MESSAGE,
+]);
+const PULL_CODES: ReadonlySet<number> = new Set([RequestCode.PULL_MESSAGE, RequestCode.LITE_PULL_MESSAGE]);
+
+/**
+ * What requests mean: the broker without sockets and files. Each part is a plain class of its own; this puts them
+ * together and finds the handler of a request. Control thread only.
+ */
+export class ControlPlane {
+  readonly topics: Topics;
+  readonly #o: ControlPlaneOptions;
+  readonly #groups: SubscriptionGroups;
+  readonly #offsets: Offsets;
+  readonly #consumers: Consumers;
+  readonly #producers: Producers;
+  readonly #locks: QueueLocks;
+  readonly #heartbeats: Heartbeats;
+  readonly #published: PublishedGroups;
+  readonly #schedule: ScheduleService;
+  readonly #stats: BrokerStats;
+  readonly #sendCheck: SendCheck;
+  readonly #pullCheck: PullCheck;
+  readonly #handlers: HandlerTable;
+
+  constructor(options: ControlPlaneOptions) {
+    this.#o = options;
+    const { values, clock, log, store, cells, tables, delayLevelsMs } = options;
+    const { brokerName } = values;
+    const file = (name: string): ConfigFile => new ConfigFile(path.join(options.configDirectory, name));
+    this.#offsets = new Offsets({ clock, log, cells, tables, file: file("consumerOffset.json"), saveIntervalMs: values.flushConsumerOffsetInterval });
+    this.topics = new Topics({
+      file: file("topics.json"),
+      settings: { ...values, delayLevelCount: delayLevelsMs.length },
+      store,
+      tables,
+      clock,
+      log,
+      onChanged: (changed) => {
+        for (const { topicName } of changed) this.#offsets.republishTopic(topicName);
+        options.onTopicsChanged();
+      },
+      onDeleted: (topic) => this.#offsets.removeTopic(topic),
+      groupsOf: (topic) => this.#offsets.groupsOf(topic),
+      storedTopics: options.storedTopics,
+    });
+    this.#groups = new SubscriptionGroups({
+      file: file("subscriptionGroup.json"),
+      autoCreate: values.autoCreateSubscriptionGroup,
+      clock,
+      log,
+      onChanged: (group) => this.#publishGroup(group),
+      onDeleted: (group, cleanOffset) => {
+        if (cleanOffset) this.#offsets.removeGroup(group);
+      },
+    });
+    const [topics, groups, offsets] = [this.topics, this.#groups, this.#offsets];
+    this.#consumers = new Consumers({
+      clock,
+      log,
+      groups,
+      topics,
+      isNotifying: () => values.notifyConsumerIdsChangedEnable,
+      onChanged: (group) => this.#publishGroup(group),
+    });
+    const consumers = this.#consumers;
+    this.#published = new PublishedGroups({ groups, consumers, tables });
+    this.#producers = new Producers({ clock, log });
+    this.#heartbeats = new Heartbeats({ clock, consumers, producers: this.#producers });
+    this.#locks = new QueueLocks({ clock });
+    this.#schedule = new ScheduleService({
+      store,
+      file: file("delayOffset.json"),
+      delayLevelsMs,
+      saveIntervalMs: values.flushDelayOffsetInterval,
+      clock,
+      log,
+    });
+    this.#stats = new BrokerStats({ topics, store, served: options.served, clock });
+    this.#handlers = new Map([
+      ...topics.handlers(),
+      ...groups.handlers(),
+      ...consumers.handlers(),
+      ...this.#producers.handlers(),
+      ...this.#heartbeats.handlers(),
+      ...this.#locks.handlers(),
+      ...new QueueQueries({ brokerName, topics, offsets, store, queryCountMax: values.defaultQueryMaxNum }).handlers(),
+      ...new SendBack({ topics, groups, store, delayLevelCount: delayLevelsMs.length, isWritable: () => this.#isWritable() }).handlers(),
+      ...new BrokerAdmin({ values, store, stats: this.#stats, schedule: this.#schedule, clock, log }).handlers(),
+    ]);
+  }
+
+  #isWritable(): boolean {
+    return (this.#o.values.brokerPermission & PERM_WRITE) !== 0;
+  }
+
+  #publishGroup(group: string): void {
+    this.#published.refresh(group);
+    this.#offsets.republish(group);
+  }
+
+  /** Reads the files and publishes the tables. Before the first request. */
+  load(): void {
+    this.#offsets.load();
+    this.topics.load();
+    this.#groups.load();
+    this.#published.refreshAll();
+    for (const { groupName } of this.#groups.all()) this.#offsets.republish(groupName);
+    this.#schedule.load();
+    this.#schedule.start();
+  }
+
+  /** Marks as ordered the topics that the name servers' KV table names, and no others. */
+  applyOrderTable(table: ReadonlyMap<string, string>): void {
+    const changed = [...this.topics.all()].filter(({ topicName, order }) => order !== table.has(topicName));
+    if (changed.length > 0) void this.topics.put(changed.map((config) => ({ ...config, order: !config.order })));
+  }
+
+  /** A request that an I/O worker did not answer by itself. Never rejects. */
+  async onRequest(command: RemotingCommand, channel: Channel): Promise<Verdict> {
+    const verdict = await this.#answer(command, channel);
+    return verdict !== "replay" && isOneway(command) ? undefined : verdict;
+  }
+
+  async #answer(command: RemotingCommand, channel: Channel): Promise<Verdict> {
+    const { log } = this.#o;
+    try {
+      if (SEND_CODES.has(command.code)) return await this.#sendCheck.check(command, channel);
+      if (PULL_CODES.has(command.code)) return this.#pullCheck.check(command, channel);
+      const handler = this.#handlers.get(command.code);
+      if (handler !== undefined) return await handler(command, channel);
+      log.warn({ code: command.code, remoteAddress: channel.remoteAddress }, "request type not supported");
+      return response(command, ResponseCode.REQUEST_CODE_NOT_SUPPORTED, ` request type ${command.code} not supported`);
+    } catch (error) {
+      if (!(error instanceof MillraceError)) {
+        const text = error instanceof Error ? error.stack : String(error);
+        log.error({ code: command.code, remoteAddress: channel.remoteAddress, error: text }, "request failed");
+      }
+      return response(command, ResponseCode.SYSTEM_ERROR, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** A commit that came with a pull, for which there was no cell yet. */
+  onCommit(group: string, topic: string, queueId: number, offset: number): void {
+    this.#offsets.commit(group, topic, queueId, offset);
+  }
+
+  onClosed(channel: Channel): void {
+    this.#heartbeats.channelClosed(channel.id);
+  }
+
+  /** Writes everything to the files. */
+  async close(): Promise<void> {
+    this.#schedule.close();
+    this.#stats.close();
+    this.#locks.close();
+    this.#consumers.close();
+    this.#producers.close();
+    await Promise.all([this.topics.save(), this.#groups.save()]);
+    await this.#offsets.close();
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * Millrace: the embeddable API.
+ *
+ *   startBroker   a broker (and name server) in this process, for official clients; port 0 and a memory store for tests
+ *   openEngine    the store alone, without a socket
+ *   Producer, Consumer, Admin   clients of the remoting protocol, also for Apache's broker
+ */
+export { type Clock, SystemClock, type Timer, VirtualClock } from "./base/clock.ts";
+export { type ErrorCode, MillraceError } from "./base/errors.ts";
+export type { AppendResult } from "./broker/message-store.ts";
+export { Admin, type CreateTopicOptions, type QueryOptions, type QueueProgress } from "./client/admin.ts";
+export { ConsumedMessage } from "./client/consumed-message.ts";
+export { Consumer, type MessageHandler } from "./client/consumer.ts";
+export type { ConsumeFrom, ConsumerOptions } from "./client/consumer-options.ts";
+export type { OutgoingMessage } from "./client/outgoing-message.ts";
+export { Producer } from "./client/producer.ts";
+export type { ProducerOptions } from "./client/producer-options.ts";
+export type { DecodedMessage } from "./format/message.ts";
+export { type NameServer, type NameServerOptions, startNameServer } from "./namesrv/server.ts";
+export type { Log, LogFields } from "./observe/log.ts";
+export { RunningBroker, startBroker, type StartBrokerOptions } from "./runtime/broker.ts";
+export {
+  type AppendCallback,
+  type AppendOptions,
+  EmbeddedEngine,
+  openEngine,
+  type OpenEngineOptions,
+  type ReadOptions,
+} from "./runtime/embedded-engine.ts";
