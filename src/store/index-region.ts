@@ -1,5 +1,4 @@
 import { assert } from "../base/assert.ts";
-import { readInt64, writeInt64 } from "../format/message.ts";
 import type { StoreFile } from "../os/api.ts";
 
 /**
@@ -27,13 +26,15 @@ export function openRegion(file: StoreFile): IndexRegion {
   return file.mapped === undefined ? new PagedRegion(file) : new MappedRegion(file, file.mapped);
 }
 
+const TWO_32 = 4_294_967_296;
+
 class MappedRegion implements IndexRegion {
   readonly #file: StoreFile;
-  readonly #bytes: Buffer;
+  readonly #view: DataView;
 
   constructor(file: StoreFile, bytes: Buffer) {
     this.#file = file;
-    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   reserve(at: number, size: number): void {
@@ -41,19 +42,20 @@ class MappedRegion implements IndexRegion {
   }
 
   int32(at: number): number {
-    return this.#bytes.readInt32BE(at);
+    return this.#view.getInt32(at);
   }
 
   setInt32(at: number, value: number): void {
-    this.#bytes.writeInt32BE(value, at);
+    this.#view.setInt32(at, value);
   }
 
   int64(at: number): number {
-    return readInt64(this.#bytes, at);
+    return this.#view.getInt32(at) * TWO_32 + this.#view.getUint32(at + 4);
   }
 
   setInt64(at: number, value: number): void {
-    writeInt64(this.#bytes, value, at);
+    this.#view.setInt32(at, Math.floor(value / TWO_32));
+    this.#view.setInt32(at + 4, value | 0); // Modulo 2^32, also of what is larger.
   }
 
   publish(): void {
@@ -74,21 +76,23 @@ class MappedRegion implements IndexRegion {
 }
 
 const PAGE_SIZE = 4096;
-/** Pages kept in memory at most: 8 MiB for each open file that is written to. */
+/** Pages kept in memory at most: 8 MiB for each open file. A power of two. */
 const PAGES_MAX = 2048;
 
 interface Page {
+  number: number;
+  readonly view: DataView;
   readonly bytes: Buffer;
   isDirty: boolean;
 }
 
-/** For drives that do not map files: the pages last used are kept, as many as PAGES_MAX. */
+/**
+ * For drives that do not map files: keeps pages that were used lately. The pages whose numbers are equal
+ * modulo PAGES_MAX share a place; the one asked for last has it. The first page, with the header, has its own.
+ */
 class PagedRegion implements IndexRegion {
   readonly #file: StoreFile;
-  /** By page number, least recently used first. */
-  readonly #pages = new Map<number, Page>();
-  #lastNumber = -1;
-  #last: Page | undefined;
+  readonly #pages: (Page | undefined)[] = new Array(PAGES_MAX + 1).fill(undefined);
 
   constructor(file: StoreFile) {
     this.#file = file;
@@ -99,72 +103,67 @@ class PagedRegion implements IndexRegion {
   }
 
   int32(at: number): number {
-    return this.#page(at).bytes.readInt32BE(at % PAGE_SIZE);
+    return this.#page(at).view.getInt32(at % PAGE_SIZE);
   }
 
   setInt32(at: number, value: number): void {
     const page = this.#page(at);
-    page.bytes.writeInt32BE(value, at % PAGE_SIZE);
+    page.view.setInt32(at % PAGE_SIZE, value);
     page.isDirty = true;
   }
 
   int64(at: number): number {
-    return this.int32(at) * 4_294_967_296 + (this.int32(at + 4) >>> 0);
+    return this.int32(at) * TWO_32 + (this.int32(at + 4) >>> 0);
   }
 
   setInt64(at: number, value: number): void {
-    const high = Math.floor(value / 4_294_967_296);
-    this.setInt32(at, high);
-    this.setInt32(at + 4, (value - high * 4_294_967_296) | 0);
+    this.setInt32(at, Math.floor(value / TWO_32));
+    this.setInt32(at + 4, value | 0);
   }
 
   #page(at: number): Page {
     const number = Math.floor(at / PAGE_SIZE);
-    if (number === this.#lastNumber) return this.#last!;
-    let page = this.#pages.get(number);
+    const place = number === 0 ? PAGES_MAX : number % PAGES_MAX;
+    const page = this.#pages[place];
+    return page !== undefined && page.number === number ? page : this.#load(place, number);
+  }
+
+  #load(place: number, number: number): Page {
+    let page = this.#pages[place];
     if (page === undefined) {
-      page = this.#load(number);
-    } else {
-      this.#pages.delete(number);
+      const bytes = Buffer.alloc(PAGE_SIZE);
+      page = { number, bytes, view: new DataView(bytes.buffer, bytes.byteOffset, PAGE_SIZE), isDirty: false };
+      this.#pages[place] = page;
     }
-    this.#pages.set(number, page);
-    this.#lastNumber = number;
-    this.#last = page;
+    if (page.isDirty) this.publish(); // All of them, for the sake of the order.
+    page.number = -1; // Until it has been read.
+    this.#file.read(number * PAGE_SIZE, page.bytes, 0, this.#sizeOf(number));
+    page.number = number;
     return page;
   }
 
-  #load(number: number): Page {
-    let bytes: Buffer | undefined;
-    if (this.#pages.size >= PAGES_MAX) {
-      const [[oldest, page]] = this.#pages as unknown as [[number, Page]];
-      if (page.isDirty) this.publish(); // All of them: in order, and not one call's work at each miss.
-      this.#pages.delete(oldest);
-      bytes = page.bytes;
-    }
-    bytes ??= Buffer.allocUnsafeSlow(PAGE_SIZE);
-    this.#file.read(number * PAGE_SIZE, bytes, 0, Math.min(PAGE_SIZE, this.#file.size - number * PAGE_SIZE));
-    return { bytes, isDirty: false };
+  #sizeOf(number: number): number {
+    return Math.min(PAGE_SIZE, this.#file.size - number * PAGE_SIZE);
   }
 
   /**
-   * From the file's end to its start: index entries before the slots that point at them, the header last. So whoever
-   * reads meanwhile, or after the process died in between, finds no pointer to an entry that is not there.
+   * From the file's end to its start: index entries before the slots that point at them, the header last. So
+   * whoever reads meanwhile, or after the process died in between, finds no pointer to an entry that is not there.
    */
   publish(): void {
-    const dirty = [...this.#pages].filter(([, page]) => page.isDirty).sort(([a], [b]) => b - a);
-    for (const [number, page] of dirty) this.#write(number, page);
+    const dirty = this.#pages.filter((page) => page?.isDirty === true) as Page[];
+    for (const page of dirty.sort((a, b) => b.number - a.number)) {
+      this.#file.write(page.number * PAGE_SIZE, page.bytes, 0, this.#sizeOf(page.number));
+      page.isDirty = false;
+    }
   }
 
   refresh(): void {
-    for (const page of this.#pages.values()) assert(!page.isDirty, "a reader does not write");
-    this.#pages.clear();
-    this.#lastNumber = -1;
-  }
-
-  #write(number: number, page: Page): void {
-    const at = number * PAGE_SIZE;
-    this.#file.write(at, page.bytes, 0, Math.min(PAGE_SIZE, this.#file.size - at));
-    page.isDirty = false;
+    for (const page of this.#pages) {
+      if (page === undefined) continue;
+      assert(!page.isDirty, "a reader does not write");
+      page.number = -1;
+    }
   }
 
   sync(): void {
@@ -174,8 +173,6 @@ class PagedRegion implements IndexRegion {
 
   close(): void {
     this.publish();
-    this.#pages.clear();
-    this.#lastNumber = -1;
     this.#file.close();
   }
 }

@@ -69,8 +69,8 @@ export class KeyIndex {
       return new IndexFile(this.#drive, file, this.#shape, true);
     } catch (error) {
       if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_CORRUPT") throw error;
-      const text = `${error.message}: set maxHashSlotNum and maxIndexNum as they were when it was made, or remove the index directory to have it built anew`;
-      throw new MillraceError("MILLRACE_STORE_CORRUPT", text, error.details, error);
+      const advice = "set maxHashSlotNum and maxIndexNum as they were when it was made, or remove it to have it built anew";
+      throw new MillraceError("MILLRACE_STORE_CORRUPT", `${error.message}: ${advice}`, error.details, error);
     }
   }
 
