@@ -68,15 +68,21 @@ export interface QueueKey {
  * @throws MillraceError MILLRACE_PROTOCOL when a key is not a message queue
  */
 export function parseQueueTable(value: unknown): { queue: QueueKey; value: unknown }[] {
-  return entriesOf(value).map(([key, entry]) => {
-    const brokerName = memberOf(key, "brokerName");
-    const queueId = memberOf(key, "queueId");
-    const topic = memberOf(key, "topic");
-    if (typeof topic !== "string" || typeof brokerName !== "string" || !Number.isInteger(queueId)) {
-      throw new MillraceError("MILLRACE_PROTOCOL", "a key of the JSON map is not a message queue {brokerName, queueId, topic}");
-    }
-    return { queue: { brokerName, queueId: queueId as number, topic }, value: entry };
-  });
+  return entriesOf(value).map(([key, entry]) => ({ queue: queueKeyFrom(key), value: entry }));
+}
+
+/** @throws MillraceError MILLRACE_PROTOCOL when the parsed value is not a message queue */
+export function queueKeyFrom(value: unknown): QueueKey {
+  const brokerName = memberOf(value, "brokerName");
+  const queueId = memberOf(value, "queueId");
+  const topic = memberOf(value, "topic");
+  if (typeof topic !== "string" || typeof brokerName !== "string" || !Number.isInteger(queueId)) {
+    throw new MillraceError(
+      "MILLRACE_PROTOCOL",
+      "the JSON has something else where a message queue {brokerName, queueId, topic} belongs",
+    );
+  }
+  return { brokerName, queueId: queueId as number, topic };
 }
 
 /** A map keyed by message queues, ready for `writeJson`; members of the key in the order that Java writes. */

@@ -1,6 +1,7 @@
 /**
  * Committed offsets in shared memory: one cell for each (consumerGroup, topic, queueId), given out by the
- * control thread. A cell is a float64 offset (-1 = none) in one array and an int32 of flags in another.
+ * control thread. A cell is a float64 offset (-1 = none), a float64 of how far the group has pulled, and an int32
+ * of flags, in an array each.
  * Writers: the I/O worker that gets the commit (the last one wins, as on Apache's broker), and control.
  */
 export const OFFSET_CELLS_MAX: number = 1 << 20;
@@ -10,12 +11,14 @@ export const OFFSET_PENDING_RESET = 1;
 export class OffsetCells {
   readonly memory: SharedArrayBuffer;
   readonly #offsets: Float64Array;
+  readonly #pullOffsets: Float64Array;
   readonly #flags: Int32Array;
 
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(OFFSET_CELLS_MAX * 12)) {
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(OFFSET_CELLS_MAX * 20)) {
     this.memory = memory;
     this.#offsets = new Float64Array(memory, 0, OFFSET_CELLS_MAX);
-    this.#flags = new Int32Array(memory, OFFSET_CELLS_MAX * 8, OFFSET_CELLS_MAX);
+    this.#pullOffsets = new Float64Array(memory, OFFSET_CELLS_MAX * 8, OFFSET_CELLS_MAX);
+    this.#flags = new Int32Array(memory, OFFSET_CELLS_MAX * 16, OFFSET_CELLS_MAX);
   }
 
   offset(cell: number): number {
@@ -24,6 +27,15 @@ export class OffsetCells {
 
   setOffset(cell: number, offset: number): void {
     this.#offsets[cell] = offset;
+  }
+
+  /** queueOffset that the group's newest pull asked for: what it has in hand ends there. 0 before any. */
+  pullOffset(cell: number): number {
+    return this.#pullOffsets[cell]!;
+  }
+
+  setPullOffset(cell: number, queueOffset: number): void {
+    this.#pullOffsets[cell] = queueOffset;
   }
 
   flags(cell: number): number {

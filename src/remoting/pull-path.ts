@@ -99,6 +99,7 @@ export class PullPath {
     const slot = topic.slots[queueId]!;
     const cell = group.cells.get(slot);
     if (cell !== undefined && (this.#o.cells.flags(cell) & OFFSET_PENDING_RESET) !== 0) return PULL_UNUSUAL;
+    if (cell !== undefined) this.#o.cells.setPullOffset(cell, queueOffset);
     if ((sysFlag & FLAG_COMMIT_OFFSET) !== 0 && commitOffset >= 0) {
       if (cell !== undefined) this.#o.cells.setOffset(cell, commitOffset);
       else this.#o.onCommit(group.group, topic.topic, queueId, commitOffset);
