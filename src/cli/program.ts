@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import { LOG_FORMATS, LOG_LEVELS } from "../observe/pino-log.ts";
 import { endWith } from "./failure.ts";
+import { LINE_FORMATS } from "./line-fields.ts";
 import { packageVersion } from "./version.ts";
 
 /** Parses the command line and runs the command; each command's own code is loaded only when it is called. */
@@ -43,7 +44,54 @@ export function createProgram(): Command {
     .addOption(logFormatOption())
     .action(async (flags) => (await import("./namesrv.ts")).namesrv(flags));
 
+  program
+    .command("demo")
+    .description("run a broker, a producer and a consumer, and show the messages flow")
+    .option("--rate <count>", "messages a second", "5000")
+    .option("--seconds <count>", "end after this time, instead of at Ctrl-C")
+    .option("--port <port>", "port of the broker; 0: any free one", "0")
+    .option("--namesrv-port <port>", "port of the name server; 0: any free one", "0")
+    .option("--native-free", "use no native code")
+    .action(async (flags) => (await import("./demo.ts")).demo(flags));
+
+  program
+    .command("ingest")
+    .description("send a file, or standard input, line by line to a topic")
+    .argument("[file]", "file to read; - or none: standard input")
+    .requiredOption("--topic <topic>", "topic; made at the first message where brokers do so")
+    .addOption(namesrvOption())
+    .addOption(new Option("--format <format>", "form of the lines, for --key-field").choices(LINE_FORMATS).default("plain"))
+    .option("--key-field <field>", "key of a message: a field of the format, or the number of a word, from 1")
+    .option("--queue-by <how>", "key: equal keys in one queue; round-robin: batches in turn; or a queue's number", "round-robin")
+    .option("--tag <tag>", "tag of all messages")
+    .option("--queues <count>", "queues of a topic that is made", "4")
+    .option("--split", "send lines that are too long for one message in pieces")
+    .option("--number-lines", "add each line's number, for consume --in-line-order")
+    .option("--quiet", "show no progress")
+    .action(async (file, flags) => (await import("./ingest.ts")).ingest(file, flags));
+
+  program
+    .command("consume")
+    .description("write the messages of a topic to standard output or a file, each queue in order")
+    .requiredOption("--topic <topic>", "topic")
+    .addOption(namesrvOption())
+    .option("--queue <number>", "this queue only")
+    .option("--from <where>", "first, last, milliseconds since 1970, or a date", "first")
+    .option("--count <count>", "end after this many messages")
+    .option("--until-end", "end at what is there now, instead of waiting for more")
+    .option("--in-line-order", "across queues in the order of the input; needs ingest --number-lines")
+    .option("--with-meta", "one JSON object a line, with all that is known of the message")
+    .option("-o, --output <file>", "write here instead")
+    .option("--quiet", "show no progress")
+    .action(async (flags) => (await import("./consume.ts")).consume(flags));
+
   return program;
+}
+
+function namesrvOption(): Option {
+  return new Option("--namesrv <addresses>", "name servers: host:port, several separated by ;")
+    .env("NAMESRV_ADDR")
+    .default("127.0.0.1:9876");
 }
 
 function brokerOptions(command: Command): Command {
