@@ -72,6 +72,11 @@ export class NameServers {
     return this.#routes.get(topic)?.route;
   }
 
+  /** Forgets what is known of the topic, and no longer refreshes its route. */
+  forget(topic: string): void {
+    this.#routes.delete(topic);
+  }
+
   /** Asks for the topic's route again; who asks while an answer is awaited gets the same one. */
   refresh(topic: string): Promise<TopicRoute | undefined> {
     let cached = this.#routes.get(topic);

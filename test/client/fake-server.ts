@@ -1,4 +1,4 @@
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { decodeCommand, encodeCommand, type RemotingCommand } from "../../src/format/remoting-command.ts";
 import { frameSize } from "../../src/format/remoting-frame.ts";
 
@@ -42,8 +42,15 @@ export class FakeServer {
   readonly #handlers = new Map<number, FakeHandler>();
   readonly #server: Server;
 
+  /** Stays what it was after `stop`. */
+  readonly port: number;
+  readonly address: string;
+
   private constructor(server: Server) {
     this.#server = server;
+    const { address, family, port } = server.address() as AddressInfo;
+    this.port = port;
+    this.address = family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
     server.on("connection", (socket) => {
       this.connections.push(new FakeConnection(socket, (command, connection) => this.#serve(command, connection)));
     });
@@ -56,15 +63,6 @@ export class FakeServer {
       server.listen(port, host, resolve);
     });
     return new FakeServer(server);
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  get address(): string {
-    const { address, family, port } = this.#server.address() as AddressInfo;
-    return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
   }
 
   on(code: number, handler: FakeHandler): this {

@@ -2,13 +2,13 @@ import test from "ava";
 import fc from "fast-check";
 import { VirtualClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
-import { encodeCommand, request, response } from "../../src/format/remoting-command.ts";
-import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting-frame.ts";
 import { parseAddress, parseAddressList } from "../../src/client/address.ts";
 import { FrameReader } from "../../src/client/frame-reader.ts";
 import { PendingRequests, type ResponseSink } from "../../src/client/pending-requests.ts";
 import { RemotingClient } from "../../src/client/remoting-client.ts";
 import { NOT_A_PLAIN_RESPONSE, responseOpaque } from "../../src/client/response-scan.ts";
+import { encodeCommand, request, response } from "../../src/format/remoting-command.ts";
+import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting-frame.ts";
 import { FakeServer } from "./fake-server.ts";
 
 const ECHO = 999;
