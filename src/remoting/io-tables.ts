@@ -82,7 +82,11 @@ export class IoTables {
   groupChanged(published: PublishedGroup): void {
     const key = Buffer.from(published.group);
     const subscriptions = new Map<string, IoSubscription>();
+    // A pull that relies on a subscription which is missing here goes to the control thread, and one that brings its
+    // own may go on: neither what is forbidden nor broadcasting concerns it.
+    const isBroadcastRefused = published.broadcasting && !published.consumeBroadcastEnable;
     for (const subscription of published.subscriptions) {
+      if (isBroadcastRefused || published.forbiddenTopics.includes(subscription.topic)) continue;
       subscriptions.set(subscription.topic, {
         matchesAll: subscription.matchAll,
         codes: new Set(subscription.codes),
@@ -90,10 +94,9 @@ export class IoTables {
         isTag: subscription.expressionType === "TAG",
       });
     }
-    const isBroadcastRefused = published.broadcasting && !published.consumeBroadcastEnable;
     this.groups.set(key, {
       group: published.group,
-      mayPull: published.consumeEnable && !isBroadcastRefused && published.forbiddenTopics.length === 0,
+      mayPull: published.consumeEnable,
       subscriptions,
       cells: this.groups.get(key, 0, key.length)?.cells ?? new Map(),
     });

@@ -82,6 +82,7 @@ export class SendPath {
     if ((sysFlag & (SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_INNER_BATCH | SYS_FLAG_STORE_HOST_V6 | SYS_FLAG_BORN_HOST_V6)) !== 0) return SEND_UNUSUAL;
     if (!scan.has(fields.FIELD_PRODUCER_GROUP) || !scan.has(fields.FIELD_DEFAULT_TOPIC)) return SEND_UNUSUAL;
     if (queueId < 0) {
+      if (topic.writeQueueNums === 0) return SEND_UNUSUAL;
       this.#nextQueue = (this.#nextQueue + 1) & 0x3fff_ffff;
       queueId = this.#nextQueue % topic.writeQueueNums;
     }

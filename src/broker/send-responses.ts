@@ -1,0 +1,74 @@
+import { MillraceError } from "../base/errors.ts";
+import { offsetMessageId } from "../format/message-id.ts";
+import { ResponseCode } from "../format/remoting-codes.ts";
+import { type HeaderValues, type RemotingCommand, response } from "../format/remoting-command.ts";
+import type { AppendResult } from "./message-store.ts";
+
+/** Why a message is not stored. */
+export interface SendRefusal {
+  /** Of ResponseCode. */
+  code: number;
+  remark: string;
+}
+
+export interface SendResponseSettings {
+  regionId: string;
+  traceOn: boolean;
+  /** `ip:port` of the broker as clients know it; asked for late, since the port may be found at start. */
+  storeHost: () => string;
+}
+
+/** Answers to sends; all of them, the errors too, say whether to trace. Source: Apache `SendMessageResponseHeader`. */
+export class SendResponses {
+  readonly #o: SendResponseSettings;
+
+  constructor(settings: SendResponseSettings) {
+    this.#o = settings;
+  }
+
+  #with(header: HeaderValues): HeaderValues {
+    return { ...header, MSG_REGION: this.#o.regionId, TRACE_ON: this.#o.traceOn };
+  }
+
+  refused(command: RemotingCommand, { code, remark }: SendRefusal): RemotingCommand {
+    return response(command, code, remark, this.#with({}));
+  }
+
+  /** @param results of a batch's messages in order, or one */
+  stored(
+    command: RemotingCommand,
+    results: readonly AppendResult[],
+    queueId: number,
+    uniqueKey: string | undefined,
+  ): RemotingCommand {
+    const host = this.#o.storeHost();
+    const msgId = results.map(({ physicalOffset }) => offsetMessageId(host, physicalOffset)).join(",");
+    const header = this.#with({ msgId, queueId, queueOffset: results[0]?.queueOffset, transactionId: uniqueKey });
+    return response(command, ResponseCode.SUCCESS, undefined, header);
+  }
+
+  /** The store did not take the message. Source: Apache `SendMessageProcessor.handlePutMessageResult`. */
+  failed(command: RemotingCommand, error: unknown): RemotingCommand {
+    return this.refused(command, storeRefusal(error));
+  }
+}
+
+export function storeRefusal(error: unknown): SendRefusal {
+  const text = error instanceof Error ? error.message : String(error);
+  switch (error instanceof MillraceError ? error.code : undefined) {
+    case "MILLRACE_STORE_FULL":
+    case "MILLRACE_STORE_IO":
+    case "MILLRACE_STORE_UNWRITABLE":
+    case "MILLRACE_STORE_CLOSED":
+    case "MILLRACE_CLOSED":
+      return { code: ResponseCode.SERVICE_NOT_AVAILABLE, remark: `service not available now. ${text}` };
+    case "MILLRACE_BUSY":
+      return { code: ResponseCode.SYSTEM_BUSY, remark: text };
+    case "MILLRACE_TIMEOUT":
+      return { code: ResponseCode.FLUSH_DISK_TIMEOUT, remark: text };
+    case "MILLRACE_MESSAGE_ILLEGAL":
+      return { code: ResponseCode.MESSAGE_ILLEGAL, remark: text };
+    default:
+      return { code: ResponseCode.SYSTEM_ERROR, remark: text };
+  }
+}
