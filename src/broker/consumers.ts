@@ -32,7 +32,7 @@ interface Group extends ConsumerGroupState {
   consumeFromWhere: string;
   readonly subscriptions: SubscriptionTable;
   readonly clients: Map<number, ConsumerClient>;
-  /** Of the last heart-beat of the second form; undefined before one. */
+  /** Of the last heart-beat of the second form that was in full; undefined before one. */
   fingerprint: number | undefined;
 }
 
@@ -89,13 +89,10 @@ export class Consumers implements ConsumerLookup {
     const config = this.#o.groups.find(data.group);
     if (config === undefined) return false;
     this.#o.topics.ensure(RETRY_PREFIX + data.group, config.retryQueueNums, PERM_READ | PERM_WRITE);
-    const known = this.#groups.get(data.group);
-    const group = known ?? this.#add(data);
-    // Without stored subscriptions (we were restarted, say) the short form tells too little: ask for the full one.
-    const isSubChange = withoutSub
-      ? group.fingerprint !== fingerprint
-      : group.fingerprint !== undefined && group.fingerprint !== fingerprint;
-    if (fingerprint !== 0) group.fingerprint = withoutSub && known === undefined ? undefined : fingerprint;
+    const group = this.#groups.get(data.group) ?? this.#add(data);
+    // Where we do not have the subscriptions that the short form stands for (after a restart, say), ask for all of them.
+    const isSubChange = group.fingerprint === undefined ? withoutSub : group.fingerprint !== fingerprint;
+    if (fingerprint !== 0 && !withoutSub) group.fingerprint = fingerprint;
 
     const isModelChanged = group.messageModel !== data.messageModel;
     group.consumeType = data.consumeType;

@@ -15,10 +15,10 @@ import { ConfigFile } from "./config-file.ts";
 import { ConsumeStats } from "./consume-stats.ts";
 import { Consumers } from "./consumers.ts";
 import type { HandlerTable } from "./contracts.ts";
-import { parkDelayed } from "./delay-levels.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import type { MessageStore } from "./message-store.ts";
 import { OffsetRequests } from "./offset-requests.ts";
+import { OffsetReset } from "./offset-reset.ts";
 import { Offsets } from "./offsets.ts";
 import { Producers } from "./producers.ts";
 import { PublishedGroups } from "./published-groups.ts";
@@ -28,6 +28,8 @@ import { QueueQueries } from "./queue-queries.ts";
 import { ScheduleService } from "./schedule.ts";
 import { SendBack } from "./send-back.ts";
 import { SendCheck } from "./send-check.ts";
+import { SendResponses } from "./send-responses.ts";
+import { SpecialSends } from "./special-send.ts";
 import { SubscriptionGroups } from "./subscription-groups.ts";
 import type { TablePublisher } from "./table-publisher.ts";
 import { Topics } from "./topics.ts";
@@ -45,6 +47,10 @@ export interface ControlPlaneOptions {
   /** `ip:port` that clients are told. */
   brokerAddress: string;
   delayLevelsMs: readonly number[];
+  /** The newest so many bytes of the log count as in memory. */
+  inMemorySize: number;
+  /** For messages that come without one. */
+  newUniqueKey: () => string;
   /** Topics that the store has queues of. */
   storedTopics: () => readonly string[];
   /** Name servers must hear of it. */
@@ -137,6 +143,18 @@ export class ControlPlane {
       log,
     });
     this.#stats = new BrokerStats({ topics, store, served: options.served, clock });
+    const responses = new SendResponses({ ...values, storeHost: () => options.brokerAddress });
+    const specials = new SpecialSends({
+      settings: { ...values, delayLevelCount: delayLevelsMs.length },
+      responses,
+      topics,
+      groups,
+      store,
+      isGroupLocked: (group) => this.#locks.isAnyHeld(group),
+      newUniqueKey: options.newUniqueKey,
+    });
+    this.#sendCheck = new SendCheck({ settings: values, topics, groups, specials, responses, clock, log });
+    this.#pullCheck = new PullCheck({ settings: values, topics, groups, consumers, offsets, published: this.#published, store, log });
     this.#handlers = new Map([
       ...topics.handlers(),
       ...groups.handlers(),
@@ -144,6 +162,10 @@ export class ControlPlane {
       ...this.#producers.handlers(),
       ...this.#heartbeats.handlers(),
       ...this.#locks.handlers(),
+      ...new OffsetRequests({ topics, groups, consumers, offsets, store, inMemorySize: options.inMemorySize }).handlers(),
+      ...new OffsetReset({ brokerName, topics, groups, consumers, offsets, store, log, isServerSide: () => values.useServerSideResetOffset }).handlers(),
+      ...new ConsumeStats({ brokerName, brokerAddress: options.brokerAddress, clock, topics, groups, consumers, offsets, store, consumeTps: () => 0 }).handlers(),
+      ...new ClientCalls({ brokerName, consumers, topics, groups, store }).handlers(),
       ...new QueueQueries({ brokerName, topics, offsets, store, queryCountMax: values.defaultQueryMaxNum }).handlers(),
       ...new SendBack({ topics, groups, store, delayLevelCount: delayLevelsMs.length, isWritable: () => this.#isWritable() }).handlers(),
       ...new BrokerAdmin({ values, store, stats: this.#stats, schedule: this.#schedule, clock, log }).handlers(),
@@ -185,8 +207,8 @@ export class ControlPlane {
   async #answer(command: RemotingCommand, channel: Channel): Promise<Verdict> {
     const { log } = this.#o;
     try {
-      if (SEND_CODES.has(command.code)) return await this.#sendCheck.check(command, channel);
-      if (PULL_CODES.has(command.code)) return this.#pullCheck.check(command, channel);
+      if (SEND_CODES.has(command.code)) return await this.#sendCheck.checkSend(command, channel);
+      if (PULL_CODES.has(command.code)) return this.#pullCheck.checkPull(command, channel);
       const handler = this.#handlers.get(command.code);
       if (handler !== undefined) return await handler(command, channel);
       log.warn({ code: command.code, remoteAddress: channel.remoteAddress }, "request type not supported");

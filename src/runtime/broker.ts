@@ -16,6 +16,7 @@ import { OffsetCells } from "../format/offset-cells.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import { uniqueKeys } from "../remoting/unique-keys.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
 import { IoPool, listenError } from "./io-pool.ts";
@@ -159,7 +160,6 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
     const control: ControlPlane = new ControlPlane({
       values,
-      resolved,
       clock,
       log,
       store,
@@ -168,6 +168,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       configDirectory: engine.paths.config,
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
+      inMemorySize: inMemorySize(values),
+      newUniqueKey: uniqueKeys(storeHost, clock),
       storedTopics: () => engine.topicNames(),
       onTopicsChanged: () => void registration.topicsChanged(),
       served: () => servedTotals(counters),
@@ -192,6 +194,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       brokerPermission: () => values.brokerPermission,
       onOrderTopics: (table) => control.applyOrderTable(table),
     });
+    outbound.onConnectionLost((address) => registration.connectionLost(address));
     const parts: BrokerParts = { values, clock, engine, store, control, pool, nameServer, registration, outbound, memoryDirectory };
     undo.unshift(() => pool.stop());
     for (let worker = 0; worker < values.ioWorkers; worker++) {
@@ -314,7 +317,7 @@ function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, stor
       sizeInMemory: values.maxTransferBytesOnMessageInMemory,
       countOnDisk: values.maxTransferCountOnMessageInDisk,
       sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
-      inMemoryDistance: (os.totalmem() * values.accessMessageInMemoryMaxRatio) / 100,
+      inMemoryDistance: inMemorySize(values),
     },
     isLongPolling: values.longPollingEnable,
     shortPollingMs: values.shortPollingTimeMills,
@@ -322,6 +325,10 @@ function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, stor
     offsetCells: cells.memory,
     counters,
   };
+}
+
+function inMemorySize({ accessMessageInMemoryMaxRatio }: ConfigValues): number {
+  return (os.totalmem() * accessMessageInMemoryMaxRatio) / 100;
 }
 
 function servedTotals(counters: readonly SharedArrayBuffer[]): ServedTotals {
