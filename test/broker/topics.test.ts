@@ -168,7 +168,8 @@ test("updates are refused with the reason", async (t) => {
 test("attributes are added, changed and deleted", async (t) => {
   const { topics, ask } = rig(t);
   topics.load();
-  const update = (attributes: string): Promise<RemotingCommand> => ask(RequestCode.UPDATE_AND_CREATE_TOPIC, { ...UPDATE, attributes });
+  const update = (attributes: string): Promise<RemotingCommand> =>
+    ask(RequestCode.UPDATE_AND_CREATE_TOPIC, { ...UPDATE, attributes });
   await update("+message.type=FIFO,+queue.type=SimpleCQ");
   await update("+message.type=DELAY,+reserve.time=10");
   t.deepEqual(topics.get("T")?.attributes, { "message.type": "DELAY", "queue.type": "SimpleCQ", "reserve.time": "10" });
@@ -191,7 +192,13 @@ test("what changes nothing changes no version", async (t) => {
 test("a list is made whole or not at all", async (t) => {
   const { topics, ask, announced } = rig(t);
   topics.load();
-  const entry = (topicName: string) => ({ topicName, readQueueNums: 2, writeQueueNums: 2, perm: 6, attributes: { "+message.type": "FIFO" } });
+  const entry = (topicName: string) => ({
+    topicName,
+    readQueueNums: 2,
+    writeQueueNums: 2,
+    perm: 6,
+    attributes: { "+message.type": "FIFO" },
+  });
   const bad = await ask(RequestCode.UPDATE_AND_CREATE_TOPIC_LIST, {}, { topicConfigList: [entry("A"), entry("TBW102")] });
   t.is(bad.code, 29);
   t.is(topics.get("A"), undefined);
