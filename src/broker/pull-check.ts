@@ -105,8 +105,9 @@ export class PullCheck {
     if ((topic.perm & PERM_READ) === 0)
       return forbidden(FORBIDDEN_BY_TOPIC, `the topic[${topicName}] pulling message is forbidden`);
     if (!(queueId >= 0 && queueId < topic.readQueueNums)) {
-      const remark = `queueId[${queueId}] is illegal, topic:[${topicName}] topicConfig.readQueueNums:[${topic.readQueueNums}] consumer:[${channel.remoteAddress}]`;
-      return { code: ResponseCode.INVALID_PARAMETER, remark };
+      const { readQueueNums } = topic;
+      const remark = `queueId[${queueId}] is illegal, topic:[${topicName}] topicConfig.readQueueNums:[${readQueueNums}]`;
+      return { code: ResponseCode.INVALID_PARAMETER, remark: `${remark} consumer:[${channel.remoteAddress}]` };
     }
     return undefined;
   }

@@ -82,8 +82,8 @@ export class SendCheck {
       return { code: ResponseCode.TOPIC_NOT_EXIST, remark: `topic[${name}] not exist, apply first please!` };
     const { readQueueNums, writeQueueNums } = topic;
     if (queueId >= Math.max(readQueueNums, writeQueueNums) || (queueId < 0 && writeQueueNums === 0)) {
-      const remark = `request queueId[${queueId}] is illegal, topic[${name}] has ${readQueueNums} read and ${writeQueueNums} write queues. Producer: ${channel.remoteAddress}`;
-      return { code: ResponseCode.INVALID_PARAMETER, remark };
+      const remark = `request queueId[${queueId}] is illegal, topic[${name}] has ${readQueueNums} read and ${writeQueueNums} write queues`;
+      return { code: ResponseCode.INVALID_PARAMETER, remark: `${remark}, producer: ${channel.remoteAddress}` };
     }
     // A batch to a retry topic is refused for being one, whatever its group.
     if (name.startsWith(RETRY_PREFIX) && !request.batch && groups.find(name.slice(RETRY_PREFIX.length)) === undefined) {

@@ -159,6 +159,9 @@ class TopicRequests {
 
 function equalTopics(a: TopicConfig, b: TopicConfig): boolean {
   const text = (config: TopicConfig): string =>
-    JSON.stringify({ ...topicConfigMembers(config), attributes: Object.entries(config.attributes).sort() });
+    JSON.stringify({
+      ...topicConfigMembers(config),
+      attributes: Object.entries(config.attributes).sort(([a], [b]) => (a < b ? -1 : 1)),
+    });
   return text(a) === text(b);
 }
