@@ -113,8 +113,8 @@ function integerFrom(value: unknown): number | undefined {
 function enumMember<T extends string>(value: unknown, name: string, names: readonly T[], absent: T): T {
   const member = memberOf(value, name);
   if (member === undefined || member === null) return absent;
-  const found = typeof member === "number" ? names[member] : names.find((known) => known === String(member).toUpperCase());
-  if (found === undefined)
-    throw new MillraceError("MILLRACE_PROTOCOL", `heart-beat: ${name} ${String(member)} is unknown`, { name });
+  const text = typeof member === "string" ? member.toUpperCase() : JSON.stringify(member);
+  const found = typeof member === "number" ? names[member] : names.find((known) => known === text);
+  if (found === undefined) throw new MillraceError("MILLRACE_PROTOCOL", `heart-beat: ${name} ${text} is unknown`, { name });
   return found;
 }
