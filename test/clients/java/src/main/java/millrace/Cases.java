@@ -18,8 +18,9 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, volume   --parallel N (cases at a time, 1)
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, volume   --parallel N (cases at a time, 1)
  * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers, 2000)   --list
+ * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
 public final class Cases {
   private static final Map<String, Map<String, Case>> SETS = new LinkedHashMap<>();
@@ -40,6 +41,9 @@ public final class Cases {
     Map<String, Case> later = new LinkedHashMap<>();
     LaterCases.register(later);
     SETS.put("later", later);
+    Map<String, Case> restart = new LinkedHashMap<>();
+    RestartCases.register(restart);
+    SETS.put("restart", restart);
     SETS.put("volume", Map.of("volume", VolumeCase::run));
   }
 
@@ -58,7 +62,7 @@ public final class Cases {
     int messages = Integer.parseInt(options.getOrDefault("messages", "2000"));
     String namesrv = options.get("namesrv");
     if (namesrv == null) throw usage("--namesrv is missing");
-    String run = Long.toString(System.currentTimeMillis(), 36);
+    String run = options.getOrDefault("run", Long.toString(System.currentTimeMillis(), 36));
 
     ExecutorService pool = Executors.newFixedThreadPool(Integer.parseInt(options.getOrDefault("parallel", "1")), Cases::daemon);
     List<Future<Boolean>> results = new ArrayList<>();
@@ -73,7 +77,7 @@ public final class Cases {
   private static boolean runOne(String name, Case body, String namesrv, String run, int messages, int timeoutSeconds) {
     long start = System.nanoTime();
     ExecutorService own = Executors.newSingleThreadExecutor(Cases::daemon);
-    Lab lab = new Lab(namesrv, name.replaceAll("[^A-Za-z0-9]", "") + "_" + run, messages);
+    Lab lab = new Lab(namesrv, name, run, messages);
     String failure = null;
     Future<?> future = own.submit(() -> {
       try (lab) {
@@ -127,7 +131,7 @@ public final class Cases {
   }
 
   private static Map<String, String> options(String[] arguments) {
-    List<String> known = Arrays.asList("namesrv", "case", "parallel", "timeout", "messages", "list");
+    List<String> known = Arrays.asList("namesrv", "case", "parallel", "timeout", "messages", "run", "list");
     Map<String, String> options = new LinkedHashMap<>();
     for (int i = 0; i < arguments.length; i++) {
       String name = arguments[i].startsWith("--") ? arguments[i].substring(2) : "";
@@ -141,7 +145,7 @@ public final class Cases {
 
   private static RuntimeException usage(String what) {
     System.err.println(what + "\nclient version " + MQVersion.getVersionDesc(MQVersion.CURRENT_VERSION)
-        + "; --namesrv HOST:PORT [--case NAME,...] [--parallel N] [--timeout SECONDS] [--messages N] [--list]");
+        + "; --namesrv HOST:PORT [--case NAME,...] [--parallel N] [--timeout SECONDS] [--messages N] [--run NAME] [--list]");
     Runtime.getRuntime().halt(2);
     return new IllegalStateException();
   }

@@ -40,15 +40,17 @@ final class Lab implements AutoCloseable {
   final String namesrv;
   final int volumeMessages;
   private final String suffix;
+  private final String run;
   private final Deque<AutoCloseable> owned = new ArrayDeque<>();
   private DefaultMQAdminExt admin;
   private DefaultMQProducer producer;
   private String brokerAddress;
   private volatile String note = "";
 
-  Lab(String namesrv, String suffix, int volumeMessages) {
+  Lab(String namesrv, String caseName, String run, int volumeMessages) {
     this.namesrv = namesrv;
-    this.suffix = suffix;
+    this.suffix = caseName + "_" + run;
+    this.run = run;
     this.volumeMessages = volumeMessages;
   }
 
@@ -66,6 +68,11 @@ final class Lab implements AutoCloseable {
     return stem + "_" + suffix;
   }
 
+  /** A name that every case of this run, and of another one with the same --run, makes alike. */
+  String shared(String stem) {
+    return stem + "_" + run;
+  }
+
   private <T extends AutoCloseable> T own(T resource) {
     owned.push(resource);
     return resource;
@@ -74,10 +81,14 @@ final class Lab implements AutoCloseable {
   /** Creates the topic and waits until the name server tells its route. */
   String topic(String stem, int queues) throws Exception {
     String topic = name(stem);
+    createTopic(topic, queues);
+    return topic;
+  }
+
+  void createTopic(String topic, int queues) throws Exception {
     admin().createAndUpdateTopicConfig(brokerAddress(), new TopicConfig(topic, queues, queues, 6));
     Checks.await("route of " + topic, 10, () ->
         admin().examineTopicRouteInfo(topic).getQueueDatas().get(0).getWriteQueueNums() == queues);
-    return topic;
   }
 
   DefaultMQAdminExt admin() throws Exception {

@@ -1,0 +1,33 @@
+// Names of the cases, for ava wants its tests declared before anything runs. A test compares them with what each
+// runner lists.
+
+/** Of both Java versions. */
+export const JAVA_CASES: readonly string[] = [
+  ...["queueEdges", "resetWhileRunning"],
+  ...["sync", "async", "oneway", "batch", "autoCreate"],
+  ...["bodySizes", "compressedZlib", "compressedLz4", "compressedZstd", "properties", "tags", "keys", "viewMessage"],
+  ...["broadcast", "twoConsumers", "threeConsumers"],
+  ...["orderly", "orderlySuspend", "orderlyTwo"],
+  ...["fromFirst", "fromLast", "resume"],
+  ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
+  ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections"],
+  ...["unknownCode", "illegalTopic", "oversize", "emptyBody", "missingField", "badQueue", "badPull", "noOffset", "garbage"],
+];
+
+/** Retry, delay and request/reply. */
+export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply"];
+
+/** Each way through the engine once, for the second drive. */
+export const JAVA_SHORT_CASES: readonly string[] = [
+  ...["queueEdges", "sync", "async", "oneway", "batch", "bodySizes", "compressedZlib", "tags", "keys", "viewMessage"],
+  ...["broadcast", "twoConsumers", "orderly", "resume", "litePullSubscribe", "pull", "longPoll", "topicLife"],
+];
+
+export const GO_CASES: readonly string[] = [
+  ...["twoConsumers", "tags", "orderly", "broadcast", "resume", "sync", "async", "oneway", "batch", "autoCreate"],
+  ...["compressed", "properties", "pullFrom", "poll", "topicLife"],
+];
+
+export const NPM_CASES: readonly string[] = [
+  ...["twoConsumers", "send", "tags", "keysAndProperties", "compressed", "shardingOrder", "broadcast", "resume"],
+];
