@@ -54,6 +54,9 @@ export const FLAG_DISK_FULL = 1;
 /** A flush failed: nothing is acknowledged any more. */
 export const FLAG_FLUSH_FAILED = 2;
 
+/** Counts the topic updates posted to the queue indexer. Writer: control, after posting. */
+export const TOPICS_VERSION: number = i32(17);
+
 /** Doorbells: for each thread two words, a count and a sleeping flag, on a cell of their own. */
 const DOORBELLS_CELL = 32;
 export const DOORBELL_WRITER = 0;

@@ -22,6 +22,8 @@ const FLAG_SUSPEND = 2;
 const FLAG_SUBSCRIPTION = 4;
 const FLAG_CLASS_FILTER = 8;
 
+/** Longest wait for the queue indexer to reach an acknowledged message, ms. */
+const DISPATCH_MS_MAX = 1000;
 const FILTERS_MAX = 1000;
 const MATCH_ALL: TagFilter = { matchesAll: true, codes: new Set() };
 
@@ -119,8 +121,11 @@ export class PullPath {
       isDone: false,
     };
     const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0;
-    if (this.#serve(request, maySuspend)) return PULL_TAKEN;
-    request.deadlineMs = now() + (isLongPolling ? suspendMs : Math.min(suspendMs, shortPollingMs));
+    // Acknowledged but not yet in the queue: whoever has the ack shall find the message, also without a long poll.
+    const isOnItsWay = this.#o.slots.appendedOffset(slot) > queueOffset;
+    if (this.#serve(request, maySuspend || isOnItsWay)) return PULL_TAKEN;
+    const patienceMs = isLongPolling ? suspendMs : Math.min(suspendMs, shortPollingMs);
+    request.deadlineMs = now() + (maySuspend ? patienceMs : DISPATCH_MS_MAX);
     this.#hold(request);
     return PULL_TAKEN;
   }

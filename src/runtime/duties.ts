@@ -88,11 +88,14 @@ export class QueueIndexerDuty implements Duty {
   readonly #dispatcher: QueueDispatcher;
   readonly #own: Doorbell;
   readonly #lanes: { wakeRing: WakeRing | undefined; doorbell: Doorbell }[];
+  readonly #updates: MessagePort;
+  #topicsVersion = -1;
 
   /** @param topics where the control thread posts TopicSlotsUpdates */
   constructor(init: EngineInit, drive: Drive, topics: MessagePort) {
     const paths = new StorePaths(init.storePath, init.commitLogPath);
     this.#init = init;
+    this.#updates = topics;
     this.#log = new SharedLog(init.shared);
     this.#slots = new QueueSlots(init.queueSlots);
     this.#reader = new LogReader(drive, paths.commitLog, init.logFileSize);
@@ -107,24 +110,27 @@ export class QueueIndexerDuty implements Duty {
       topics: this.#topics,
       slots: this.#slots,
       delayLevelsMs: init.delayLevelsMs,
-      refreshTopics: (topic, queueId) => this.#readUpdates(topics, topic, queueId),
+      refreshTopics: () => this.#readUpdates(),
     });
   }
 
-  /** Updates come before the first message that needs them; looking when a name is unknown is enough. */
-  #readUpdates(topics: MessagePort, topic: string, queueId: number): boolean {
-    const key = Buffer.from(topic);
-    for (let next = receiveMessageOnPort(topics); next !== undefined; next = receiveMessageOnPort(topics)) {
+  /** Updates are posted before the first message that needs them, and counted, so that a changed count means: read. */
+  #readUpdates(): boolean {
+    const version = Atomics.load(this.#log.words, shared.TOPICS_VERSION);
+    if (version === this.#topicsVersion) return false;
+    this.#topicsVersion = version;
+    for (let next = receiveMessageOnPort(this.#updates); next !== undefined; next = receiveMessageOnPort(this.#updates)) {
       this.#topics.update(next.message as TopicSlotsUpdate);
-      this.#dispatcher.forgetLastTopic();
     }
-    return queueId < (this.#topics.get(key, 0, key.length)?.slots.length ?? 0);
+    this.#dispatcher.forgetLastTopic();
+    return true;
   }
 
   work(): boolean {
     const from = this.#log.offset(shared.DISPATCHED_OFFSET);
     const limit = this.#log.offset(this.#init.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET);
     if (from >= limit) return false;
+    this.#readUpdates();
     this.#reader.invalidate();
     const done = this.#dispatcher.dispatch(from, limit);
     if (done === from) throw new Error(`no record at physicalOffset ${from} of the log, which ends at ${limit}`);

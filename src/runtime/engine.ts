@@ -236,6 +236,7 @@ export class Engine {
   #publish(topic: string, slots: readonly number[]): void {
     const update = { topic, slots: [...slots] };
     this.#indexerPort.postMessage(update); // First: it must know the topic before a message of it is in the log.
+    Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
     for (const listener of this.#listeners) listener(update);
   }
 

@@ -28,7 +28,7 @@ export interface QueueDispatcherOptions {
   slots: QueueSlots;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
-  /** Asked for a topic or queue that the table lacks; updates the table and says whether it is there now. */
+  /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
   refreshTopics: (topic: string, queueId: number) => boolean;
 }
 
