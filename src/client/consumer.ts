@@ -175,14 +175,11 @@ export class Consumer {
   }
 
   /** Goes on with messages stored at or after a time, in the queues that this member owns. Rejects as `invoke`. */
-  async seek(to: number | { timestamp: number }): Promise<void> {
-    await Promise.all(
-      [...this.#rebalancer.assigned].map(async (assigned) => {
-        assigned.window.reset(typeof to === "number" ? to : await initialOffset(this.#instance, assigned.queue, to));
-        assigned.wake();
-        await this.#commit([assigned], true);
-      }),
-    );
+  async seek(to: { timestamp: number }): Promise<void> {
+    const moves = [...this.#rebalancer.assigned].map(async (assigned) => {
+      await this.#moveTo(assigned, await initialOffset(this.#instance, assigned.queue, to));
+    });
+    await Promise.all(moves);
   }
 
   /**
@@ -264,10 +261,7 @@ export class Consumer {
       resetOffsets: (offsets) => {
         for (const { queue, offset } of offsets) {
           const assigned = this.#rebalancer.find(queue);
-          if (assigned === undefined) continue;
-          assigned.window.reset(offset);
-          assigned.wake();
-          void this.#commit([assigned], false);
+          if (assigned !== undefined) void this.#moveTo(assigned, offset);
         }
       },
       consumeDirectly: async (message) => {
@@ -301,6 +295,17 @@ export class Consumer {
       this.#instance.report(error);
       return undefined;
     }
+  }
+
+  /** Goes on at `offset`. The pull under way, which the broker may hold for long, is left to end unheard. */
+  async #moveTo(assigned: AssignedQueue, offset: number): Promise<void> {
+    assigned.drop();
+    if (this.#settings.orderly) await this.#idle(assigned);
+    const moved = new AssignedQueue(assigned.queue, offset, this.#settings);
+    moved.lockedMs = assigned.lockedMs;
+    if (this.#closing !== undefined || !this.#rebalancer.replace(assigned, moved)) return;
+    await this.#commit([moved], true);
+    void this.#puller.run(moved);
   }
 
   async #revoke(queues: readonly AssignedQueue[]): Promise<void> {

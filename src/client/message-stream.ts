@@ -1,3 +1,4 @@
+import type { AssignedQueue } from "./assigned-queue.ts";
 import type { ConsumedMessage } from "./consumed-message.ts";
 import type { Deliver } from "./dispatcher.ts";
 
@@ -5,6 +6,7 @@ import type { Deliver } from "./dispatcher.ts";
 export const ABANDONED: unique symbol = Symbol("abandoned");
 
 interface StreamItem {
+  assigned: AssignedQueue;
   message: ConsumedMessage;
   done: (failure?: unknown) => void;
 }
@@ -19,8 +21,8 @@ export class MessageStream {
   #waiters: ((item: StreamItem | undefined) => void)[] = [];
   #isClosed = false;
 
-  readonly deliver: Deliver = (_assigned, task, done) => {
-    const item: StreamItem = { message: task.messages[0]!, done };
+  readonly deliver: Deliver = (assigned, task, done) => {
+    const item: StreamItem = { assigned, message: task.messages[0]!, done };
     const waiter = this.#waiters.shift();
     if (waiter === undefined) this.#items.push(item);
     else waiter(item);
@@ -61,8 +63,11 @@ export class MessageStream {
 
   #take(): Promise<StreamItem | undefined> {
     if (this.#isClosed) return Promise.resolve(undefined);
-    const item = this.#items.shift();
-    if (item !== undefined) return Promise.resolve(item);
+    for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) {
+      if (!item.assigned.isDropped) return Promise.resolve(item);
+      // Another member has the queue by now, and gets the message.
+      item.done(ABANDONED);
+    }
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 }

@@ -53,6 +53,14 @@ export class Rebalancer {
     return this.#assigned.get(queueKey(queue));
   }
 
+  /** @returns false if `old` is not assigned any more */
+  replace(old: AssignedQueue, by: AssignedQueue): boolean {
+    const key = queueKey(old.queue);
+    if (this.#assigned.get(key) !== old) return false;
+    this.#assigned.set(key, by);
+    return true;
+  }
+
   start(): void {
     this.#ticker = this.#instance.clock.setTicker(() => this.request(), this.#settings.rebalanceIntervalMs);
   }
@@ -75,7 +83,9 @@ export class Rebalancer {
 
   /** Drops one queue that turned out not to be ours (its lock was lost); a later round may bring it back. */
   async giveUp(assigned: AssignedQueue): Promise<void> {
-    this.#assigned.delete(queueKey(assigned.queue));
+    const key = queueKey(assigned.queue);
+    if (this.#assigned.get(key) !== assigned) return;
+    this.#assigned.delete(key);
     await this.#hooks.revoke([assigned]);
   }
 

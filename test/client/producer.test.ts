@@ -406,6 +406,27 @@ test("bodies over compressOver are compressed, and never share a batch with othe
   await cluster.stop();
 });
 
+test("a message that cannot be written leaves nothing behind: no request, no bytes, no late second try", async (t) => {
+  const cluster = await FakeCluster.start(["a"], { T: { queueCount: 1, brokers: ["a"] } });
+  acceptSends(cluster.broker("a"));
+  const clock = new VirtualClock(0);
+  for (const batchSize of [0, 10_000]) {
+    const producer = await started(cluster, { clock, batchSize });
+    await producer.send({ topic: "T", body: "good" });
+    const before = cluster.broker("a").received.length;
+    for (const bad of [{ tags: "a\u0001b" }, { properties: { TAGS: "x" } }, { properties: { n: 1 as unknown as string } }]) {
+      t.is((await rejection(producer.send({ topic: "T", body: "x", ...bad }))).code, "MILLRACE_MESSAGE_ILLEGAL");
+    }
+    t.is((await rejection(producer.send({ topic: "T", body: Buffer.alloc(4_194_305) }))).code, "MILLRACE_MESSAGE_ILLEGAL");
+    clock.advance(20_000);
+    t.is(producer.bufferedBytes, 0);
+    await producer.send({ topic: "T", body: "good" });
+    t.is(cluster.broker("a").received.length, before + 1);
+    await producer.close();
+  }
+  await cluster.stop();
+});
+
 test("one-way sends carry the flag and wait for nobody", async (t) => {
   const cluster = await FakeCluster.start(["a"], { T: { queueCount: 1, brokers: ["a"] } });
   const producer = await started(cluster);
