@@ -82,8 +82,10 @@ export class SpecialSends {
 
   async store(command: RemotingCommand, channel: Channel, request: SendRequest, topic: TopicConfig): Promise<RemotingCommand> {
     const { responses, store } = this.#o;
-    const queueId = request.queueId >= 0 ? request.queueId : this.#anyQueue(topic);
-    const message = this.#moved(command, request, topic, this.#messageOf(command, channel, request, topic, queueId));
+    const chosen = request.queueId >= 0 ? request.queueId : this.#anyQueue(topic);
+    const received = withPriority(this.#messageOf(command, channel, request, topic, chosen), topic);
+    const { queueId } = received;
+    const message = this.#moved(command, request, received);
     if ("code" in message) return responses.refused(command, message);
     if (Buffer.byteLength(encodeProperties(message.properties)) > PROPERTIES_SIZE_MAX) {
       return responses.refused(
@@ -93,7 +95,7 @@ export class SpecialSends {
     }
     try {
       const result = await store.append(message);
-      // As Apache's broker: the queue that the sender has chosen, even where the message is parked elsewhere.
+      // As Apache's broker: the queue in its topic, even where the message is parked elsewhere.
       return responses.stored(command, [result], queueId, message.properties.get(PROPERTY.UNIQ_KEY));
     } catch (error) {
       return responses.failed(command, error);
@@ -164,19 +166,19 @@ export class SpecialSends {
   }
 
   /** The message where it is to be stored. */
-  #moved(
-    command: RemotingCommand,
-    request: SendRequest,
-    topic: TopicConfig,
-    message: OutgoingMessage,
-  ): OutgoingMessage | SendRefusal {
-    const { settings, half, timer } = this.#o;
+  #moved(command: RemotingCommand, request: SendRequest, message: OutgoingMessage): OutgoingMessage | SendRefusal {
     const { properties, sysFlag } = message;
     if (properties.has(PROPERTY.INNER_NUM) || (sysFlag & SYS_FLAG_INNER_BATCH) !== 0) {
       return illegal("a message that is no batch says that it is an inner batch");
     }
-    message = withPriority(message, topic);
-    if (request.topic.startsWith(RETRY_PREFIX)) message = this.#deadOrAlive(command, request, message);
+    if (request.topic.startsWith(RETRY_PREFIX)) return this.#parked(this.#deadOrAlive(command, request, message));
+    return this.#parked(message);
+  }
+
+  /** Half, delayed and timed messages wait in topics of their own. */
+  #parked(message: OutgoingMessage): OutgoingMessage | SendRefusal {
+    const { settings, half, timer } = this.#o;
+    const { properties, sysFlag } = message;
     const delayLevel = delayLevelOf(properties, settings.delayLevelCount);
     if (
       properties.get(PROPERTY.TRANSACTION_PREPARED)?.toLowerCase() === "true" &&

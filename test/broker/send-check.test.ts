@@ -202,7 +202,7 @@ test("a delayed message is parked, with what the broker adds", async (t) => {
 test("a negative delay and other special properties are stored in place", async (t) => {
   const { send, store } = rig(t);
   stored(t, await send({ i: properties({ DELAY: "-1" }) }));
-  stored(t, await send({ i: properties({ _SYS_MSG_PRIORITY_: "9" }) }));
+  t.is(stored(t, await send({ i: properties({ _SYS_MSG_PRIORITY_: "9" }) })).extFields["queueId"], "3");
   stored(t, await send({ i: properties({ _SYS_MSG_PRIORITY_: "9", __SHARDINGKEY: "k" }) }));
   stored(t, await send({ i: properties({ TRAN_MSG: "false" }), e: -1 }));
   t.deepEqual(store.appended.map(({ topic, queueId }) => [topic, queueId]).slice(0, 3), [
