@@ -34,8 +34,10 @@ export class IoConnection {
   #pendingSize = 0;
   #isBlocked = false;
   isClosed = false;
-  /** When it was blocked, ms; for the time limit in the send queue. */
+  /** Since when its first waiting frame waits, ms; for the time limit in the send queue. */
   blockedSinceMs = 0;
+  /** Frames handled so far. */
+  handledCount = 0;
   /** Frames whose wait has passed the limit are answered, not stored. */
   isOverdue = false;
   /** Answers gathered since the last flush: stage[0, staged). */
@@ -113,6 +115,7 @@ export class IoConnection {
         break;
       }
       if (outcome === FRAME_REFUSED) return -1;
+      this.handledCount++;
       at += size;
     }
     return at;

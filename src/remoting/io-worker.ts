@@ -266,10 +266,13 @@ export class IoWorker {
   }
 
   #unblock(connection: IoConnection): void {
+    const { handledCount } = connection;
     if (!connection.resume()) this.#refuse(connection);
     if (!connection.isBlocked) {
       connection.blockedSinceMs = 0;
       this.#blocked.delete(connection);
+    } else if (connection.handledCount > handledCount && connection.blockedSinceMs !== 0) {
+      connection.blockedSinceMs = this.#clock.now(); // Another frame is the first to wait now.
     }
     this.#endTurn();
   }
