@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { monotonicMs, SystemClock, sleep } from "../base/clock.ts";
+import { type Clock, monotonicMs, SystemClock, sleep, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { Consumer } from "../client/consumer.ts";
 import { Producer } from "../client/producer.ts";
@@ -75,81 +75,115 @@ export async function demo(flags: DemoFlags): Promise<void> {
 
 async function flow(broker: RunningBroker, rate: number, secondsMax: number): Promise<void> {
   const clock = new SystemClock();
-  const namesrvAddr = broker.namesrvAddress;
-  const producer = new Producer({ namesrvAddr, group: "demo-producer", batchSize: 65_536, header: "binary" });
-  const consumer = new Consumer({
-    namesrvAddr,
-    group: "demo-consumer",
-    consumeFrom: "first",
-    consumeBatchSize: 256,
-    header: "binary",
+  const traffic = new Traffic(broker.namesrvAddress, clock);
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
+    traffic.onEnd = resolve;
   });
-  const latency = new LatencySample();
-  let sent = 0;
-  let acknowledged = 0;
-  let received = 0;
-  let failure: Error | undefined;
-  let nudge = (): void => {};
-  const onSignal = (): void => nudge();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, onSignal);
-  const onAcknowledged = (error: Error | undefined): void => {
-    if (error === undefined) acknowledged++;
-    else failure ??= error;
-  };
-
-  await producer.start();
-  // The first message makes the topic, so that the consumer finds it at once.
-  await producer.send({ topic: TOPIC, body: bodyOf(0) });
-  sent = acknowledged = 1;
-  consumer.subscribe(TOPIC);
-  await consumer.run((messages) => {
-    const now = monotonicMs();
-    for (const { body } of messages) latency.add(now - sentAtOf(body));
-    received += messages.length;
-  });
-
-  const startMs = monotonicMs();
-  const pace = clock.setTicker(() => {
-    // What a late timer owes is made up for, but not more than a tenth of a second of it.
-    const due = Math.min(Math.floor(((monotonicMs() - startMs) / 1000) * rate) + 1 - sent, Math.ceil(rate / 10));
-    for (let i = 0; i < due && sent < SENT_MAX; i++) {
-      if (!producer.sendBuffered({ topic: TOPIC, body: bodyOf(sent) }, onAcknowledged)) break;
-      sent++;
-    }
-  }, PACE_MS);
+  await traffic.start(rate);
   let seconds = 0;
-  let before = { sent: 0, received: 0, ms: startMs };
-  const ended = new Promise<void>((resolve) => (nudge = resolve));
+  let before = { sent: 0, received: 0, ms: monotonicMs() };
+  const startMs = before.ms;
   const report = clock.setTicker(() => {
     if (seconds++ % LINES_PER_HEADING === 0) tell(heading());
+    const { sent, received } = traffic;
     const now = monotonicMs();
     const elapsed = (now - before.ms) / 1000;
-    const [p50, p99] = latency.take(50, 99);
+    const [p50, p99] = traffic.latency.take(50, 99);
     tell(row([(sent - before.sent) / elapsed, (received - before.received) / elapsed, p50!, p99!, sent, received]));
     before = { sent, received, ms: now };
-    if (seconds >= secondsMax || sent >= SENT_MAX || failure !== undefined) nudge();
+    if (seconds >= secondsMax) traffic.onEnd();
   }, REPORT_MS);
   await ended;
-
-  pace.cancel();
   report.cancel();
-  await producer.flush();
-  for (let waited = 0; received < acknowledged && waited < SETTLE_MS; waited += PACE_MS) await sleep(clock, PACE_MS);
-  await consumer.close();
-  await producer.close();
-  if (failure !== undefined) throw failure;
-  const elapsed = (monotonicMs() - startMs) / 1000;
-  const bytes = formatBytes(received * BODY_SIZE);
-  tell(
-    `\n${formatCount(sent)} sent, ${formatCount(acknowledged)} acknowledged, ${formatCount(received)} received, ${bytes} in ${elapsed.toFixed(1)} s`,
-  );
-  if (sent >= SENT_MAX) tell(`ended by itself: ${formatCount(SENT_MAX)} messages are enough for a demo`);
-  if (received < acknowledged) {
-    throw new MillraceError("MILLRACE_REQUEST_FAILED", `${acknowledged - received} acknowledged messages did not arrive`, {
-      acknowledged,
-      received,
+  await traffic.stop();
+  tellSummary(traffic, (monotonicMs() - startMs) / 1000);
+}
+
+/** A producer and a consumer of one topic, and what went through. */
+class Traffic {
+  readonly latency: LatencySample = new LatencySample();
+  sent = 0;
+  acknowledged = 0;
+  received = 0;
+  failure: Error | undefined;
+  /** Called when there is no going on. */
+  onEnd: () => void = () => {};
+  readonly #producer: Producer;
+  readonly #consumer: Consumer;
+  readonly #clock: Clock;
+  #pace: Timer | undefined;
+
+  constructor(namesrvAddr: string, clock: Clock) {
+    this.#clock = clock;
+    this.#producer = new Producer({ namesrvAddr, group: "demo-producer", batchSize: 65_536, header: "binary" });
+    this.#consumer = new Consumer({
+      namesrvAddr,
+      group: "demo-consumer",
+      consumeFrom: "first",
+      consumeBatchSize: 256,
+      header: "binary",
     });
   }
+
+  async start(rate: number): Promise<void> {
+    await this.#producer.start();
+    // The first message makes the topic, so that the consumer finds it at once.
+    await this.#producer.send({ topic: TOPIC, body: bodyOf(0) });
+    this.sent = this.acknowledged = 1;
+    this.#consumer.subscribe(TOPIC);
+    await this.#consumer.run((messages) => {
+      const now = monotonicMs();
+      for (const { body } of messages) this.latency.add(now - sentAtOf(body));
+      this.received += messages.length;
+    });
+    const startMs = monotonicMs();
+    this.#pace = this.#clock.setTicker(() => {
+      const due = Math.floor(((monotonicMs() - startMs) / 1000) * rate) + 1 - this.sent;
+      // What a late timer owes is made up for, a tenth of a second of it at a time.
+      this.#send(Math.min(due, Math.ceil(rate / 10)));
+    }, PACE_MS);
+  }
+
+  /** Stops sending, waits for what is under way, and closes. */
+  async stop(): Promise<void> {
+    this.#pace?.cancel();
+    await this.#producer.flush();
+    for (let waited = 0; this.received < this.acknowledged && waited < SETTLE_MS; waited += PACE_MS)
+      await sleep(this.#clock, PACE_MS);
+    await this.#consumer.close();
+    await this.#producer.close();
+  }
+
+  #send(count: number): void {
+    for (let i = 0; i < count && this.sent < SENT_MAX; i++) {
+      if (!this.#producer.sendBuffered({ topic: TOPIC, body: bodyOf(this.sent) }, this.#onAcknowledged)) return;
+      this.sent++;
+    }
+    if (this.sent >= SENT_MAX) this.onEnd();
+  }
+
+  readonly #onAcknowledged = (error: Error | undefined): void => {
+    if (error === undefined) {
+      this.acknowledged++;
+      return;
+    }
+    this.failure ??= error;
+    this.onEnd();
+  };
+}
+
+/** @throws what failed, or MillraceError MILLRACE_REQUEST_FAILED: not everything arrived */
+function tellSummary({ sent, acknowledged, received, failure }: Traffic, seconds: number): void {
+  const counts = `${formatCount(sent)} sent, ${formatCount(acknowledged)} acknowledged, ${formatCount(received)} received`;
+  tell(`\n${counts}, ${formatBytes(received * BODY_SIZE)} in ${seconds.toFixed(1)} s`);
+  if (sent >= SENT_MAX) tell(`ended by itself: ${formatCount(SENT_MAX)} messages are enough for a demo`);
+  if (failure !== undefined) throw failure;
+  if (received >= acknowledged) return;
+  throw new MillraceError("MILLRACE_REQUEST_FAILED", `${acknowledged - received} acknowledged messages did not arrive`, {
+    acknowledged,
+    received,
+  });
 }
 
 /** `number time order ...`, BODY_SIZE bytes; the time is this process's own. */
