@@ -225,11 +225,22 @@ export class Consumer {
     for (const queue of assigned) queue.drop();
     this.#stream?.close();
     if (this.#dispatcher !== undefined) {
-      await Promise.race([this.#dispatcher.stop(), sleep(this.#instance.clock, this.#settings.closeTimeoutMs)]);
+      await this.#stopped(this.#dispatcher);
     }
     await this.#commit(assigned, true);
     if (this.#settings.orderly) await this.#locks.unlock(assigned.map(({ queue }) => queue));
     await this.#instance.close({ consumerGroup: this.#settings.group });
+  }
+
+  /** Resolves when no handler is under way, or after closeTimeoutMs; leaves no timer that would keep the process alive. */
+  #stopped(dispatcher: Dispatcher): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#instance.clock.setTimer(resolve, this.#settings.closeTimeoutMs);
+      void dispatcher.stop().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   #addSubscription(topic: string, expression: SubscriptionExpression): void {

@@ -6,7 +6,15 @@ export type ThreadName = "io" | "log-writer" | "queue-indexer" | "key-indexer" |
 /** Starts a thread from workers/<name>; the suffix is that of the running build (.ts in development, .js published). */
 export function startThread(name: ThreadName, workerData: unknown, transferList: MessagePort[] = []): Worker {
   const file = new URL(`../../workers/${name}${extname(import.meta.filename)}`, import.meta.url);
-  return new Worker(file, { workerData, transferList, name });
+  return new Worker(file, {
+    workerData,
+    transferList,
+    name,
+    // Descriptors of log files go from thread to thread: a thread that ends must not close numbers that others hold by then.
+    trackUnmanagedFds: false,
+    // Of a program given on the command line (`node --input-type=module -e`): would be refused for a file.
+    execArgv: process.execArgv.filter((argument) => !argument.startsWith("--input-type")),
+  });
 }
 
 /** Resolves at the thread's "ready". Rejects if it ends or throws before. */
