@@ -60,7 +60,7 @@ process.exitCode = failed > 0 ? 1 : 0;
 function testFiles(): string[] {
   const patterns = positionals.length > 0 ? positionals : ["test/**/*.test.ts"];
   return globSync(patterns, { cwd: ROOT })
-    .filter((file) => file.endsWith(".test.ts"))
+    .filter((file) => file.endsWith(".test.ts") && !file.includes("node_modules"))
     .toSorted();
 }
 

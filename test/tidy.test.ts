@@ -93,6 +93,7 @@ const VAGUE_NAMES = ["utils", "util", "helpers", "helper", "common", "types", "m
 
 const files = globSync(["src/**/*.ts", "workers/**/*.ts", "native-free/**/*.ts", "bench/**/*.ts", "test/**/*.ts"], { cwd: ROOT })
   .map((path) => path.replaceAll("\\", "/"))
+  .filter((path) => !path.includes("node_modules/"))
   .toSorted()
   .map((path) => ({ path, text: readFileSync(join(ROOT, path), "utf8") }));
 

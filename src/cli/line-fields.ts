@@ -6,14 +6,18 @@ export type LineFormat = (typeof LINE_FORMATS)[number];
 /** The named field of a line; undefined where the line has none or is of another form. */
 export type FieldReader = (line: string) => string | undefined;
 
-/** RFC 5424, and before it RFC 3164 with or without the priority. */
-const SYSLOG_5424 =
-  /^<(?<priority>\d{1,3})>\d+ (?<time>\S+) (?<host>\S+) (?<app>\S+) (?<pid>\S+) (?<msgid>\S+) (?:-|(?:\[[^\]]*\])+)(?: (?<message>.*))?$/s;
-const SYSLOG_3164 =
-  /^(?:<(?<priority>\d{1,3})>)?(?<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) (?<host>\S+) (?<app>[^\s:[]+)(?:\[(?<pid>[^\]]*)\])?: ?(?<message>.*)$/s;
+const HEAD_5424 = String.raw`<(?<priority>\d{1,3})>\d+ (?<time>\S+) (?<host>\S+) (?<app>\S+) (?<pid>\S+) (?<msgid>\S+)`;
+const SYSLOG_5424 = new RegExp(String.raw`^${HEAD_5424} (?:-|(?:\[[^\]]*\])+)(?: (?<message>.*))?$`, "s");
+/** RFC 3164, with or without the priority, and with the time stamps of newer daemons. */
+const TIME_3164 = String.raw`(?<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+)`;
+const SYSLOG_3164 = new RegExp(
+  String.raw`^(?:<(?<priority>\d{1,3})>)?${TIME_3164} (?<host>\S+) (?<app>[^\s:[]+)(?:\[(?<pid>[^\]]*)\])?: ?(?<message>.*)$`,
+  "s",
+);
 /** Common log format, and with referer and agent the combined one. */
-const ACCESS_LOG =
-  /^(?<host>\S+) (?<ident>\S+) (?<user>\S+) \[(?<time>[^\]]*)\] "(?<request>(?<method>\S+)(?: (?<path>\S+))?[^"]*)" (?<status>\d{3}) (?<bytes>\d+|-)(?: "(?<referer>[^"]*)" "(?<agent>[^"]*)")?/;
+const REQUEST = String.raw`(?<request>(?<method>\S+)(?: (?<path>\S+))?[^"]*)`;
+const COMMON = String.raw`^(?<host>\S+) (?<ident>\S+) (?<user>\S+) \[(?<time>[^\]]*)\] "${REQUEST}" (?<status>\d{3}) (?<bytes>\d+|-)`;
+const ACCESS_LOG = new RegExp(String.raw`${COMMON}(?: "(?<referer>[^"]*)" "(?<agent>[^"]*)")?`);
 
 const FIELDS: Readonly<Record<"syslog" | "access-log", readonly string[]>> = {
   syslog: ["priority", "time", "host", "app", "pid", "msgid", "message"],

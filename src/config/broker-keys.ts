@@ -57,9 +57,6 @@ export interface BrokerValues {
   namesrvPort: number;
   ioWorkers: number;
   connectionsMax: number;
-  frameSizeMax: number;
-  readBufferSize: number;
-  outBufferSizeMax: number;
   logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
 
@@ -143,9 +140,6 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   namesrvPort: ours(whole(9876, "port", 0, 65_535, "Port of the name server in the broker's process; 0: any free one.")),
   ioWorkers: ours(whole(0, "threads", 0, 256, "Network threads; 0: by the number of processors.")),
   connectionsMax: ours(whole(60_000, "connections", 1, 1_000_000, "Connections of one network thread.")),
-  frameSizeMax: ours(whole(16_777_216, "bytes", 65_536, 268_435_456, "Largest request.")),
-  readBufferSize: ours(whole(262_144, "bytes", 4096, 67_108_864, "Read at once from a connection.")),
-  outBufferSizeMax: ours(whole(33_554_432, "bytes", 65_536, INT_MAX, "Unsent answers above which a connection is closed.")),
   logLevel: ours(oneOf("info", ["debug", "info", "warn", "error", "silent"], "Log lines below this are left out.")),
 };
 

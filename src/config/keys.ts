@@ -8,10 +8,39 @@ export interface ConfigValues extends BrokerValues, StoreValues {}
 export type ConfigName = keyof ConfigValues;
 export type ConfigValue = ConfigValues[ConfigName];
 
-/** Every key that has an effect, in the order in which they are shown. */
+/** Every key that is checked, in the order in which they are shown. */
 export const KEYS: KeyTable<ConfigValues> = { ...BROKER_KEYS, ...STORE_KEYS };
 
 export const CONFIG_NAMES: readonly ConfigName[] = Object.keys(KEYS) as ConfigName[];
+
+/**
+ * Keys whose values are checked, but that nothing follows yet: whoever sets one is warned. A test keeps this
+ * list in step with the code that reads the values.
+ */
+export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
+  "forceRegister",
+  "storeReplyMessageEnable",
+  "filterSupportRetry",
+  "channelExpiredTimeout",
+  "subscriptionExpiredTimeout",
+  "serverSocketBacklog",
+  "flushIntervalConsumeQueue",
+  "flushConsumeQueueLeastPages",
+  "flushConsumeQueueThoroughInterval",
+  "osPageCacheBusyTimeOutMills",
+  "maxMsgsNumBatch",
+  "fileReservedTime",
+  "deleteWhen",
+  "diskMaxUsedSpaceRatio",
+  "diskSpaceCleanForciblyRatio",
+  "diskSpaceWarningLevelRatio",
+  "cleanFileForciblyEnable",
+  "cleanResourceInterval",
+  "deleteFileBatchMax",
+  "checkCRCOnRecover",
+  "commitLogRecoverMaxNum",
+  "timerMaxDelaySec",
+]);
 
 /** Older spellings that RocketMQ's own example files still use. */
 const ALIASES: ReadonlyMap<string, ConfigName> = new Map([

@@ -1,6 +1,14 @@
 import { MillraceError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import { CONFIG_NAMES, type ConfigName, type ConfigValue, type ConfigValues, configNameOf, keyOf } from "./keys.ts";
+import {
+  CONFIG_NAMES,
+  type ConfigName,
+  type ConfigValue,
+  type ConfigValues,
+  configNameOf,
+  keyOf,
+  WITHOUT_EFFECT,
+} from "./keys.ts";
 import { fillIn, type Machine, thisMachine } from "./machine.ts";
 import { ROCKETMQ_KEYS } from "./rocketmq-keys.ts";
 
@@ -52,6 +60,7 @@ export function resolveConfig(sources: readonly ConfigSource[] = [], machine: Ma
       );
       continue;
     }
+    if (given !== undefined && WITHOUT_EFFECT.has(name)) warnings.push(`${given.origin}: ${name} has no effect in this version`);
     resolved[name] = value;
     origins.set(name, given?.origin ?? "default");
   }
