@@ -21,8 +21,10 @@ export async function namesrv(flags: NamesrvFlags): Promise<void> {
   const log = createLog({ level: flags.logLevel, format: flags.logFormat });
   // The name server checks its settings by the form of its defaults; texts are as good as numbers.
   const settings = Object.fromEntries((flags.set ?? []).map(keyAndValue)) as Partial<NameServerSettings>;
+  // Whoever reaches the port may register and administer: others than this machine only where somebody says so.
+  const host = flags.host ?? (flags.config === undefined ? "127.0.0.1" : undefined);
   const server = await startNameServer({
-    ...(flags.host !== undefined && { host: flags.host }),
+    ...(host !== undefined && { host }),
     ...(flags.port !== undefined && { port: portOf(flags.port) }),
     ...(flags.store !== undefined && { storePath: flags.store }),
     ...(flags.config !== undefined && { configStorePath: flags.config }),

@@ -36,7 +36,7 @@ export function createProgram(): Command {
       "-c, --config <file>",
       "file of Java properties with RocketMQ's keys; settings changed by an administrator are kept in it",
     )
-    .option("--host <address>", "address to listen on (0.0.0.0)")
+    .option("--host <address>", "address to listen on; 0.0.0.0: for other machines too (127.0.0.1; with --config, as it says)")
     .option("--port <port>", "port; 0: any free one (9876)")
     .option("--store <directory>", "keep the KV settings here; without it, only in memory")
     .option("--set <key=value>", "set any key; repeatable", repeated)
@@ -97,7 +97,7 @@ function namesrvOption(): Option {
 function brokerOptions(command: Command): Command {
   return command
     .option("-c, --config <file>", "file of Java properties with RocketMQ's keys")
-    .option("--host <address>", "address to listen on (0.0.0.0)")
+    .option("--host <address>", "address to listen on; 0.0.0.0: for other machines too (127.0.0.1)")
     .option("--port <port>", "port of the broker; 0: any free one (10911)")
     .option("--namesrv <addresses>", "further name servers to register with: host:port, several separated by ;")
     .option("--store <directory>", 'directory of the store, or "memory" ($HOME/store)')
