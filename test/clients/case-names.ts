@@ -10,7 +10,7 @@ export const JAVA_CASES: readonly string[] = [
   ...["orderly", "orderlySuspend", "orderlyTwo"],
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
-  ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections"],
+  ...["cluster", "topicLife", "topicChurn", "groupConfig", "consumeStats", "connections"],
   ...["unknownCode", "illegalTopic", "oversize", "emptyBody", "missingField", "badQueue", "badPull", "noOffset", "garbage"],
 ];
 
@@ -20,7 +20,7 @@ export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestRe
 /** Each way through the engine once, for the second drive. */
 export const JAVA_SHORT_CASES: readonly string[] = [
   ...["queueEdges", "sync", "async", "oneway", "batch", "bodySizes", "compressedZlib", "tags", "keys", "viewMessage"],
-  ...["broadcast", "twoConsumers", "orderly", "resume", "litePullSubscribe", "pull", "longPoll", "topicLife"],
+  ...["broadcast", "twoConsumers", "orderly", "resume", "litePullSubscribe", "pull", "longPoll", "topicLife", "topicChurn"],
 ];
 
 export const GO_CASES: readonly string[] = [

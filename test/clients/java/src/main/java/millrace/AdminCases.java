@@ -1,5 +1,6 @@
 package millrace;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static millrace.Checks.await;
 import static millrace.Checks.check;
 import static millrace.Checks.equal;
@@ -22,6 +23,7 @@ final class AdminCases {
   static void register(Map<String, Case> cases) {
     cases.put("cluster", AdminCases::cluster);
     cases.put("topicLife", AdminCases::topicLife);
+    cases.put("topicChurn", AdminCases::topicChurn);
     cases.put("groupConfig", AdminCases::groupConfig);
     cases.put("consumeStats", AdminCases::consumeStats);
     cases.put("connections", AdminCases::connections);
@@ -73,6 +75,27 @@ final class AdminCases {
       return true;
     });
     SendCases.consume(lab, topic).expectExactly(List.of("new"), 20);
+  }
+
+  /** Deletion right after sends and creation right after deletion: the index of the old topic must not reach into the new. */
+  private static void topicChurn(Lab lab) throws Exception {
+    String topic = lab.name("churn");
+    for (int round = 0; round < 25; round++) {
+      lab.createTopic(topic, 3);
+      for (int i = 0; i < 6; i++) {
+        equal(lab.ask(Raw.send(lab, topic, i % 3, ("old" + i).getBytes(UTF_8), "")).getCode(), 0, "send before the deletion");
+      }
+      lab.admin().deleteTopicInBroker(Set.of(lab.brokerAddress()), topic);
+      Api.deleteRoute(lab.admin(), lab.namesrv, lab.clusterName(), topic);
+      lab.createTopic(topic, 1);
+      var sent = lab.ask(Raw.send(lab, topic, 0, "new".getBytes(UTF_8), ""));
+      equal(sent.getExtFields().get("queueOffset"), "0", "queue offset in the new topic, round " + round);
+      await("the new message can be pulled, round " + round, 5, () -> {
+        var pulled = lab.ask(Raw.command(Raw.PULL_MESSAGE, Raw.pullFields(lab, topic, 0, 0)));
+        return pulled.getCode() == 0 && "1".equals(pulled.getExtFields().get("nextBeginOffset"));
+      });
+      lab.admin().deleteTopicInBroker(Set.of(lab.brokerAddress()), topic);
+    }
   }
 
   private static void groupConfig(Lab lab) throws Exception {

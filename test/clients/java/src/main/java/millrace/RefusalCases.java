@@ -17,8 +17,6 @@ import org.apache.rocketmq.remoting.protocol.RemotingCommand;
  * The expected codes are those of Apache's broker 5.5.0.
  */
 final class RefusalCases {
-  private static final int SEND_MESSAGE = 10;
-  private static final int PULL_MESSAGE = 11;
   private static final int QUERY_CONSUMER_OFFSET = 14;
   private static final int VIEW_MESSAGE_BY_ID = 33;
 
@@ -36,37 +34,6 @@ final class RefusalCases {
     cases.put("garbage", RefusalCases::garbage);
   }
 
-  private static RemotingCommand command(int code, Map<String, String> fields) {
-    RemotingCommand command = RemotingCommand.createRequestCommand(code, null);
-    fields.forEach(command::addExtField);
-    return command;
-  }
-
-  private static RemotingCommand send(Lab lab, String topic, int queueId, byte[] body, String properties) {
-    RemotingCommand command = command(SEND_MESSAGE, Map.of(
-        "producerGroup", lab.name("raw"), "topic", topic, "defaultTopic", "TBW102", "defaultTopicQueueNums", "4",
-        "queueId", Integer.toString(queueId), "sysFlag", "0", "bornTimestamp", Long.toString(System.currentTimeMillis()),
-        "flag", "0", "properties", properties, "reconsumeTimes", "0"));
-    command.setBody(body);
-    return command;
-  }
-
-  private static Map<String, String> pullFields(Lab lab, String topic, int queueId, long offset) {
-    Map<String, String> fields = new java.util.HashMap<>();
-    fields.put("consumerGroup", lab.name("raw"));
-    fields.put("topic", topic);
-    fields.put("queueId", Integer.toString(queueId));
-    fields.put("queueOffset", Long.toString(offset));
-    fields.put("maxMsgNums", "32");
-    fields.put("sysFlag", "4"); // The subscription comes with the request; do not hold.
-    fields.put("commitOffset", "0");
-    fields.put("suspendTimeoutMillis", "0");
-    fields.put("subscription", "*");
-    fields.put("subVersion", "0");
-    fields.put("expressionType", "TAG");
-    return fields;
-  }
-
   /** The broker still serves: after every refusal, a plain message goes through. */
   private static void livesOn(Lab lab, String topic) throws Exception {
     lab.send(SendCases.message(topic, "lives on"));
@@ -79,15 +46,15 @@ final class RefusalCases {
   }
 
   private static void unknownCode(Lab lab) throws Exception {
-    refuses(lab, "code 7777 at the broker", command(7777, Map.of("topic", "any")), 3);
-    RemotingCommand response = lab.ask(lab.namesrv, command(7777, Map.of()));
+    refuses(lab, "code 7777 at the broker", Raw.command(7777, Map.of("topic", "any")), 3);
+    RemotingCommand response = lab.ask(lab.namesrv, Raw.command(7777, Map.of()));
     equal(response.getCode(), 3, "code 7777 at the name server");
     livesOn(lab, lab.topic("unknown", 1));
   }
 
   private static void illegalTopic(Lab lab) throws Exception {
     for (String topic : List.of("with space", "slash/../../up", "dollar$", "消息", "x".repeat(128))) {
-      refuses(lab, "send to topic " + topic, send(lab, topic, 0, new byte[10], ""), 29);
+      refuses(lab, "send to topic " + topic, Raw.send(lab, topic, 0, new byte[10], ""), 29);
       int code = Checks.refusal("creation of topic " + topic, () -> {
         lab.admin().createAndUpdateTopicConfig(lab.brokerAddress(), new TopicConfig(topic, 1, 1, 6));
         return "created";
@@ -100,23 +67,23 @@ final class RefusalCases {
   private static void oversize(Lab lab) throws Exception {
     String topic = lab.topic("oversize", 1);
     int max = 4 * 1024 * 1024;
-    equal(lab.ask(send(lab, topic, 0, new byte[max], "")).getCode(), 0, "body of 4 MiB");
-    refuses(lab, "body of 4 MiB and a byte", send(lab, topic, 0, new byte[max + 1], ""), 13);
-    refuses(lab, "properties of 40,000 bytes", send(lab, topic, 0, new byte[1], "name\u0001" + "v".repeat(40_000)), 13);
+    equal(lab.ask(Raw.send(lab, topic, 0, new byte[max], "")).getCode(), 0, "body of 4 MiB");
+    refuses(lab, "body of 4 MiB and a byte", Raw.send(lab, topic, 0, new byte[max + 1], ""), 13);
+    refuses(lab, "properties of 40,000 bytes", Raw.send(lab, topic, 0, new byte[1], "name\u0001" + "v".repeat(40_000)), 13);
     livesOn(lab, topic);
   }
 
   private static void emptyBody(Lab lab) throws Exception {
     String topic = lab.topic("empty", 1);
     // Apache 5.5.0 means 13 but trips over its own null and answers 1.
-    int code = lab.ask(send(lab, topic, 0, null, "")).getCode();
+    int code = lab.ask(Raw.send(lab, topic, 0, null, "")).getCode();
     check(code == 13 || code == 1, "no body: expected 13 (or 1), got " + code);
     equal(lab.producer().maxOffset(lab.queue(topic, 0)), 0L, "nothing was stored");
     livesOn(lab, topic);
   }
 
   private static void missingField(Lab lab) throws Exception {
-    RemotingCommand response = lab.ask(command(QUERY_CONSUMER_OFFSET, Map.of("topic", "any")));
+    RemotingCommand response = lab.ask(Raw.command(QUERY_CONSUMER_OFFSET, Map.of("topic", "any")));
     check(response.getCode() != 0, "a request without its required fields was answered with success");
     livesOn(lab, lab.topic("missing", 1));
     lab.note("code " + response.getCode() + ", remark " + response.getRemark());
@@ -124,28 +91,28 @@ final class RefusalCases {
 
   private static void badQueue(Lab lab) throws Exception {
     String topic = lab.topic("badQueue", 2);
-    refuses(lab, "send to queue 9 of 2", send(lab, topic, 9, "x".getBytes(UTF_8), ""), 29);
-    RemotingCommand any = lab.ask(send(lab, topic, -1, "x".getBytes(UTF_8), ""));
+    refuses(lab, "send to queue 9 of 2", Raw.send(lab, topic, 9, "x".getBytes(UTF_8), ""), 29);
+    RemotingCommand any = lab.ask(Raw.send(lab, topic, -1, "x".getBytes(UTF_8), ""));
     equal(any.getCode(), 0, "send to queue -1, which means any");
   }
 
   private static void badPull(Lab lab) throws Exception {
     String topic = lab.topic("badPull", 1);
     livesOn(lab, topic);
-    refuses(lab, "pull from an unknown topic", command(PULL_MESSAGE, pullFields(lab, lab.name("nowhere"), 0, 0)), 17);
-    refuses(lab, "pull from queue 5 of 1", command(PULL_MESSAGE, pullFields(lab, topic, 5, 0)), 29);
-    Map<String, String> known = pullFields(lab, topic, 0, 0);
+    refuses(lab, "pull from an unknown topic", Raw.command(Raw.PULL_MESSAGE, Raw.pullFields(lab, lab.name("nowhere"), 0, 0)), 17);
+    refuses(lab, "pull from queue 5 of 1", Raw.command(Raw.PULL_MESSAGE, Raw.pullFields(lab, topic, 5, 0)), 29);
+    Map<String, String> known = Raw.pullFields(lab, topic, 0, 0);
     known.put("sysFlag", "0"); // The subscription comes from a heart-beat, and there was none.
-    refuses(lab, "pull of a group without consumers", command(PULL_MESSAGE, known), 24);
-    equal(lab.ask(command(PULL_MESSAGE, pullFields(lab, topic, 0, 0))).getCode(), 0, "a good pull");
+    refuses(lab, "pull of a group without consumers", Raw.command(Raw.PULL_MESSAGE, known), 24);
+    equal(lab.ask(Raw.command(Raw.PULL_MESSAGE, Raw.pullFields(lab, topic, 0, 0))).getCode(), 0, "a good pull");
   }
 
   private static void noOffset(Lab lab) throws Exception {
     String topic = lab.topic("noOffset", 1);
     livesOn(lab, topic);
     Map<String, String> fields = Map.of("consumerGroup", lab.name("raw"), "topic", topic, "queueId", "0", "setZeroIfNotFound", "false");
-    refuses(lab, "offset of a group that has none", command(QUERY_CONSUMER_OFFSET, fields), 22);
-    RemotingCommand view = lab.ask(command(VIEW_MESSAGE_BY_ID, Map.of("topic", topic, "offset", "999999999999")));
+    refuses(lab, "offset of a group that has none", Raw.command(QUERY_CONSUMER_OFFSET, fields), 22);
+    RemotingCommand view = lab.ask(Raw.command(VIEW_MESSAGE_BY_ID, Map.of("topic", topic, "offset", "999999999999")));
     equal(view.getCode(), 1, "message at an offset beyond the log");
   }
 
