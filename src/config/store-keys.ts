@@ -50,7 +50,6 @@ export interface StoreValues {
   timerMaxDelaySec: number;
 
   nativeFree: boolean;
-  storeWarm: number;
 }
 
 const DELAY_LEVELS = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
@@ -107,7 +106,6 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   timerMaxDelaySec: whole(259_200, "s", 1, INT_MAX, "Furthest delivery time."),
 
   nativeFree: ours(flag(false, "Use no native code: plain reads and writes instead of mapped files and sendfile.")),
-  storeWarm: ours(whole(67_108_864, "bytes", 0, INT_MAX, "How far ahead of the writer pages of the log are touched.")),
 };
 
 function levels(byDefault: string, about: string): ConfigKey<string> {

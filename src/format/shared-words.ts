@@ -28,13 +28,10 @@ export const MIN_OFFSET: number = f64(4);
 /** storeTimestamp of the last appended record, ms. Writer: log writer. */
 export const LAST_STORE_TIMESTAMP: number = f64(5);
 
-/** The log file being written: base offset, mapping address (0 = not mapped). Writer: log writer; reader: flusher, which warms it. */
+/** First offset of the log file being written. Writer: log writer; reader: flusher. */
 export const CURRENT_FILE_BASE: number = f64(8);
-export const CURRENT_FILE_ADDRESS: number = f64(9);
-export const CURRENT_FILE_FD: number = i32(10);
 /** The next log file, made ready by the flusher and taken over by the log writer. See PREPARE_*. */
 export const PREPARED_BASE: number = f64(11);
-export const PREPARED_ADDRESS: number = f64(12);
 export const PREPARED_FD: number = i32(13);
 /** State of the prepared file; moved by compare-and-exchange only. */
 export const PREPARED_STATE: number = i32(14);

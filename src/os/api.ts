@@ -23,8 +23,6 @@ export interface StoreFile {
   sync(): void;
   /** Reserves the blocks of [position, position + size), by default the whole file, where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
   reserve(position?: number, size?: number): void;
-  /** Touches the pages of [position, position + size) so that later writes do not fault. Advice only. */
-  warm(position: number, size: number): void;
   /** No view of `mapped` may be used afterwards. */
   close(): void;
 }
@@ -35,6 +33,8 @@ export interface OpenFileOptions {
   writable: boolean;
   /** false: many such files are open at once; hold no descriptor where the drive can do without. Default true. */
   keepDescriptor?: boolean;
+  /** false: read and written by calls also where the drive maps files. Default true. */
+  mapped?: boolean;
 }
 
 export interface FileLock {
@@ -63,8 +63,8 @@ export interface Drive {
   readonly name: DriveName;
   /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
   openFile(path: string, options: OpenFileOptions): StoreFile;
-  /** A file that another thread of this process opened (and will not close). */
-  adoptFile(path: string, size: number, fd: number, address: number): StoreFile;
+  /** A file that another thread of this process opened, and will not close; not mapped. */
+  adoptFile(path: string, size: number, fd: number): StoreFile;
   /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */
   lockStore(path: string): FileLock;
   /** undefined: this drive writes through the stream. */

@@ -3,6 +3,7 @@ import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, storeError, syncFd } from "./files.ts";
+import { PlainFile } from "./plain-file.ts";
 import { lockedError, nameHolder, openLockFile, releaseHolder } from "./store-lock.ts";
 
 /**
@@ -12,7 +13,6 @@ import { lockedError, nameHolder, openLockFile, releaseHolder } from "./store-lo
 const libc = koffi.load(null);
 const mmap = libc.func("uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)");
 const munmap = libc.func("int munmap(uintptr_t addr, size_t length)");
-const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
 const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, int64_t length)");
 const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
@@ -22,8 +22,6 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MAP_ANONYMOUS_PRIVATE = 0x22;
-const MADV_WILLNEED = 3;
-const MADV_POPULATE_WRITE = 23;
 const EINTR = 4;
 const EAGAIN = 11;
 const ENOSPC = 28;
@@ -35,8 +33,8 @@ const TWO_32 = 4_294_967_296;
 
 export const ffiDrive: Drive = {
   name: "ffi",
-  openFile: (path, options) => MappedFile.open(path, options),
-  adoptFile: (path, size, fd, address) => new MappedFile(path, size, fd, address),
+  openFile: (path, options) => (options.mapped === false ? PlainFile.open(path, options, allocate) : MappedFile.open(path, options)),
+  adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
   lockStore,
   gatherWriter: () => new SocketWriter(),
 };
@@ -49,6 +47,13 @@ export function selfTest(): void {
   bytes.write("probe");
   if (Buffer.from(koffi.view(address, PAGE_SIZE)).toString("latin1", 0, 5) !== "probe")
     throw new Error("mapped memory is not shared");
+}
+
+function allocate({ fd, path }: StoreFile, position: number, size: number): void {
+  const errno: number = posixFallocate(fd, position, size);
+  if (errno === 0) return;
+  const text = `posix_fallocate ${path}: errno ${errno}`;
+  throw new MillraceError(errno === ENOSPC ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
 }
 
 class MappedFile implements StoreFile {
@@ -94,17 +99,7 @@ class MappedFile implements StoreFile {
 
   reserve(position = 0, size: number = this.size - position): void {
     // A store into an unreserved page of a full disk would be a SIGBUS, so blocks are taken beforehand.
-    const errno: number = posixFallocate(this.fd, position, size);
-    if (errno === 0) return;
-    const text = `posix_fallocate ${this.path}: errno ${errno}`;
-    throw new MillraceError(errno === ENOSPC ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
-  }
-
-  warm(position: number, size: number): void {
-    const start = position - (position % PAGE_SIZE);
-    if (madvise(this.address + start, position + size - start, MADV_POPULATE_WRITE) !== 0) {
-      madvise(this.address + start, position + size - start, MADV_WILLNEED); // Kernels before 5.14.
-    }
+    allocate(this, position, size);
   }
 
   close(): void {

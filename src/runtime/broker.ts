@@ -138,7 +138,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       values.ioWorkers = 1;
     }
     const onFailure = options.onFailure ?? ((error: Error) => endProcess(log, error));
-    const engine = await Engine.open(engineOptions(values, isMemory, clock, log, onFailure));
+    const engine = await Engine.open(engineOptions(values, clock, log, onFailure));
     undo.push(() => engine.close());
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
@@ -272,7 +272,7 @@ async function freePort(host: string, wanted: number): Promise<number> {
   });
 }
 
-function engineOptions(values: ConfigValues, isMemory: boolean, clock: Clock, log: Log, onFailure: (error: Error) => void): Parameters<typeof Engine.open>[0] {
+function engineOptions(values: ConfigValues, clock: Clock, log: Log, onFailure: (error: Error) => void): Parameters<typeof Engine.open>[0] {
   return {
     storePath: values.storePathRootDir,
     commitLogPath: values.storePathCommitLog,
@@ -286,7 +286,6 @@ function engineOptions(values: ConfigValues, isMemory: boolean, clock: Clock, lo
     flushIntervalMs: values.flushIntervalCommitLog,
     flushLeastPages: values.flushCommitLogLeastPages,
     flushThoroughIntervalMs: values.flushCommitLogThoroughInterval,
-    warmAhead: isMemory ? 0 : values.storeWarm,
     delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],
     isIndexed: values.messageIndexEnable,
     indexSlotCount: values.maxHashSlotNum,

@@ -16,7 +16,7 @@ import { StorePaths } from "../store/store-paths.ts";
 import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
 import type { Duty } from "./duty.ts";
 
-/** The flusher is woken each time so many bytes were appended, to keep the pages ahead warm. */
+/** The flusher is woken each time so many bytes were appended: it prepares the next file in time. */
 const FLUSHER_WAKE_SIZE = 4 * 1_048_576;
 
 /** The log writer: lanes -> CommitLog -> acks. */
@@ -180,7 +180,6 @@ export class FlusherDuty implements Duty {
       flushIntervalMs: init.flushIntervalMs,
       flushLeastPages: init.flushLeastPages,
       flushThoroughIntervalMs: init.flushThoroughIntervalMs,
-      warmAhead: init.warmAhead,
     });
   }
 

@@ -38,7 +38,6 @@ export interface EngineOptions {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
-  warmAhead: number;
   delayLevelsMs: number[];
   isIndexed: boolean;
   indexSlotCount: number;
@@ -125,7 +124,6 @@ export class Engine {
       flushIntervalMs: options.flushIntervalMs,
       flushLeastPages: options.flushLeastPages,
       flushThoroughIntervalMs: options.flushThoroughIntervalMs,
-      warmAhead: options.warmAhead,
       delayLevelsMs: options.delayLevelsMs,
       isIndexed: options.isIndexed,
       indexSlotCount: options.indexSlotCount,

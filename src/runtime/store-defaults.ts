@@ -5,7 +5,6 @@ export interface StoreDefaults {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
-  warmAhead: number;
   isIndexed: boolean;
   indexSlotCount: number;
   indexEntryCount: number;
@@ -20,8 +19,6 @@ export const STORE_DEFAULTS: Readonly<StoreDefaults> = {
   flushIntervalMs: 500,
   flushLeastPages: 4,
   flushThoroughIntervalMs: 10_000,
-  /** Bytes ahead of the appends whose pages are kept ready. */
-  warmAhead: 16 * 1_048_576,
   isIndexed: true,
   indexSlotCount: 5_000_000,
   indexEntryCount: 20_000_000,

@@ -42,9 +42,10 @@ export interface CommitLogOptions {
 /**
  * The append end of the CommitLog. Log-writer thread only; each call runs to its end without waiting for a
  * disk. Records come complete from the lanes; queueOffset, physicalOffset and storeTimestamp are patched in,
- * then whole runs of records are copied at once.
+ * then whole runs of records are written at once. Writing by calls beats storing into mapped pages: the system
+ * zeroes each page before it lets us store into it, and a full disk is an error instead of a SIGBUS.
  *
- * On the ack the record is in the file's pages, not on the disk: whoever answers the producer decides by
+ * On the ack the record is in the page cache, not on the disk: whoever answers the producer decides by
  * FLUSHED_OFFSET what the flush mode demands. Source: Apache `CommitLog.asyncPutMessage`.
  */
 export class CommitLog {
@@ -57,8 +58,6 @@ export class CommitLog {
   #file: StoreFile;
   #base: number;
   #position: number;
-  /** Kept mapped until the next roll: the flusher may still be warming it. */
-  #previous: StoreFile | undefined;
   #rollRefusedUntilMs = 0;
   #lastTimestamp: number;
   #view: DataView;
@@ -84,11 +83,11 @@ export class CommitLog {
     this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
     this.#view = new DataView(new ArrayBuffer(0));
     this.#file = this.#open(this.#base);
-    this.#announce();
+    this.#log.setOffset(shared.CURRENT_FILE_BASE, this.#base);
   }
 
   #open(base: number): StoreFile {
-    const file = this.#drive.openFile(basePath(this.#directory, base), { size: this.#fileSize, writable: true });
+    const file = this.#drive.openFile(basePath(this.#directory, base), { size: this.#fileSize, writable: true, mapped: false });
     try {
       file.reserve();
     } catch (error) {
@@ -96,14 +95,6 @@ export class CommitLog {
       throw error;
     }
     return file;
-  }
-
-  /** Tells the flusher which memory to warm. */
-  #announce(): void {
-    const { words, cells } = this.#log;
-    cells[shared.CURRENT_FILE_BASE] = this.#base;
-    cells[shared.CURRENT_FILE_ADDRESS] = this.#file.address;
-    Atomics.store(words, shared.CURRENT_FILE_FD, this.#file.fd);
   }
 
   /**
@@ -229,13 +220,12 @@ export class CommitLog {
     } finally {
       Atomics.compareExchange(this.#log.words, shared.PREPARED_STATE, shared.PREPARE_WRITER, shared.PREPARE_NONE);
     }
-    this.#previous?.close();
-    this.#previous = this.#file;
+    this.#file.close();
     this.#file = next;
     this.#base = base;
     this.#position = 0;
     this.#log.setOffset(shared.APPENDED_OFFSET, base);
-    this.#announce();
+    this.#log.setOffset(shared.CURRENT_FILE_BASE, base);
     return true;
   }
 
@@ -251,7 +241,7 @@ export class CommitLog {
       } else {
         if (cells[shared.PREPARED_BASE] !== base) return undefined;
         const fd = Atomics.load(words, shared.PREPARED_FD);
-        const file = this.#drive.adoptFile(basePath(this.#directory, base), this.#fileSize, fd, cells[shared.PREPARED_ADDRESS]!);
+        const file = this.#drive.adoptFile(basePath(this.#directory, base), this.#fileSize, fd);
         Atomics.store(words, shared.PREPARED_STATE, shared.PREPARE_NONE);
         return file;
       }
@@ -259,7 +249,6 @@ export class CommitLog {
   }
 
   close(): void {
-    this.#previous?.close();
     this.#file.close();
   }
 }

@@ -21,7 +21,6 @@ export interface EngineInit {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
-  warmAhead: number;
   delayLevelsMs: number[];
   /** Whether records enter the key index, and the shape of its files. */
   isIndexed: boolean;

@@ -20,8 +20,6 @@ export interface FlusherOptions {
   flushLeastPages: number;
   /** … unless the last flush was this long ago, ms. */
   flushThoroughIntervalMs: number;
-  /** Bytes ahead of the appends that are kept warm; 0 = off. */
-  warmAhead: number;
 }
 
 const PAGE_SIZE = 4096;
@@ -37,9 +35,6 @@ export class Flusher {
   #file: StoreFile | undefined;
   #base = -1;
   #lastFlushMs: number;
-  #warmFile: StoreFile | undefined;
-  #warmBase = -1;
-  #warmEnd = 0;
   #directoryDirty = true;
 
   constructor(options: FlusherOptions) {
@@ -50,7 +45,6 @@ export class Flusher {
   /** One round of what is due. @returns true if more may be due at once */
   work(): boolean {
     const { log, isSync } = this.#options;
-    this.#warm();
     this.#prepareNext();
     const appended = log.offset(shared.APPENDED_OFFSET);
     if (appended <= log.offset(shared.FLUSHED_OFFSET)) return false;
@@ -77,7 +71,7 @@ export class Flusher {
         const base = offset - (offset % fileSize);
         if (base !== this.#base) {
           this.#file?.close();
-          this.#file = drive.openFile(basePath(directory, base), { size: fileSize, writable: true });
+          this.#file = drive.openFile(basePath(directory, base), { size: fileSize, writable: true, mapped: false });
           this.#base = base;
           this.#directoryDirty = true;
         }
@@ -96,30 +90,9 @@ export class Flusher {
     }
   }
 
-  /** Keeps the pages ahead of the appends present and writable. */
-  #warm(): void {
-    const { log, drive, directory, fileSize, warmAhead } = this.#options;
-    if (warmAhead === 0) return;
-    const base = log.offset(shared.CURRENT_FILE_BASE);
-    const address = log.offset(shared.CURRENT_FILE_ADDRESS);
-    if (address === 0) return;
-    if (base !== this.#warmBase) {
-      this.#warmFile = drive.adoptFile(basePath(directory, base), fileSize, -1, address);
-      this.#warmBase = base;
-      this.#warmEnd = 0;
-    }
-    const position = log.offset(shared.APPENDED_OFFSET) - base;
-    if (position < 0 || position > fileSize) return;
-    if (this.#warmEnd < position) this.#warmEnd = position;
-    if (this.#warmEnd - position > warmAhead / 2 || this.#warmEnd >= fileSize) return;
-    const size = Math.min(warmAhead, fileSize - this.#warmEnd);
-    this.#warmFile!.warm(this.#warmEnd, size);
-    this.#warmEnd += size;
-  }
-
-  /** Once the present file is half full, makes the next one: created, reserved, its first pages warm. */
+  /** Once the present file is half full, makes the next one: created, its blocks reserved. */
   #prepareNext(): void {
-    const { log, drive, directory, fileSize, warmAhead } = this.#options;
+    const { log, drive, directory, fileSize } = this.#options;
     if (Atomics.load(log.words, shared.PREPARED_STATE) !== shared.PREPARE_NONE) return;
     const base = log.offset(shared.CURRENT_FILE_BASE);
     if (log.offset(shared.APPENDED_OFFSET) - base < fileSize / 2) return;
@@ -127,17 +100,15 @@ export class Flusher {
     let state = shared.PREPARE_NONE;
     try {
       if (log.offset(shared.CURRENT_FILE_BASE) !== base) return;
-      const file = drive.openFile(basePath(directory, base + fileSize), { size: fileSize, writable: true });
+      const file = drive.openFile(basePath(directory, base + fileSize), { size: fileSize, writable: true, mapped: false });
       try {
         file.reserve();
       } catch (error) {
         file.close();
         throw error;
       }
-      file.warm(0, Math.min(warmAhead, fileSize));
       this.#directoryDirty = true;
       log.setOffset(shared.PREPARED_BASE, base + fileSize);
-      log.setOffset(shared.PREPARED_ADDRESS, file.address);
       Atomics.store(log.words, shared.PREPARED_FD, file.fd);
       state = shared.PREPARE_READY;
     } catch (error) {
