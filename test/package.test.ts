@@ -105,3 +105,17 @@ test("type-checks in a strict project that uses it", async (t) => {
 test("every dependency is of one version", (t) => {
   for (const [name, version] of Object.entries(manifest.dependencies)) t.regex(version, /^\d+\.\d+\.\d+$/, name);
 });
+
+// npm leaves out what it did not install, and `npm ci` then refuses the file, here or on another platform.
+test("the lock file names the packages of every platform", (t) => {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) => !(`node_modules/${name}` in packages || `${path}/node_modules/${name}` in packages),
+    ),
+  );
+  t.true(Object.keys(packages).length > 100);
+  t.deepEqual(missing, []);
+});
