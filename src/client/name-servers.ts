@@ -130,7 +130,7 @@ export class NameServers {
     const answer = await this.invoke(RequestCode.GET_BROKER_CLUSTER_INFO);
     if (answer.code !== ResponseCode.SUCCESS) throw requestFailed("the name server", answer);
     const info = parseJson(answer.body);
-    const brokers = Object.values((memberOf(info, "brokerAddrTable") ?? {}) as object).map((broker) => parseBroker(broker));
+    const brokers = Object.values(memberOf(info, "brokerAddrTable") ?? {}).map((broker) => parseBroker(broker));
     const clusters = new Map<string, string[]>();
     for (const [cluster, names] of Object.entries((memberOf(info, "clusterAddrTable") ?? {}) as Record<string, unknown>)) {
       clusters.set(cluster, Array.isArray(names) ? names.filter((name): name is string => typeof name === "string").sort() : []);

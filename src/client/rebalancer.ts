@@ -62,7 +62,7 @@ export class Rebalancer {
   }
 
   start(): void {
-    this.#ticker = this.#instance.clock.setTicker(() => this.request(), this.#settings.rebalanceIntervalMs);
+    this.#ticker = this.#instance.clock.setTicker(() => void this.request(), this.#settings.rebalanceIntervalMs);
   }
 
   /** Asks for a round. @returns when one that began after this call is over */

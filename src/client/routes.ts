@@ -55,7 +55,7 @@ export function parseTopicRoute(topic: string, body: Buffer): TopicRoute {
 
 export function parseBroker(broker: unknown): RouteBroker {
   const addresses = new Map<number, string>();
-  for (const [id, address] of Object.entries((memberOf(broker, "brokerAddrs") ?? {}) as object)) {
+  for (const [id, address] of Object.entries(memberOf(broker, "brokerAddrs") ?? {})) {
     if (typeof address === "string") addresses.set(Number(id), address);
   }
   const cluster = memberOf(broker, "cluster");
@@ -94,7 +94,10 @@ export function routesEqual(a: TopicRoute | undefined, b: TopicRoute | undefined
 function routeText(route: TopicRoute | undefined): string {
   return route === undefined
     ? ""
-    : JSON.stringify([route.queues, route.brokers.map((broker) => [broker.brokerName, [...broker.addresses].sort()])]);
+    : JSON.stringify([
+        route.queues,
+        route.brokers.map((broker) => [broker.brokerName, [...broker.addresses].toSorted(([a], [b]) => a - b)]),
+      ]);
 }
 
 function queuesOf(topic: string, brokerName: string, count: number): MessageQueue[] {

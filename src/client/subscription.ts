@@ -21,7 +21,7 @@ export class Subscription {
     this.version = version;
     if (typeof expression === "object") {
       if (typeof expression.sql !== "string" || expression.sql.trim() === "") {
-        throw invalidOption("expression", String(expression.sql), 'tags ("*", "A || B"), or { sql: "..." }');
+        throw invalidOption("expression", expression.sql, 'tags ("*", "A || B"), or { sql: "..." }');
       }
       this.expression = expression.sql;
       this.expressionType = "SQL92";

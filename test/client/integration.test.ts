@@ -212,7 +212,10 @@ integration("two consumers share exactly, and go on exactly when one leaves and 
     consumer.assignment.filter(({ topic }) => topic === rig.topic).map(({ queueId }) => queueId);
   for (const consumer of consumers) await consumer.run(tally.take);
   await until(() => consumers.every((consumer) => owned(consumer).length === 3), 30_000);
-  t.deepEqual(consumers.flatMap(owned).toSorted(), [0, 1, 2, 3, 4, 5]);
+  t.deepEqual(
+    consumers.flatMap(owned).toSorted((a, b) => a - b),
+    [0, 1, 2, 3, 4, 5],
+  );
   await produce(producer, rig.topic, 0, 10_000);
   await until(() => tally.count >= 10_000, 30_000);
   t.true(tally.isComplete(10_000));
