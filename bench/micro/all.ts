@@ -1,13 +1,20 @@
 // Runs every micro benchmark of this folder in a process of its own, so that none warms up another's code.
-//   npm run bench:micro                  all
-//   npm run bench:micro -- scan lane     those whose file name holds one of the words
-//   npm run bench:micro -- --smoke       shows only that they run
+//   npm run bench:micro                            all
+//   npm run bench:micro -- scan lane               those whose file name holds one of the words
+//   npm run bench:micro -- --json results.json     also as JSON, with machine and commit
+//   npm run bench:micro -- --smoke                 shows only that they run
 import { spawnSync } from "node:child_process";
-import { globSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { provenance } from "../machine.ts";
+import type { BenchResult } from "./harness.ts";
 
-const words = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
-const flags = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
+const { values: flags, positionals: words } = parseArgs({
+  options: { smoke: { type: "boolean", default: false }, json: { type: "string" } },
+  allowPositionals: true,
+});
 const files = globSync("*.bench.ts", { cwd: import.meta.dirname })
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .toSorted();
@@ -15,10 +22,26 @@ if (files.length === 0) {
   console.error(`no benchmark's file name holds ${words.join(" or ")}`);
   process.exitCode = 1;
 }
-for (const file of files) {
-  const { status } = spawnSync(process.execPath, [join(import.meta.dirname, file), ...flags], { stdio: "inherit" });
-  if (status !== 0) {
-    console.error(`${file} failed`);
-    process.exitCode = 1;
+const scratch = mkdtempSync(join(tmpdir(), "millrace-bench-"));
+try {
+  const lines = join(scratch, "lines");
+  writeFileSync(lines, "");
+  const head = provenance();
+  for (const file of files) {
+    const args = [join(import.meta.dirname, file), "--lines", lines, ...(flags.smoke ? ["--smoke"] : [])];
+    const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+    if (status !== 0) {
+      console.error(`${file} failed`);
+      process.exitCode = 1;
+    }
   }
+  if (flags.json !== undefined) {
+    const results = readFileSync(lines, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as BenchResult);
+    writeFileSync(flags.json, `${JSON.stringify({ ...head, unit: "ns, median of an operation", results }, undefined, 2)}\n`);
+  }
+} finally {
+  rmSync(scratch, { recursive: true });
 }

@@ -1,0 +1,54 @@
+// Records of the log become ConsumeQueue entries, on both drives, over one queue and over many.
+import path from "node:path";
+import { chooseDrive } from "../../src/os/choose.ts";
+import { makeDirectory } from "../../src/os/files.ts";
+import { basePath } from "../../src/store/log-files.ts";
+import { LogReader } from "../../src/store/log-reader.ts";
+import { QueueDispatcher } from "../../src/store/queue-dispatcher.ts";
+import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue-slots.ts";
+import { TopicSlotsTable } from "../../src/store/topic-slots.ts";
+import { runBench, type Task } from "./harness.ts";
+import { logRecords, scratchDirectory, TOPIC } from "./samples.ts";
+
+const COUNT = 1024; // One pass.
+const BODY_SIZE = 1024;
+const FILE_SIZE = 2 * 1_048_576;
+const QUEUE_FILE_SIZE = 6_000_000;
+const scratch = scratchDirectory();
+const tasks: Record<string, Task> = {};
+const closers: (() => void)[] = [];
+let work = 0;
+
+for (const isNativeFree of [false, true]) {
+  const { drive } = await chooseDrive(isNativeFree);
+  for (const queueCount of [1, 8, 256]) {
+    const root = path.join(scratch, `${isNativeFree}-${queueCount}`);
+    const logDirectory = path.join(root, "commitlog");
+    makeDirectory(logDirectory);
+    const records = logRecords(COUNT, BODY_SIZE, queueCount);
+    const file = drive.openFile(basePath(logDirectory, 0), { size: FILE_SIZE, writable: true, mapped: false });
+    file.write(0, records, 0, records.length);
+    file.close();
+    const reader = new LogReader(drive, logDirectory, FILE_SIZE);
+    const topics = new TopicSlotsTable(drive, path.join(root, "consumequeue"), QUEUE_FILE_SIZE, true);
+    topics.update({ topic: TOPIC, slots: Array.from({ length: queueCount }, (_, i) => i) });
+    const slots = new QueueSlots(createQueueSlotsMemory());
+    const dispatcher = new QueueDispatcher({ reader, topics, slots, delayLevelsMs: [], refreshTopics: () => false });
+    tasks[`${drive.name}: ${queueCount} queue${queueCount > 1 ? "s" : ""}, passes of ${COUNT}`] = {
+      count: COUNT,
+      run: () => {
+        reader.invalidate();
+        // What exists already is written again, as after a restart.
+        const end = dispatcher.dispatch(0, records.length);
+        if (end !== records.length) throw new Error(`dispatch ended at ${end} of ${records.length}`);
+        work += slots.maxOffset(0) + dispatcher.grown.length;
+      },
+    };
+    closers.push(() => {
+      topics.close();
+      reader.close();
+    });
+  }
+}
+await runBench(`ConsumeQueue append, ${BODY_SIZE} B bodies`, tasks, () => work);
+for (const close of closers) close();

@@ -1,0 +1,88 @@
+// All that an I/O worker does for one send between the bytes of its socket and its answer: header scan, record into
+// the lane, ticket, ack, answer. The log writer's end of the lane only acks, and the answers go nowhere.
+import { SystemClock } from "../../src/base/clock.ts";
+import { HeaderScan } from "../../src/format/header-scan.ts";
+import { encodeHost } from "../../src/format/message.ts";
+import { chooseDrive } from "../../src/os/choose.ts";
+import { IoTables } from "../../src/remoting/io-tables.ts";
+import { SendAnswers } from "../../src/remoting/send-answers.ts";
+import { SEND_TAKEN, SendPath } from "../../src/remoting/send-path.ts";
+import { SendTickets } from "../../src/remoting/send-tickets.ts";
+import { uniqueKeys } from "../../src/remoting/unique-keys.ts";
+import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lane.ts";
+import { SharedLog } from "../../src/store/shared-log.ts";
+import { runBench, type Task } from "./harness.ts";
+import { STORE_HOST, sendFrame, sinkConnection, TOPIC } from "./samples.ts";
+
+const BATCH = 64;
+const ENTRIES = 1024;
+const { drive } = await chooseDrive(false);
+const gather = drive.gatherWriter();
+const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 16 * 1_048_576 });
+const lane = new LaneProducer(memory);
+const writer = new LaneConsumer(memory);
+const tickets = new SendTickets(ENTRIES);
+const clock = new SystemClock();
+const storeHost = encodeHost(STORE_HOST);
+const tables = new IoTables();
+tables.slotsChanged(TOPIC, [0, 1, 2, 3]);
+tables.topicChanged({
+  topic: TOPIC,
+  readQueueNums: 4,
+  writeQueueNums: 4,
+  perm: 6,
+  order: false,
+  topicSysFlag: 0,
+  topicFilterType: "SINGLE_TAG",
+  attributes: {},
+});
+const path = new SendPath({
+  lane,
+  tickets,
+  tables,
+  storeHost,
+  addedProperties: Buffer.from("MSG_REGION\u0001DefaultRegion\u0002TRACE_ON\u0001true\u0002CLUSTER\u0001DefaultCluster\u0002"),
+  maxMessageSize: 4_194_304,
+  batchSizeMax: 4_194_304,
+  newUniqueKey: uniqueKeys(STORE_HOST, clock),
+});
+const answers = new SendAnswers({
+  lane,
+  tickets,
+  log: new SharedLog(),
+  storeHost,
+  regionId: "DefaultRegion",
+  traceOn: true,
+  isSyncFlush: false,
+  syncFlushTimeoutMs: 5000,
+  clock,
+});
+const connection = sinkConnection(gather);
+const scan = new HeaderScan();
+let work = 0;
+let physicalOffset = 0;
+
+function sendAll(frame: Buffer): void {
+  for (let i = 0; i < BATCH; i++) {
+    if (!scan.scan(frame, 0)) throw new Error("scan refused the header");
+    const outcome = path.take(connection, frame, 0, frame.length, scan);
+    if (outcome !== SEND_TAKEN) throw new Error(`send path answered ${outcome}`);
+  }
+  lane.publish();
+  while (writer.next()) {
+    physicalOffset += writer.size;
+    writer.ack(writer.ticket, 0, 123_456, physicalOffset, 0);
+  }
+  writer.publish();
+  answers.drain();
+  work += connection.staged;
+  connection.flushTurn();
+}
+
+const tasks: Record<string, Task> = {};
+for (const size of [128, 1024, 4096]) {
+  const { json, binary } = sendFrame(size);
+  tasks[`${size} B, JSON header`] = { count: BATCH, run: () => sendAll(json) };
+  tasks[`${size} B, binary header`] = { count: BATCH, run: () => sendAll(binary) };
+}
+await runBench(`I/O worker's share of a send, ${drive.name}`, tasks, () => work);
