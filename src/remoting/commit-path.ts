@@ -23,11 +23,16 @@ export class CommitPath {
   take(connection: IoConnection, bytes: Buffer, scan: HeaderScan): boolean {
     if (!scan.has(fields.FIELD_TOPIC) || !scan.has(fields.FIELD_CONSUMER_GROUP)) return false;
     if (scan.isEscaped(fields.FIELD_TOPIC) || scan.isEscaped(fields.FIELD_CONSUMER_GROUP)) return false;
-    const group = this.#tables.groups.get(bytes, scan.rawStart(fields.FIELD_CONSUMER_GROUP), scan.rawEnd(fields.FIELD_CONSUMER_GROUP));
+    const group = this.#tables.groups.get(
+      bytes,
+      scan.rawStart(fields.FIELD_CONSUMER_GROUP),
+      scan.rawEnd(fields.FIELD_CONSUMER_GROUP),
+    );
     const topic = this.#tables.topics.get(bytes, scan.rawStart(fields.FIELD_TOPIC), scan.rawEnd(fields.FIELD_TOPIC));
     const queueId = scan.integer(fields.FIELD_QUEUE_ID);
     const offset = scan.integer(fields.FIELD_COMMIT_OFFSET);
-    if (group === undefined || topic === undefined || !(queueId >= 0 && queueId < topic.slots.length) || !(offset >= 0)) return false;
+    if (group === undefined || topic === undefined || !(queueId >= 0 && queueId < topic.slots.length) || !(offset >= 0))
+      return false;
     const cell = group.cells.get(topic.slots[queueId]!);
     if (cell === undefined || (this.#cells.flags(cell) & OFFSET_PENDING_RESET) !== 0) return false;
     this.#cells.setOffset(cell, offset);

@@ -13,9 +13,10 @@ export type ToControl =
 
 /** From the control thread to an I/O worker; handled in the order sent. */
 export type ToIoWorker =
-  | { kind: "reply"; connection: number; frame: Uint8Array<ArrayBuffer> }
-  /** The tables are right now: serve the request yourself. */
-  | { kind: "replay"; connection: number; frame: Uint8Array<ArrayBuffer> }
+  /** A frame for the client: an answer, or a request of ours. */
+  | { kind: "write"; connection: number; frame: Uint8Array<ArrayBuffer> }
+  /** A forwarded request of `size` bytes is done with. `replay`: the tables are right now, serve it yourself. */
+  | { kind: "settled"; connection: number; size: number; replay?: Uint8Array<ArrayBuffer> }
   | { kind: "close"; connection: number }
   | { kind: "slots"; update: TopicSlotsUpdate }
   | { kind: "topic"; topic: PublishedTopic }

@@ -46,7 +46,8 @@ export class HeldPulls {
     if (this.#doneTick === 0) this.#doneTick = tick - 1;
     if (tick - this.#doneTick > this.#byTick.size) {
       // A clock that has jumped: look at what is there instead of at every tick on the way.
-      for (const due of [...this.#byTick.keys()].filter((key) => key <= tick).sort((a, b) => a - b)) this.#expireTick(due, expire);
+      for (const due of [...this.#byTick.keys()].filter((key) => key <= tick).sort((a, b) => a - b))
+        this.#expireTick(due, expire);
     } else {
       for (let due = this.#doneTick + 1; due <= tick; due++) this.#expireTick(due, expire);
     }

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
-import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting-frame.ts";
 import { encodeHost } from "../format/message.ts";
+import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { IoTopic } from "./io-tables.ts";
 
@@ -36,6 +36,8 @@ export class IoConnection {
   isClosed = false;
   /** Since when its first waiting frame waits, ms; for the time limit in the send queue. */
   blockedSinceMs = 0;
+  /** Bytes of requests that the control thread has not answered yet. */
+  forwardedSize = 0;
   /** Frames handled so far. */
   handledCount = 0;
   /** Frames whose wait has passed the limit are answered, not stored. */
@@ -66,9 +68,9 @@ export class IoConnection {
     return this.#isBlocked;
   }
 
-  /** Unsent bytes that the stream holds. */
-  get queuedSize(): number {
-    return this.socket.writableLength;
+  /** The client does not read what it has asked for: it gets no more until it does. */
+  get isChoked(): boolean {
+    return this.socket.writableLength > OUT_SIZE_MAX;
   }
 
   /** Takes what has been read. @returns false if the connection must be closed */
@@ -108,7 +110,7 @@ export class IoConnection {
       const size = frameSize(bytes, at, end);
       if (size === FRAME_INCOMPLETE) break;
       if (size === FRAME_MALFORMED) return -1;
-      const outcome = this.queuedSize > OUT_SIZE_MAX ? FRAME_BLOCKED : this.#onFrame(this, bytes, at, size);
+      const outcome = this.isChoked ? FRAME_BLOCKED : this.#onFrame(this, bytes, at, size);
       if (outcome === FRAME_BLOCKED) {
         this.#isBlocked = true;
         this.socket.pause();

@@ -1,16 +1,16 @@
 import net from "node:net";
 import type { MessagePort } from "node:worker_threads";
-import { type Clock, clockFrom, VirtualClock } from "../base/clock.ts";
+import { type Clock, clockFrom, SystemClock, VirtualClock } from "../base/clock.ts";
 import { HeaderScan } from "../format/header-scan.ts";
-import { OffsetCells } from "../format/offset-cells.ts";
-import { response, decodeCommand, encodeCommand, isOneway, isResponse, FLAG_RESPONSE } from "../format/remoting-command.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import * as shared from "../format/shared-words.ts";
 import { encodeHost } from "../format/message.ts";
+import { OffsetCells } from "../format/offset-cells.ts";
+import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import { decodeCommand, encodeCommand, FLAG_RESPONSE, isOneway, isResponse, response } from "../format/remoting-command.ts";
+import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import { loadDrive } from "../os/choose.ts";
-import { LaneProducer } from "../ring/lane.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
+import { LaneProducer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { LogReader } from "../store/log-reader.ts";
@@ -58,6 +58,10 @@ export interface IoWorkerInit {
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
 const TICK_MS = 50;
+/** Requests of one connection that may wait for the control thread, bytes; one is always let through. */
+const FORWARDED_SIZE_MAX = 1_048_576;
+/** Time for the last answers to leave at the stop, ms. */
+const FAREWELL_MS = 500;
 
 /**
  * One network I/O worker: accepts connections, serves the hot requests by itself and hands everything else
@@ -88,6 +92,7 @@ export class IoWorker {
   #nextConnection: number;
   #isReplaying = false;
   #isStopping = false;
+  #isFinished = false;
 
   static async start(init: IoWorkerInit, control: MessagePort): Promise<IoWorker> {
     return new IoWorker(init, control, await loadDrive(init.engine.drive));
@@ -150,7 +155,9 @@ export class IoWorker {
     this.#commit = new CommitPath(this.#tables, cells);
     this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144 }, (socket) => this.#accept(socket, gather));
     this.#server.maxConnections = init.connectionsMax;
-    this.#server.on("drop", (data) => this.#warn("connection limit reached, connection refused", { remoteAddress: data?.remoteAddress ?? "" }));
+    this.#server.on("drop", (data) =>
+      this.#warn("connection limit reached, connection refused", { remoteAddress: data?.remoteAddress ?? "" }),
+    );
     control.on("message", (message: ToIoWorker) => this.#onMessage(message));
     this.#clock.setTicker(() => this.#tick(), TICK_MS);
     this.#listen();
@@ -176,14 +183,23 @@ export class IoWorker {
   }
 
   #accept(socket: net.Socket, gather: ReturnType<Drive["gatherWriter"]>): void {
-    const connection = new IoConnection(this.#nextConnection++, socket, (...frame) => this.#onFrame(...frame), gather, this.#staged);
+    const connection = new IoConnection(
+      this.#nextConnection++,
+      socket,
+      (...frame) => this.#onFrame(...frame),
+      gather,
+      this.#staged,
+    );
     this.#connections.set(connection.id, connection);
     socket.setTimeout(this.#init.idleMsMax, () => socket.destroy());
     socket.on("data", (chunk: Buffer) => {
       if (!connection.receive(chunk)) this.#refuse(connection);
       this.#endTurn();
     });
-    socket.on("drain", () => this.#unblock(connection));
+    socket.on("drain", () => {
+      this.#pull.wakeStarved();
+      this.#unblock(connection);
+    });
     socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
     socket.on("close", () => this.#forget(connection));
   }
@@ -199,7 +215,7 @@ export class IoWorker {
     this.#connections.delete(connection.id);
     this.#blocked.delete(connection);
     this.#post({ kind: "closed", connection: connection.id });
-    if (this.#isStopping && this.#connections.size === 0) this.#finish();
+    if (this.#isFinished && this.#connections.size === 0) this.#exit();
   }
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
@@ -232,9 +248,12 @@ export class IoWorker {
   }
 
   #forward(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
+    const isFull = connection.forwardedSize > 0 && connection.forwardedSize + size > FORWARDED_SIZE_MAX;
+    if (isFull && !this.#isReplaying) return FRAME_BLOCKED; // Goes on when the control thread has settled some.
     const frame = new Uint8Array(size);
     frame.set(bytes.subarray(start, start + size));
     if (this.#isReplaying) return this.#answerUnservable(connection, Buffer.from(frame.buffer));
+    connection.forwardedSize += size;
     this.#post({ kind: "request", connection: connection.id, remoteAddress: connection.remoteAddress, frame }, [frame.buffer]);
     return FRAME_DONE;
   }
@@ -244,7 +263,8 @@ export class IoWorker {
     try {
       const command = decodeCommand(frame);
       if (isOneway(command) || isResponse(command)) return FRAME_DONE;
-      const remark = "the message is illegal, maybe msg body or properties length not matched. msg body length limit or properties length limit 32767";
+      const remark =
+        "the message is illegal, maybe msg body or properties length not matched. msg body length limit or properties length limit 32767";
       connection.write(encodeCommand(response(command, ResponseCode.MESSAGE_ILLEGAL, remark)));
       return FRAME_DONE;
     } catch {
@@ -319,11 +339,11 @@ export class IoWorker {
 
   #onMessage(message: ToIoWorker): void {
     switch (message.kind) {
-      case "reply":
+      case "write":
         this.#connections.get(message.connection)?.write(Buffer.from(message.frame.buffer));
         break;
-      case "replay":
-        this.#replay(message.connection, Buffer.from(message.frame.buffer));
+      case "settled":
+        this.#settle(message.connection, message.size, message.replay);
         break;
       case "close":
         this.#connections.get(message.connection)?.socket.destroy();
@@ -357,9 +377,15 @@ export class IoWorker {
     this.#endTurn();
   }
 
-  #replay(id: number, frame: Buffer): void {
+  #settle(id: number, size: number, replay: Uint8Array<ArrayBuffer> | undefined): void {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
+    connection.forwardedSize -= size;
+    if (replay !== undefined) this.#replay(connection, Buffer.from(replay.buffer));
+    if (connection.isBlocked) this.#unblock(connection);
+  }
+
+  #replay(connection: IoConnection, frame: Buffer): void {
     this.#isReplaying = true;
     try {
       const outcome = this.#onFrame(connection, frame, 0, frame.length);
@@ -378,13 +404,18 @@ export class IoWorker {
   }
 
   #finish(): void {
-    if (this.#answers.inFlight > 0) return;
-    this.#isStopping = false;
+    if (this.#answers.inFlight > 0 || this.#isFinished) return;
+    this.#isFinished = true;
     for (const connection of this.#connections.values()) {
       connection.flush();
-      connection.socket.end();
       connection.socket.destroySoon();
     }
+    // By the system's time, since a virtual clock stands still.
+    if (this.#connections.size === 0) this.#exit();
+    else new SystemClock().setTimer(() => this.#exit(), FAREWELL_MS);
+  }
+
+  #exit(): void {
     this.#control.close();
     setImmediate(() => process.exit(0)); // In a worker this ends the thread only.
   }

@@ -7,9 +7,9 @@ import type { ConsumeQueue } from "../store/consume-queue.ts";
 import { type QueueReader, READ_ENTRY_MISSING, READ_FOUND, READ_NO_MATCH } from "../store/queue-reader.ts";
 import type { QueueSlots } from "../store/queue-slots.ts";
 import type { TopicSlotsTable } from "../store/topic-slots.ts";
+import { HeldPulls } from "./held-pulls.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoGroup, IoTables, IoTopic, TagFilter } from "./io-tables.ts";
-import { HeldPulls } from "./held-pulls.ts";
 import type { PullResponder } from "./pull-responder.ts";
 
 export const PULL_TAKEN = 0;
@@ -24,6 +24,8 @@ const FLAG_CLASS_FILTER = 8;
 
 /** Longest wait for the queue indexer to reach an acknowledged message, ms. */
 const DISPATCH_MS_MAX = 1000;
+/** Pulls that one worker holds; further ones are answered at once. */
+const HELD_MAX = 200_000;
 const FILTERS_MAX = 1000;
 const MATCH_ALL: TagFilter = { matchesAll: true, codes: new Set() };
 
@@ -70,6 +72,8 @@ export class PullPath {
   readonly #o: PullPathOptions;
   readonly #held: HeldPulls;
   readonly #filters = new Map<string, TagFilter>();
+  /** Slots that grew while a client that holds a pull there did not read. */
+  readonly #starved = new Set<number>();
 
   constructor(options: PullPathOptions) {
     this.#o = options;
@@ -83,7 +87,8 @@ export class PullPath {
   /** @param scan the header of the frame in `bytes` */
   take(connection: IoConnection, bytes: Buffer, scan: HeaderScan): number {
     const { tables, queues, now, isLongPolling, shortPollingMs } = this.#o;
-    if (!scan.has(fields.FIELD_TOPIC) || !scan.has(fields.FIELD_CONSUMER_GROUP) || scan.isEscaped(fields.FIELD_TOPIC)) return PULL_UNUSUAL;
+    if (!scan.has(fields.FIELD_TOPIC) || !scan.has(fields.FIELD_CONSUMER_GROUP) || scan.isEscaped(fields.FIELD_TOPIC))
+      return PULL_UNUSUAL;
     if (scan.isEscaped(fields.FIELD_CONSUMER_GROUP)) return PULL_UNUSUAL;
     const topic = tables.topics.get(bytes, scan.rawStart(fields.FIELD_TOPIC), scan.rawEnd(fields.FIELD_TOPIC));
     const group = tables.groups.get(bytes, scan.rawStart(fields.FIELD_CONSUMER_GROUP), scan.rawEnd(fields.FIELD_CONSUMER_GROUP));
@@ -95,7 +100,8 @@ export class PullPath {
     const suspendMs = scan.integer(fields.FIELD_SUSPEND_TIMEOUT_MILLIS);
     const commitOffset = scan.integer(fields.FIELD_COMMIT_OFFSET);
     if (!(queueId >= 0 && queueId < topic.readQueueNums && queueId < topic.slots.length)) return PULL_UNUSUAL;
-    if (Number.isNaN(queueOffset + count + sysFlag + suspendMs + commitOffset) || (sysFlag & FLAG_CLASS_FILTER) !== 0) return PULL_UNUSUAL;
+    if (Number.isNaN(queueOffset + count + sysFlag + suspendMs + commitOffset) || (sysFlag & FLAG_CLASS_FILTER) !== 0)
+      return PULL_UNUSUAL;
     const filter = this.#filterOf(scan, sysFlag, group, topic);
     if (filter === undefined) return PULL_UNUSUAL;
     const slot = topic.slots[queueId]!;
@@ -120,7 +126,7 @@ export class PullPath {
       isTimed: false,
       isDone: false,
     };
-    const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0;
+    const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0 && this.#held.size < HELD_MAX;
     // Acknowledged but not yet in the queue: whoever has the ack shall find the message, also without a long poll.
     const isOnItsWay = this.#o.slots.appendedOffset(slot) > queueOffset;
     if (this.#serve(request, maySuspend || isOnItsWay)) return PULL_TAKEN;
@@ -146,7 +152,10 @@ export class PullPath {
     if (text === "" || text === "*") return MATCH_ALL;
     const known = this.#filters.get(text);
     if (known !== undefined) return known;
-    const tags = text.split("||").map((tag) => tag.trim()).filter((tag) => tag !== "");
+    const tags = text
+      .split("||")
+      .map((tag) => tag.trim())
+      .filter((tag) => tag !== "");
     if (tags.length === 0) return undefined; // The control thread answers what is wrong with it.
     if (this.#filters.size >= FILTERS_MAX) this.#filters.clear();
     const filter = { matchesAll: false, codes: new Set(tags.map(javaHash)) };
@@ -199,6 +208,19 @@ export class PullPath {
     return true;
   }
 
+  #answerNothing(request: PullRequest): void {
+    const { slots, responder } = this.#o;
+    const { slot, queueOffset } = request;
+    responder.empty(
+      request,
+      ResponseCode.PULL_NOT_FOUND,
+      "OFFSET_OVERFLOW_ONE",
+      queueOffset,
+      slots.minOffset(slot),
+      slots.maxOffset(slot),
+    );
+  }
+
   #hold(request: PullRequest): void {
     const { slots, worker } = this.#o;
     this.#held.add(request);
@@ -213,9 +235,20 @@ export class PullPath {
     if (held === undefined) return;
     for (const request of held) {
       if (request.isDone) continue;
-      if (request.connection.isClosed || this.#serve(request, true)) request.isDone = true;
+      if (request.connection.isChoked) {
+        this.#held.add(request);
+        this.#starved.add(slot);
+      } else if (request.connection.isClosed || this.#serve(request, true)) request.isDone = true;
       else this.#hold(request);
     }
+  }
+
+  /** Some client reads again: serves what was kept from it. */
+  wakeStarved(): void {
+    if (this.#starved.size === 0) return;
+    const slots = [...this.#starved];
+    this.#starved.clear();
+    for (const slot of slots) this.wake(slot);
   }
 
   /** Some wake-ups were dropped: looks at everything that is held. */
@@ -226,7 +259,9 @@ export class PullPath {
   /** Answers requests whose time is over. */
   expire(): void {
     this.#held.takeExpired(this.#o.now(), (request) => {
-      if (!request.connection.isClosed) this.#serve(request, false);
+      if (request.connection.isClosed) return;
+      if (request.connection.isChoked) this.#answerNothing(request);
+      else this.#serve(request, false);
     });
   }
 }

@@ -28,7 +28,19 @@ export class PullResponder {
     if (connection.isClosed) return;
     this.#counters[COUNTER_PULLS_EMPTY]!++;
     connection.reserve(PULL_RESPONSE_SIZE_MAX);
-    connection.staged = writePullResponse(connection.stage, connection.staged, code, opaque, remark, 0, next, min, max, topic.topicSysFlag, 0);
+    connection.staged = writePullResponse(
+      connection.stage,
+      connection.staged,
+      code,
+      opaque,
+      remark,
+      0,
+      next,
+      min,
+      max,
+      topic.topicSysFlag,
+      0,
+    );
     connection.markStaged();
   }
 
@@ -50,7 +62,19 @@ export class PullResponder {
       return;
     }
     const gather = this.#gather!;
-    const headerSize = writePullResponse(gather.scratch, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
+    const headerSize = writePullResponse(
+      gather.scratch,
+      0,
+      ResponseCode.SUCCESS,
+      opaque,
+      "FOUND",
+      0,
+      next,
+      min,
+      max,
+      topic.topicSysFlag,
+      size,
+    );
     const sent =
       reader.partCount === 1 && size >= SENDFILE_SIZE_MIN
         ? this.#sendFile(gather, fd, headerSize, reader)
@@ -86,7 +110,13 @@ export class PullResponder {
   }
 
   /** Copies what the socket did not take and leaves it to the stream. */
-  #sendRest(connection: PullRequest["connection"], gather: GatherWriter, headerSize: number, reader: QueueReader, sent: number): void {
+  #sendRest(
+    connection: PullRequest["connection"],
+    gather: GatherWriter,
+    headerSize: number,
+    reader: QueueReader,
+    sent: number,
+  ): void {
     const rest = Buffer.allocUnsafeSlow(headerSize + reader.totalSize - sent);
     let at = sent < headerSize ? gather.scratch.copy(rest, 0, sent, headerSize) : 0;
     let skip = Math.max(0, sent - headerSize);

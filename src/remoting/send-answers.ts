@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
-import { FLAG_ONEWAY, FLAG_RESPONSE, encodeCommand, REMOTING_VERSION } from "../format/remoting-command.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
+import { encodeCommand, FLAG_ONEWAY, FLAG_RESPONSE, REMOTING_VERSION } from "../format/remoting-command.ts";
 import { SendResponseWriter } from "../format/send-response.ts";
 import * as shared from "../format/shared-words.ts";
 import { ACK_OK, ACK_STORE_FULL, type LaneProducer } from "../ring/lane.ts";
@@ -107,7 +107,12 @@ export class SendAnswers {
       const at = this.#waitHead % this.#tickets.capacity;
       if (!hasFailed && this.#waitSinceMs[at]! > limit) return;
       this.#waitHead++;
-      this.#answer(this.#waitTickets[at]!, ResponseCode.FLUSH_DISK_TIMEOUT, this.#waitQueueOffsets[at]!, this.#waitPhysicalOffsets[at]!);
+      this.#answer(
+        this.#waitTickets[at]!,
+        ResponseCode.FLUSH_DISK_TIMEOUT,
+        this.#waitQueueOffsets[at]!,
+        this.#waitPhysicalOffsets[at]!,
+      );
     }
   }
 
@@ -123,7 +128,18 @@ export class SendAnswers {
       const queueId = tickets.queueIds[ticket]!;
       connection.staged =
         batch === undefined
-          ? this.#writer.single(connection.stage, connection.staged, code, opaque, queueId, queueOffset, physicalOffset, tickets.keys, keyStart, keyEnd)
+          ? this.#writer.single(
+              connection.stage,
+              connection.staged,
+              code,
+              opaque,
+              queueId,
+              queueOffset,
+              physicalOffset,
+              tickets.keys,
+              keyStart,
+              keyEnd,
+            )
           : this.#writer.batch(connection.stage, connection.staged, code, opaque, queueId, queueOffset, physicalOffset, batch);
       connection.markStaged();
     }

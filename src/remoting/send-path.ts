@@ -78,8 +78,10 @@ export class SendPath {
     let queueId = scan.integer(fields.FIELD_QUEUE_ID);
     const sysFlag = scan.integer(fields.FIELD_SYS_FLAG);
     // Whatever is missing or malformed comes out as NaN here and fails the comparisons.
-    if (!(queueId < Math.max(topic.readQueueNums, topic.writeQueueNums)) || !(sysFlag >= 0 && sysFlag <= 0x7fff_ffff)) return SEND_UNUSUAL;
-    if ((sysFlag & (SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_INNER_BATCH | SYS_FLAG_STORE_HOST_V6 | SYS_FLAG_BORN_HOST_V6)) !== 0) return SEND_UNUSUAL;
+    if (!(queueId < Math.max(topic.readQueueNums, topic.writeQueueNums)) || !(sysFlag >= 0 && sysFlag <= 0x7fff_ffff))
+      return SEND_UNUSUAL;
+    if ((sysFlag & (SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_INNER_BATCH | SYS_FLAG_STORE_HOST_V6 | SYS_FLAG_BORN_HOST_V6)) !== 0)
+      return SEND_UNUSUAL;
     if (!scan.has(fields.FIELD_PRODUCER_GROUP) || !scan.has(fields.FIELD_DEFAULT_TOPIC)) return SEND_UNUSUAL;
     if (queueId < 0) {
       if (topic.writeQueueNums === 0) return SEND_UNUSUAL;
@@ -118,7 +120,9 @@ export class SendPath {
     queueId: number,
     sysFlag: number,
   ): number {
-    const propertiesSizeMax = scan.has(fields.FIELD_PROPERTIES) ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES) : 0;
+    const propertiesSizeMax = scan.has(fields.FIELD_PROPERTIES)
+      ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES)
+      : 0;
     const sizeMax = RECORD_OVERHEAD_MAX + bodySize + topic.key.length + propertiesSizeMax + this.#added.length + 64;
     const at = this.#lane.reserve(sizeMax);
     if (at === RESERVE_FULL) return SEND_BLOCKED;
@@ -130,7 +134,22 @@ export class SendPath {
     const { bornHost } = connection;
     const store = this.#storeHost;
     const propertiesAt =
-      2 + writeRecordHead(data, at, queueId, flag, sysFlag, bornTimestamp, bornHost, store, reconsumeTimes, bytes, bodyStart, bodySize, topic.key);
+      2 +
+      writeRecordHead(
+        data,
+        at,
+        queueId,
+        flag,
+        sysFlag,
+        bornTimestamp,
+        bornHost,
+        store,
+        reconsumeTimes,
+        bytes,
+        bodyStart,
+        bodySize,
+        topic.key,
+      );
     let end = propertiesAt;
     if (propertiesSizeMax > 0) {
       end = scan.copyText(fields.FIELD_PROPERTIES, data, propertiesAt);
@@ -192,7 +211,22 @@ export class SendPath {
       const subBodySize = bytes.readUInt32BE(sub + 16);
       const flag = bytes.readInt32BE(sub + 12);
       const propertiesAt =
-        2 + writeRecordHead(data, record, queueId, flag, sysFlag, bornTimestamp, bornHost, store, 0, bytes, subBodyStart, subBodySize, topic.key);
+        2 +
+        writeRecordHead(
+          data,
+          record,
+          queueId,
+          flag,
+          sysFlag,
+          bornTimestamp,
+          bornHost,
+          store,
+          0,
+          bytes,
+          subBodyStart,
+          subBodySize,
+          topic.key,
+        );
       let end = propertiesAt + bytes.copy(data, propertiesAt, subBodyStart + subBodySize + 2, subEnd);
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
       if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;

@@ -11,7 +11,13 @@ import { RemotingClient } from "../client/remoting-client.ts";
 import { parseDelayLevels } from "../config/delay-levels.ts";
 import { type ConfigValues } from "../config/keys.ts";
 import { type ResolvedConfig, resolveConfig } from "../config/resolve.ts";
-import { COUNTER_BYTES_OUT, COUNTER_MESSAGES_OUT, COUNTER_PULLS_EMPTY, COUNTER_PULLS_FOUND, createIoCounters } from "../format/io-counters.ts";
+import {
+  COUNTER_BYTES_OUT,
+  COUNTER_MESSAGES_OUT,
+  COUNTER_PULLS_EMPTY,
+  COUNTER_PULLS_FOUND,
+  createIoCounters,
+} from "../format/io-counters.ts";
 import { OffsetCells } from "../format/offset-cells.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
@@ -72,7 +78,8 @@ export class RunningBroker implements AsyncDisposable {
   /** Moves a virtual clock; everything due fires in order. @throws MillraceError MILLRACE_CONFIG_INVALID on a system clock */
   advance(byMs: number): void {
     const { clock, pool } = this.#parts;
-    if (!(clock instanceof VirtualClock)) throw new MillraceError("MILLRACE_CONFIG_INVALID", "only a virtual clock can be advanced");
+    if (!(clock instanceof VirtualClock))
+      throw new MillraceError("MILLRACE_CONFIG_INVALID", "only a virtual clock can be advanced");
     clock.advance(byMs);
     pool.tick();
   }
@@ -195,7 +202,18 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       onOrderTopics: (table) => control.applyOrderTable(table),
     });
     outbound.onConnectionLost((address) => registration.connectionLost(address));
-    const parts: BrokerParts = { values, clock, engine, store, control, pool, nameServer, registration, outbound, memoryDirectory };
+    const parts: BrokerParts = {
+      values,
+      clock,
+      engine,
+      store,
+      control,
+      pool,
+      nameServer,
+      registration,
+      outbound,
+      memoryDirectory,
+    };
     undo.unshift(() => pool.stop());
     for (let worker = 0; worker < values.ioWorkers; worker++) {
       await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
@@ -219,7 +237,8 @@ function makeMemoryDirectory(): string {
 }
 
 function configOf(options: StartBrokerOptions, memoryDirectory: string | undefined): ResolvedConfig {
-  if (options.config !== undefined && "values" in options.config && "origins" in options.config) return options.config as ResolvedConfig;
+  if (options.config !== undefined && "values" in options.config && "origins" in options.config)
+    return options.config as ResolvedConfig;
   const given = (options.config ?? {}) as Record<string, string | number | boolean>;
   const direct: [string, string][] = [["bindAddress", options.host ?? "127.0.0.1"]];
   if (options.port !== undefined) direct.push(["listenPort", String(options.port)]);
@@ -272,7 +291,12 @@ async function freePort(host: string, wanted: number): Promise<number> {
   });
 }
 
-function engineOptions(values: ConfigValues, clock: Clock, log: Log, onFailure: (error: Error) => void): Parameters<typeof Engine.open>[0] {
+function engineOptions(
+  values: ConfigValues,
+  clock: Clock,
+  log: Log,
+  onFailure: (error: Error) => void,
+): Parameters<typeof Engine.open>[0] {
   return {
     storePath: values.storePathRootDir,
     commitLogPath: values.storePathCommitLog,
@@ -296,7 +320,14 @@ function engineOptions(values: ConfigValues, clock: Clock, log: Log, onFailure: 
   };
 }
 
-function ioWorkerInit(engine: Engine, values: ConfigValues, worker: number, storeHost: string, cells: OffsetCells, counters: SharedArrayBuffer): IoWorkerInit {
+function ioWorkerInit(
+  engine: Engine,
+  values: ConfigValues,
+  worker: number,
+  storeHost: string,
+  cells: OffsetCells,
+  counters: SharedArrayBuffer,
+): IoWorkerInit {
   return {
     engine: engine.init,
     worker,
@@ -341,7 +372,10 @@ function servedTotals(counters: readonly SharedArrayBuffer[]): ServedTotals {
 }
 
 function addressList(text: string): string[] {
-  return text.split(/[;,]/).map((address) => address.trim()).filter((address) => address !== "");
+  return text
+    .split(/[;,]/)
+    .map((address) => address.trim())
+    .filter((address) => address !== "");
 }
 
 function bracketed(ip: string): string {

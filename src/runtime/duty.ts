@@ -30,7 +30,14 @@ const NO_NAPS: NapPlan = { napMs: 0, napCount: 0 };
  * read by the duty itself, and worker.terminate() still ends it.
  * @param idleMs longest park; rounds that depend on time alone come this often
  */
-export function runDuty(duty: Duty, doorbell: Doorbell, log: SharedLog, stopStage: number, idleMs: number, naps: NapPlan = NO_NAPS): void {
+export function runDuty(
+  duty: Duty,
+  doorbell: Doorbell,
+  log: SharedLog,
+  stopStage: number,
+  idleMs: number,
+  naps: NapPlan = NO_NAPS,
+): void {
   let napsLeft = 0;
   for (;;) {
     const seen = doorbell.seen();

@@ -185,7 +185,11 @@ export class EmbeddedEngine implements AsyncDisposable {
 
   #queueOf(topic: string, queueId: number): { key: Buffer; slot: number } {
     const slot = this.#engine.slotOf(topic, queueId);
-    if (slot === undefined) throw new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}; see createTopic`, { topic, queueId });
+    if (slot === undefined)
+      throw new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}; see createTopic`, {
+        topic,
+        queueId,
+      });
     let key = this.#topicKeys.get(topic);
     if (key === undefined) {
       key = Buffer.from(topic);
@@ -253,7 +257,15 @@ export function openEngine(options: OpenEngineOptions): Promise<EmbeddedEngine> 
   return EmbeddedEngine.open(options);
 }
 
-function writeWhole(data: Buffer, at: number, queueId: number, now: number, body: Buffer, topic: Buffer, properties: Buffer): number {
+function writeWhole(
+  data: Buffer,
+  at: number,
+  queueId: number,
+  now: number,
+  body: Buffer,
+  topic: Buffer,
+  properties: Buffer,
+): number {
   const propertiesAt = 2 + writeRecordHead(data, at, queueId, 0, 0, now, LOCAL_HOST, LOCAL_HOST, 0, body, 0, body.length, topic);
   const end = propertiesAt + properties.copy(data, propertiesAt);
   finishRecord(data, at, propertiesAt, end);
@@ -272,7 +284,9 @@ function propertiesOf({ tags, keys, properties }: AppendOptions): Buffer {
   }
   const text = Buffer.from(encodeProperties(all));
   if (text.length > PROPERTIES_SIZE_MAX) {
-    throw new MillraceError("MILLRACE_MESSAGE_ILLEGAL", `properties take ${text.length} bytes, at most ${PROPERTIES_SIZE_MAX}`, { size: text.length });
+    throw new MillraceError("MILLRACE_MESSAGE_ILLEGAL", `properties take ${text.length} bytes, at most ${PROPERTIES_SIZE_MAX}`, {
+      size: text.length,
+    });
   }
   return text;
 }

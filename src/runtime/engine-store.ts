@@ -1,5 +1,5 @@
-import { crc32 } from "../base/crc32.ts";
 import type { Clock } from "../base/clock.ts";
+import { crc32 } from "../base/crc32.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult, IndexQueryResult, MessageStore, OutgoingMessage, QueueEntry } from "../broker/message-store.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
@@ -75,7 +75,11 @@ export class EngineStore implements MessageStore {
 
   queueEntry(topic: string, queueId: number, queueOffset: number): QueueEntry | undefined {
     const queue = this.#queue(topic, queueId);
-    if (queue === undefined || queueOffset < this.minQueueOffset(topic, queueId) || queueOffset >= this.maxQueueOffset(topic, queueId)) {
+    if (
+      queue === undefined ||
+      queueOffset < this.minQueueOffset(topic, queueId) ||
+      queueOffset >= this.maxQueueOffset(topic, queueId)
+    ) {
       return undefined;
     }
     const entry = Buffer.alloc(ENTRY_SIZE);
@@ -117,9 +121,20 @@ export class EngineStore implements MessageStore {
     return low === min ? 0 : low - 1;
   }
 
-  queryIndex(topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T"): IndexQueryResult {
+  queryIndex(
+    topic: string,
+    key: string,
+    maxCount: number,
+    beginMs: number,
+    endMs: number,
+    type?: "K" | "U" | "T",
+  ): IndexQueryResult {
     return (
-      this.#index?.query(topic, key, maxCount, beginMs, endMs, type) ?? { physicalOffsets: [], lastUpdateTimestampMs: 0, lastUpdatePhysicalOffset: 0 }
+      this.#index?.query(topic, key, maxCount, beginMs, endMs, type) ?? {
+        physicalOffsets: [],
+        lastUpdateTimestampMs: 0,
+        lastUpdatePhysicalOffset: 0,
+      }
     );
   }
 
@@ -127,7 +142,9 @@ export class EngineStore implements MessageStore {
     const slot = this.#engine.slotOf(message.topic, message.queueId);
     if (slot === undefined) {
       const { topic, queueId } = message;
-      return Promise.reject(new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}`, { topic, queueId }));
+      return Promise.reject(
+        new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}`, { topic, queueId }),
+      );
     }
     const properties = encodeProperties(message.properties);
     if (Buffer.byteLength(properties) > PROPERTIES_SIZE_MAX) {

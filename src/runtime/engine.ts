@@ -80,7 +80,8 @@ export class Engine {
       options.log.warn({ reason: fallbackReason }, "foreign calls do not work here: running on the native-free drive");
     }
     const paths = new StorePaths(options.storePath, options.commitLogPath);
-    for (const directory of [paths.root, paths.commitLog, paths.consumeQueue, paths.index, paths.config]) makeDirectory(directory);
+    for (const directory of [paths.root, paths.commitLog, paths.consumeQueue, paths.index, paths.config])
+      makeDirectory(directory);
     const lock = drive.lockStore(paths.lock);
     try {
       const engine = new Engine(options, drive, paths, lock);
@@ -179,7 +180,8 @@ export class Engine {
         continue;
       }
       const gap = gaps.find(({ start, end }) => offset >= start && offset < end);
-      if (gap === undefined) throw new MillraceError("MILLRACE_STORE_CORRUPT", `no record at physicalOffset ${offset}`, { offset });
+      if (gap === undefined)
+        throw new MillraceError("MILLRACE_STORE_CORRUPT", `no record at physicalOffset ${offset}`, { offset });
       offset = gap.end;
     }
     table.sync();
@@ -189,7 +191,8 @@ export class Engine {
       for (const slot of slots) this.slots.setAppendedOffset(slot, this.slots.maxOffset(slot));
     }
     this.log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
-    for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET]) this.log.setOffset(cell, appendedOffset);
+    for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
+      this.log.setOffset(cell, appendedOffset);
     this.log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
   }
 

@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
-import { MillraceError } from "../base/errors.ts";
 import type { Clock, Timer } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { Channel } from "../broker/channel.ts";
 import type { PublishedGroup, PublishedTopic, TablePublisher } from "../broker/table-publisher.ts";
 import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "../format/remoting-command.ts";
@@ -82,6 +82,11 @@ export class IoPool implements TablePublisher {
   }
 
   async #onRequest(worker: Worker, connection: number, remoteAddress: string, frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    const settled = (replay?: Uint8Array<ArrayBuffer>): void => {
+      const message: ToIoWorker = { kind: "settled", connection, size, ...(replay === undefined ? {} : { replay }) };
+      worker.postMessage(message, replay === undefined ? [] : [replay.buffer]);
+    };
+    const size = frame.length;
     let channel = this.#channels.get(connection);
     if (channel === undefined) {
       channel = new WorkerChannel(worker, connection, remoteAddress, this.#clock);
@@ -97,11 +102,16 @@ export class IoPool implements TablePublisher {
     }
     if (isResponse(command)) {
       channel.settle(command);
+      settled();
       return;
     }
     const verdict = await this.#handlers.onRequest(command, channel);
-    if (verdict === "replay") worker.postMessage({ kind: "replay", connection, frame } satisfies ToIoWorker, [frame.buffer]);
-    else if (verdict !== undefined) channel.write(verdict);
+    if (verdict === "replay") {
+      settled(frame);
+      return;
+    }
+    if (verdict !== undefined) channel.write(verdict);
+    settled();
   }
 
   #send(key: string, message: ToIoWorker, isGone: boolean): void {
@@ -188,7 +198,7 @@ class WorkerChannel implements Channel {
     const encoded = encodeCommand(command);
     const frame = new Uint8Array(encoded.length);
     frame.set(encoded);
-    this.#worker.postMessage({ kind: "reply", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
+    this.#worker.postMessage({ kind: "write", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
   }
 
   invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {

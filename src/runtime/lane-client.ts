@@ -3,7 +3,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, LaneProducer, type LaneMemory, RESERVE_FULL } from "../ring/lane.ts";
+import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, type LaneMemory, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 
 interface PendingAppend {
@@ -192,7 +192,10 @@ export class LaneClient {
     for (const pending of this.#unflushed) {
       if (pending.physicalOffset >= flushed && !hasFailed) break;
       count++;
-      this.#finish(pending, pending.physicalOffset >= flushed ? new MillraceError("MILLRACE_STORE_IO", "the flush failed") : undefined);
+      this.#finish(
+        pending,
+        pending.physicalOffset >= flushed ? new MillraceError("MILLRACE_STORE_IO", "the flush failed") : undefined,
+      );
     }
     this.#unflushed.splice(0, count);
   }
