@@ -64,7 +64,7 @@ function standardError(): (line: string) => void {
   return (line) => void destination.write(line);
 }
 
-/** `2026-11-21T05:08:27.123Z WARN  text  key=value key="two words"`, then the stack of an error. */
+/** `2026-11-21T05:08:27.123Z WARN  text  key=value key="two words"`, then the stack or text of an error. */
 function textOf(line: string): string {
   const { level, time, text, error, ...fields } = JSON.parse(line) as Record<string, unknown> &
     Record<"level" | "time" | "text", string>;
@@ -72,7 +72,7 @@ function textOf(line: string): string {
   for (const [key, value] of Object.entries(fields)) out += ` ${key}=${shown(value)}`;
   if (error === undefined) return `${out}\n`;
   const { stack } = Object(error) as { stack?: unknown };
-  const below = typeof stack === "string" ? stack : shown(error);
+  const below = typeof error === "string" ? error : typeof stack === "string" ? stack : shown(error);
   return `${out}\n  ${below.replaceAll("\n", "\n  ")}\n`;
 }
 

@@ -43,6 +43,8 @@ test("text format is one line, quotes what has blanks, and puts an error's stack
   t.is(lines[0], '2026-01-02T03:04:05.006Z WARN  odd file path="/a b" size=7 name=x\n');
   log.error({ error: new Error("no luck") }, "failed");
   t.regex(lines[1]!, /^2026-01-02T03:04:05.006Z ERROR failed\n {2}Error: no luck\n {6}at /);
+  log.error({ error: "two\nlines" }, "failed");
+  t.is(lines[2], "2026-01-02T03:04:05.006Z ERROR failed\n  two\n  lines\n");
 });
 
 test("holds repeats of one text back and tells how many, without touching other texts", (t) => {
