@@ -1,16 +1,16 @@
 import type { Clock } from "../base/clock.ts";
-import { CONFIG_NAMES, configNameOf, keyOf } from "../config/keys.ts";
 import type { ConfigValues } from "../config/keys.ts";
+import { CONFIG_NAMES, configNameOf, keyOf } from "../config/keys.ts";
+import { requiredText } from "../format/command-fields.ts";
 import { writeJson } from "../format/fastjson.ts";
 import { formatProperties, parseProperties } from "../format/java-properties.ts";
-import { requiredText } from "../format/command-fields.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { REMOTING_VERSION, type RemotingCommand, response } from "../format/remoting-command.ts";
 import type { Log } from "../observe/log.ts";
 import { diskUse } from "../os/files.ts";
+import type { BrokerStats } from "./broker-stats.ts";
 import type { HandlerTable } from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
-import type { BrokerStats } from "./broker-stats.ts";
 import type { ScheduleService } from "./schedule.ts";
 
 export interface BrokerAdminOptions {
@@ -21,6 +21,8 @@ export interface BrokerAdminOptions {
   schedule: ScheduleService;
   clock: Clock;
   log: Log;
+  /** Keys that have another value now. */
+  onChanged?: (names: readonly string[]) => void;
 }
 
 /** Keys that take effect while the broker runs; no other may be set from outside. */
@@ -69,13 +71,20 @@ export class BrokerAdmin {
     const wanted = parseProperties(command.body.toString("utf8"));
     const changes: [keyof ConfigValues, ConfigValues[keyof ConfigValues]][] = [];
     for (const [name, text] of wanted) {
-      if (FORBIDDEN.has(name)) return response(command, ResponseCode.NO_PERMISSION, `Can not update config in black list: ${name}`);
+      if (FORBIDDEN.has(name))
+        return response(command, ResponseCode.NO_PERMISSION, `Can not update config in black list: ${name}`);
       const known = configNameOf(name);
       if (known === undefined) return response(command, ResponseCode.INVALID_PARAMETER, `unknown config key ${name}`);
       const value = keyOf(known).parse(text.trim());
-      if (value === undefined) return response(command, ResponseCode.INVALID_PARAMETER, `${name}=${text} is not valid; allowed: ${keyOf(known).allowed}`);
+      if (value === undefined)
+        return response(
+          command,
+          ResponseCode.INVALID_PARAMETER,
+          `${name}=${text} is not valid; allowed: ${keyOf(known).allowed}`,
+        );
       if (String(values[known]) === String(value)) continue;
-      if (!CHANGEABLE.has(known)) return response(command, ResponseCode.NO_PERMISSION, `${name} cannot be changed while the broker runs`);
+      if (!CHANGEABLE.has(known))
+        return response(command, ResponseCode.NO_PERMISSION, `${name} cannot be changed while the broker runs`);
       changes.push([known, value]);
     }
     for (const [name, value] of changes) {
@@ -83,6 +92,7 @@ export class BrokerAdmin {
       log.info({ key: name, value }, "configuration changed by an administrator");
     }
     this.#configVersion = { ...this.#configVersion, counter: this.#configVersion.counter + 1, timestamp: this.#o.clock.now() };
+    if (changes.length > 0) this.#o.onChanged?.(changes.map(([name]) => name));
     return response(command, ResponseCode.SUCCESS);
   }
 

@@ -93,11 +93,22 @@ export class ControlPlane {
     this.#o = options;
     const { values, clock, log, store, cells, tables, delayLevelsMs } = options;
     const { brokerName } = values;
+    // Views of `values`, not copies: administrators may change it.
+    const settings: ConfigValues & { delayLevelCount: number } = Object.assign(Object.create(values) as ConfigValues, {
+      delayLevelCount: delayLevelsMs.length,
+    });
     const file = (name: string): ConfigFile => new ConfigFile(path.join(options.configDirectory, name));
-    this.#offsets = new Offsets({ clock, log, cells, tables, file: file("consumerOffset.json"), saveIntervalMs: values.flushConsumerOffsetInterval });
+    this.#offsets = new Offsets({
+      clock,
+      log,
+      cells,
+      tables,
+      file: file("consumerOffset.json"),
+      saveIntervalMs: values.flushConsumerOffsetInterval,
+    });
     this.topics = new Topics({
       file: file("topics.json"),
-      settings: { ...values, delayLevelCount: delayLevelsMs.length },
+      settings,
       store,
       tables,
       clock,
@@ -109,10 +120,13 @@ export class ControlPlane {
       onDeleted: (topic) => this.#offsets.removeTopic(topic),
       groupsOf: (topic) => this.#offsets.groupsOf(topic),
       storedTopics: options.storedTopics,
+      brokerPermission: () => values.brokerPermission,
     });
     this.#groups = new SubscriptionGroups({
       file: file("subscriptionGroup.json"),
-      autoCreate: values.autoCreateSubscriptionGroup,
+      get autoCreate() {
+        return values.autoCreateSubscriptionGroup;
+      },
       clock,
       log,
       onChanged: (group) => this.#publishGroup(group),
@@ -145,7 +159,7 @@ export class ControlPlane {
     this.#stats = new BrokerStats({ topics, store, served: options.served, clock });
     const responses = new SendResponses({ ...values, storeHost: () => options.brokerAddress });
     const specials = new SpecialSends({
-      settings: { ...values, delayLevelCount: delayLevelsMs.length },
+      settings,
       responses,
       topics,
       groups,
@@ -154,7 +168,16 @@ export class ControlPlane {
       newUniqueKey: options.newUniqueKey,
     });
     this.#sendCheck = new SendCheck({ settings: values, topics, groups, specials, responses, clock, log });
-    this.#pullCheck = new PullCheck({ settings: values, topics, groups, consumers, offsets, published: this.#published, store, log });
+    this.#pullCheck = new PullCheck({
+      settings: values,
+      topics,
+      groups,
+      consumers,
+      offsets,
+      published: this.#published,
+      store,
+      log,
+    });
     this.#handlers = new Map([
       ...topics.handlers(),
       ...groups.handlers(),
@@ -163,17 +186,56 @@ export class ControlPlane {
       ...this.#heartbeats.handlers(),
       ...this.#locks.handlers(),
       ...new OffsetRequests({ topics, groups, consumers, offsets, store, inMemorySize: options.inMemorySize }).handlers(),
-      ...new OffsetReset({ brokerName, topics, groups, consumers, offsets, store, log, isServerSide: () => values.useServerSideResetOffset }).handlers(),
-      ...new ConsumeStats({ brokerName, brokerAddress: options.brokerAddress, clock, topics, groups, consumers, offsets, store, consumeTps: () => 0 }).handlers(),
+      ...new OffsetReset({
+        brokerName,
+        topics,
+        groups,
+        consumers,
+        offsets,
+        store,
+        log,
+        isServerSide: () => values.useServerSideResetOffset,
+      }).handlers(),
+      ...new ConsumeStats({
+        brokerName,
+        brokerAddress: options.brokerAddress,
+        clock,
+        topics,
+        groups,
+        consumers,
+        offsets,
+        store,
+        consumeTps: () => 0,
+      }).handlers(),
       ...new ClientCalls({ brokerName, consumers, topics, groups, store }).handlers(),
-      ...new QueueQueries({ brokerName, topics, offsets, store, queryCountMax: values.defaultQueryMaxNum }).handlers(),
-      ...new SendBack({ topics, groups, store, delayLevelCount: delayLevelsMs.length, isWritable: () => this.#isWritable() }).handlers(),
-      ...new BrokerAdmin({ values, store, stats: this.#stats, schedule: this.#schedule, clock, log }).handlers(),
+      ...new QueueQueries({ brokerName, topics, consumers, store, queryCountMax: () => values.defaultQueryMaxNum }).handlers(),
+      ...new SendBack({
+        topics,
+        groups,
+        store,
+        delayLevelCount: delayLevelsMs.length,
+        isWritable: () => this.#isWritable(),
+      }).handlers(),
+      ...new BrokerAdmin({
+        values,
+        store,
+        stats: this.#stats,
+        schedule: this.#schedule,
+        clock,
+        log,
+        onChanged: (names) => this.#configChanged(names),
+      }).handlers(),
     ]);
   }
 
   #isWritable(): boolean {
     return (this.#o.values.brokerPermission & PERM_WRITE) !== 0;
+  }
+
+  #configChanged(names: readonly string[]): void {
+    if (!names.includes("brokerPermission")) return;
+    this.topics.republish();
+    this.#o.onTopicsChanged();
   }
 
   #publishGroup(group: string): void {

@@ -1,19 +1,19 @@
+import { optionalBoolean, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
 import { queueTable, writeJson } from "../format/fastjson.ts";
-import { optionalBoolean, optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
-import { decodeMessage, type DecodedMessage } from "../format/message.ts";
+import { type DecodedMessage, decodeMessage } from "../format/message.ts";
 import { PROPERTY } from "../format/properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type RemotingCommand, response } from "../format/remoting-command.ts";
-import type { HandlerTable, OffsetLookup, TopicLookup } from "./contracts.ts";
+import type { ConsumerLookup, HandlerTable, SubscriptionData, TopicLookup } from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
 
 export interface QueueQueriesOptions {
   brokerName: string;
   topics: TopicLookup;
-  offsets: OffsetLookup;
+  consumers: ConsumerLookup;
   store: MessageStore;
   /** defaultQueryMaxNum: results of a query by key at most. */
-  queryCountMax: number;
+  queryCountMax: () => number;
 }
 
 /** Results of a query by unique key at most. Source: Apache `QueryMessageProcessor`. */
@@ -74,7 +74,8 @@ export class QueueQueries {
   #viewMessage(command: RemotingCommand): RemotingCommand {
     const offset = requiredInteger(command, "offset");
     const record = this.#o.store.readRecord(offset);
-    if (record === undefined) return response(command, ResponseCode.SYSTEM_ERROR, `can not find message by the offset, ${offset}`);
+    if (record === undefined)
+      return response(command, ResponseCode.SYSTEM_ERROR, `can not find message by the offset, ${offset}`);
     return response(command, ResponseCode.SUCCESS, undefined, {}, record);
   }
 
@@ -83,18 +84,22 @@ export class QueueQueries {
     const key = requiredText(command, "key");
     const isUnique = optionalText(command, "_UNIQUE_KEY_QUERY")?.toLowerCase() === "true";
     const asked = requiredInteger(command, "maxNum");
-    const count = Math.min(isUnique ? UNIQUE_KEY_COUNT_MAX : asked, this.#o.queryCountMax);
+    const count = Math.min(isUnique ? UNIQUE_KEY_COUNT_MAX : asked, this.#o.queryCountMax());
     const type = keyType(optionalText(command, "indexType"), isUnique);
     const begin = requiredInteger(command, "beginTimestamp");
     const end = requiredInteger(command, "endTimestamp");
     const found = this.#o.store.queryIndex(topic, key, Math.max(1, count), begin, end, type);
     const records: Buffer[] = [];
-    for (const physicalOffset of found.physicalOffsets) {
+    // The newest are found first; they are answered in the order in which they were sent.
+    for (const physicalOffset of [...found.physicalOffsets].sort((a, b) => a - b)) {
       const record = this.#o.store.readRecord(physicalOffset);
       // The index holds hashes: what collides is sorted out here, so that clients see true matches only.
       if (record !== undefined && hasKey(decodeMessage(record), topic, key, type)) records.push(record);
     }
-    const header = { indexLastUpdateTimestamp: found.lastUpdateTimestampMs, indexLastUpdatePhyoffset: found.lastUpdatePhysicalOffset };
+    const header = {
+      indexLastUpdateTimestamp: found.lastUpdateTimestampMs,
+      indexLastUpdatePhyoffset: found.lastUpdatePhysicalOffset,
+    };
     if (records.length === 0) {
       return response(command, ResponseCode.QUERY_NOT_FOUND, "can not find message, maybe time range not correct", header);
     }
@@ -110,31 +115,57 @@ export class QueueQueries {
       const minOffset = store.minQueueOffset(topic, queueId);
       const maxOffset = store.maxQueueOffset(topic, queueId);
       const lastUpdateTimestamp = maxOffset > minOffset ? store.storeTimestamp(topic, queueId, maxOffset - 1) : 0;
-      return [{ brokerName, queueId, topic }, { lastUpdateTimestamp, maxOffset, minOffset }] as const;
+      return [
+        { brokerName, queueId, topic },
+        { lastUpdateTimestamp, maxOffset, minOffset },
+      ] as const;
     });
-    return response(command, ResponseCode.SUCCESS, undefined, {}, Buffer.from(writeJson({ offsetTable: queueTable(rows), topicPutTps: 0 })));
+    return response(
+      command,
+      ResponseCode.SUCCESS,
+      undefined,
+      {},
+      Buffer.from(writeJson({ offsetTable: queueTable(rows), topicPutTps: 0 })),
+    );
   }
 
   #queueData(command: RemotingCommand): RemotingCommand {
     const { topic, queueId } = queueOf(command);
     const { store } = this.#o;
-    if (this.#o.topics.get(topic) === undefined) return response(command, ResponseCode.TOPIC_NOT_EXIST, `topic[${topic}] not exist`);
-    const index = optionalInteger(command, "index") ?? 0;
-    const count = Math.min(optionalInteger(command, "count") ?? 0, QUEUE_DATA_COUNT_MAX);
+    const index = requiredInteger(command, "index");
+    const count = Math.min(requiredInteger(command, "count"), QUEUE_DATA_COUNT_MAX);
+    if (store.queueEntry(topic, queueId, index) === undefined) {
+      return response(command, ResponseCode.SUCCESS, `no entry ${index} in queue ${queueId} of topic ${topic}`);
+    }
+    const filter = this.#filterOf(optionalText(command, "consumerGroup"), topic);
     const queueData: unknown[] = [];
-    for (let offset = Math.max(0, index); offset < index + count; offset++) {
+    for (let offset = index; offset < index + count; offset++) {
       const entry = store.queueEntry(topic, queueId, offset);
       if (entry === undefined) break;
-      queueData.push({ bitMap: null, eval: true, extendDataJson: "", msg: "", physicOffset: entry.physicalOffset, physicSize: entry.size, tagsCode: entry.tagsCode });
+      const { physicalOffset, size, tagsCode } = entry;
+      queueData.push({ eval: filter.takes(tagsCode), physicOffset: physicalOffset, physicSize: size, tagsCode });
     }
-    const body = {
-      filterData: "",
-      maxQueueIndex: store.maxQueueOffset(topic, queueId),
-      minQueueIndex: store.minQueueOffset(topic, queueId),
-      queueData,
-    };
+    const { subscriptionData, filterData } = filter;
+    const [minQueueIndex, maxQueueIndex] = [store.minQueueOffset(topic, queueId), store.maxQueueOffset(topic, queueId)];
+    const body = { filterData, maxQueueIndex, minQueueIndex, queueData, subscriptionData };
     return response(command, ResponseCode.SUCCESS, undefined, {}, Buffer.from(writeJson(body)));
   }
+
+  /** Which entries the group would be given. */
+  #filterOf(group: string | undefined, topic: string): EntryFilter {
+    if (group === undefined || group === "") return { takes: () => false };
+    const subscription = this.#o.consumers.group(group)?.subscriptions.get(topic);
+    if (subscription === undefined) return { takes: () => false, filterData: `${group}@${topic} is not online!` };
+    const { codeSet } = subscription;
+    return { subscriptionData: subscription, takes: (tagsCode) => codeSet.length === 0 || codeSet.includes(tagsCode) };
+  }
+}
+
+interface EntryFilter {
+  subscriptionData?: SubscriptionData;
+  /** Why nothing is known of the group's subscription. */
+  filterData?: string;
+  takes(tagsCode: number): boolean;
 }
 
 function queueOf(command: RemotingCommand): { topic: string; queueId: number } {

@@ -50,7 +50,8 @@ export class SendBack {
     if (!this.#o.isWritable()) return response(command, ResponseCode.NO_PERMISSION, "the broker sending message is forbidden");
     if (group.retryQueueNums <= 0) return response(command, ResponseCode.SUCCESS);
     const record = this.#o.store.readRecord(physicalOffset);
-    if (record === undefined) return response(command, ResponseCode.SYSTEM_ERROR, `look message by offset failed, ${physicalOffset}`);
+    if (record === undefined)
+      return response(command, ResponseCode.SYSTEM_ERROR, `look message by offset failed, ${physicalOffset}`);
     const message = this.#retried(command, record, group, delayLevel);
     try {
       await this.#o.store.append(parkDelayed(message, this.#o.delayLevelCount));
@@ -74,9 +75,8 @@ export class SendBack {
     const isDead = original.reconsumeTimes >= (asked ?? group.retryMaxTimes) || delayLevel < 0;
     const topic = isDead ? DLQ_PREFIX + group.groupName : RETRY_PREFIX + group.groupName;
     const config = this.#o.topics.ensure(topic, isDead ? 1 : group.retryQueueNums, PERM_READ | PERM_WRITE);
-    if (!isDead) {
-      properties.set(PROPERTY.DELAY, String(delayLevel === 0 ? FIRST_RETRY_LEVEL + original.reconsumeTimes : delayLevel));
-    }
+    const level = isDead ? 0 : delayLevel === 0 ? FIRST_RETRY_LEVEL + original.reconsumeTimes : delayLevel;
+    properties.set(PROPERTY.DELAY, String(level));
     return {
       topic,
       queueId: isDead ? 0 : original.queueId % config.writeQueueNums,

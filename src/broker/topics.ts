@@ -42,6 +42,8 @@ export interface TopicsOptions {
   groupsOf: (topic: string) => readonly string[];
   /** Topics that the store has queues of, known here or not. */
   storedTopics: () => readonly string[];
+  /** Perm bits of the whole broker, read at each publication. Default: read and write. */
+  brokerPermission?: () => number;
 }
 
 /** More queues than this are refused: each costs memory in all threads. */
@@ -170,6 +172,12 @@ export class Topics implements TopicLookup {
     await this.save();
   }
 
+  /** The permission of the whole broker has changed, which is a new version of every topic. */
+  republish(): void {
+    this.#version = nextVersion(this.#version, this.#o.clock);
+    for (const config of this.#table.values()) this.#publish(config);
+  }
+
   /** For changes that nobody waits for: a failed save is logged, and made good by the next one. */
   #putQuietly(configs: readonly TopicConfig[]): void {
     this.put(configs).catch((error: unknown) => {
@@ -179,8 +187,9 @@ export class Topics implements TopicLookup {
 
   #publish(config: TopicConfig): void {
     const { topicName, ...rest } = config;
+    const allowed = this.#o.brokerPermission?.() ?? PERM_READ_WRITE;
     this.#o.store.ensureQueues(topicName, queueCountOf(config));
-    this.#o.tables.topicChanged({ topic: topicName, ...rest });
+    this.#o.tables.topicChanged({ topic: topicName, ...rest, perm: config.perm & (allowed | ~PERM_READ_WRITE) });
   }
 
   #text(): string {

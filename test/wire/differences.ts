@@ -1,0 +1,73 @@
+/** An answer in which we differ from Apache's broker on purpose. */
+export interface Difference {
+  /** How the request's line begins. */
+  of: string;
+  why: string;
+}
+
+const QUEUES_CHECKED = "what cannot be a number of queues or a permission is refused, and does not stay in the table";
+const OWN_TOPICS = "topics for transactions in RocksDB are not made, the one for those given up is there from the start";
+const NO_SUCH_QUEUE = "offsets are kept for queues that there are: each costs memory for good";
+const ASKING = "a question makes no group";
+
+export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
+  topics: [
+    { of: 'admin 17 {"defaultTopic":"TBW102","order":false,"perm":6,"readQueueNums":-1', why: QUEUES_CHECKED },
+    { of: 'admin 351 {"topic":"tp-N"}', why: QUEUES_CHECKED },
+    { of: 'admin 17 {"defaultTopic":"TBW102","order":false,"perm":-1', why: QUEUES_CHECKED },
+    { of: 'admin 351 {"topic":"tp-P"}', why: QUEUES_CHECKED },
+    { of: "admin 215 {}", why: "a field that is not there is told apart from an empty one" },
+    { of: "admin 21 {}", why: OWN_TOPICS },
+    { of: 'admin 21 {"topicSeq":0}', why: OWN_TOPICS },
+  ],
+  groups: [
+    { of: 'admin 352 {"group":"gr-auto"}', why: ASKING },
+    { of: "admin 201 {}", why: ASKING },
+  ],
+  clients: [
+    {
+      of: 'c3 34 {} {"clientID":"127.0.0.2@c3"',
+      why: "a fingerprint counts from the heart-beat that brought its subscriptions: until then they are asked for",
+    },
+    { of: "c2 35 {}", why: "a farewell that does not say whose it is, is refused" },
+    { of: "x1 46 {}", why: "a filter that is not there cannot be checked" },
+  ],
+  queues: [
+    {
+      of: 'admin 321 {"consumerGroup":"qu-g"',
+      why: "a filter by tags is applied too, and what is not known is left out instead of being called null",
+    },
+  ],
+  sends: [
+    {
+      of: 'p 310 {"a":"pg","b":"se-T","c":"TBW102","d":4,"e":0,"f":0,"g":"<time>","h":0,"i":"a\\u0001v{32760}',
+      why: "region and trace switch are left out of this one refusal",
+    },
+    { of: 'p 320 {"a":"pg","b":"se-B"', why: "a batch has no transaction, so its answer names none" },
+    { of: 'p 310 {"a":"pg","b":"se-B"', why: "a batch has no transaction, so its answer names none" },
+  ],
+  offsets: [
+    { of: 'c 15 {"consumerGroup":"of-g","queueId":0,"topic":"of-T"}', why: "a missing field is answered like any other" },
+    { of: 'admin 208 {"consumerGroup":"of-g"', why: "the pull offset is taken to be the committed one: pulls leave no trace" },
+    { of: 'admin 303 {"group":"of-g","topic":"of-T"}', why: "times are told as numbers only; readers make the texts themselves" },
+    { of: 'admin 222 {"group":"of-g","isForce":true,"offset":0,"queueId":5', why: NO_SUCH_QUEUE },
+    { of: 'admin 222 {"group":"of-g","topic":"of-T"}', why: "a reset that does not say where to, is refused" },
+    {
+      of: 'admin 222 {"group":"of-g","isForce":true,"queueId":-1,"timestamp":0',
+      why: "clients are told the header as it was asked",
+    },
+    { of: 'admin 222 {"group":"of-g","isForce":true,"timestamp":-1', why: "clients are told the header as it was asked" },
+    {
+      of: 'c 14 {"consumerGroup":"of-copy2"',
+      why: "without a topic all of the group's offsets are copied; Apache's broker copies none",
+    },
+    { of: 'c 15 {"commitOffset":1,"consumerGroup":"of-g","queueId":7', why: NO_SUCH_QUEUE },
+    { of: 'c 14 {"consumerGroup":"of-g","queueId":7', why: NO_SUCH_QUEUE },
+  ],
+  administration: [
+    {
+      of: 'p 310 {"a":"pg","b":"ad-order"',
+      why: "a broker that must not be written to says so through the name servers only; it refuses nobody who writes all the same",
+    },
+  ],
+};

@@ -1,0 +1,54 @@
+import { Recorder } from "./recorder.ts";
+import { administration } from "./requests/administration.ts";
+import { clients } from "./requests/clients.ts";
+import { groups } from "./requests/groups.ts";
+import { locks } from "./requests/locks.ts";
+import { offsets } from "./requests/offsets.ts";
+import { pulls } from "./requests/pulls.ts";
+import { queues } from "./requests/queues.ts";
+import { retries } from "./requests/retries.ts";
+import { sends } from "./requests/sends.ts";
+import { topics } from "./requests/topics.ts";
+
+type Family = (recorder: Recorder) => Promise<void>;
+
+/** Rows run beside each other; the families of a row one after the other, since they use the same delay queues. */
+const APART: readonly (readonly [string, Family][])[] = [
+  [["topics", topics]],
+  [["groups", groups]],
+  [["clients", clients]],
+  [["locks", locks]],
+  [["queues", queues]],
+  [
+    ["sends", sends],
+    ["retries", retries],
+  ],
+  [["pulls", pulls]],
+];
+/** They change settings of the whole broker for a while. */
+const ALONE: readonly [string, Family][] = [
+  ["offsets", offsets],
+  ["administration", administration],
+];
+
+/**
+ * Puts all requests to the broker and gives the lines of each family.
+ * @param settleMs see Recorder
+ */
+export async function recordAll(address: string, settleMs: number): Promise<Map<string, string[]>> {
+  const recorded = new Map<string, string[]>();
+  const run = async (row: readonly [string, Family][]): Promise<void> => {
+    for (const [name, family] of row) {
+      const recorder = new Recorder(address, settleMs);
+      try {
+        await family(recorder);
+      } finally {
+        await recorder.close();
+      }
+      recorded.set(name, recorder.lines.join("\n").split("\n"));
+    }
+  };
+  await Promise.all(APART.map(run));
+  await run(ALONE);
+  return recorded;
+}
