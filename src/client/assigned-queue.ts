@@ -1,3 +1,4 @@
+import type { Clock } from "../base/clock.ts";
 import type { ConsumerSettings } from "./consumer-options.ts";
 import { ProcessWindow } from "./process-window.ts";
 import type { MessageQueue } from "./routes.ts";
@@ -18,6 +19,7 @@ export class AssignedQueue {
   lockedMs = 0;
   #isDropped = false;
   #wakers: (() => void)[] = [];
+  readonly #pauses = new Set<() => void>();
 
   constructor(queue: MessageQueue, startOffset: number, settings: ConsumerSettings) {
     this.queue = queue;
@@ -31,6 +33,21 @@ export class AssignedQueue {
   drop(): void {
     this.#isDropped = true;
     this.wake();
+    for (const end of [...this.#pauses]) end();
+  }
+
+  /** Resolves after `ms`, or when the queue is dropped. */
+  pause(clock: Clock, ms: number): Promise<void> {
+    if (this.#isDropped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = clock.setTimer(end, ms);
+      this.#pauses.add(end);
+    });
   }
 
   /** Something has changed that a waiter may wait for: room in the window, a handler's end, the drop. */

@@ -1,22 +1,21 @@
-import { sleep, type Timer } from "../base/clock.ts";
+import type { Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { AssignedQueue } from "./assigned-queue.ts";
 import { ClientInstance, type HeartbeatGroups } from "./client-instance.ts";
-import { clientRequest, requestFailed } from "./client-request.ts";
 import type { ConsumedMessage } from "./consumed-message.ts";
 import { type ConsumerOptions, type ConsumerSettings, consumerSettings } from "./consumer-options.ts";
 import { serveConsumerRequests } from "./consumer-status.ts";
 import { type Deliver, Dispatcher } from "./dispatcher.ts";
+import { FailedMessages } from "./failed-messages.ts";
 import { BrokerOffsets, type GroupOffsets, initialOffset, LocalOffsets, type QueueCommit } from "./group-offsets.ts";
-import { ABANDONED, MessageStream } from "./message-stream.ts";
+import { MessageStream } from "./message-stream.ts";
 import { checkTopic, invalidOption } from "./options.ts";
-import type { WindowTask } from "./process-window.ts";
 import { Puller } from "./puller.ts";
 import { LOCK_RENEW_MS, LOCK_TRUST_MS, QueueLocks } from "./queue-locks.ts";
 import { Rebalancer } from "./rebalancer.ts";
 import { type MessageQueue, queueKey } from "./routes.ts";
 import { ALL_TAGS, retryTopic, Subscription, type SubscriptionExpression } from "./subscription.ts";
+import { within } from "./within.ts";
 
 /**
  * Works on messages; all of them are done when it returns or its Promise resolves, and none if it throws or
@@ -24,12 +23,6 @@ import { ALL_TAGS, retryTopic, Subscription, type SubscriptionExpression } from 
  */
 export type MessageHandler = (messages: readonly ConsumedMessage[]) => unknown;
 
-const SEND_BACK_TIMEOUT_MS = 5_000;
-/** Pause before a failed message that could not be given back is tried again. Source: Apache `ConsumeMessageConcurrentlyService`. */
-const SEND_BACK_RETRY_MS = 5_000;
-/** delayLevel: by number of deliveries; straight to the dead-letter queue. */
-const LEVEL_BY_BROKER = 0;
-const LEVEL_DEAD = -1;
 /** Messages ahead of a `for await` loop. */
 const STREAM_AHEAD = 1_024;
 
@@ -194,13 +187,14 @@ export class Consumer {
   async #start(settings: ConsumerSettings, deliver: Deliver): Promise<void> {
     const { clock, nameServers } = this.#instance;
     this.#startedMs = clock.now();
+    const failures = new FailedMessages(this.#instance, settings);
     this.#dispatcher = new Dispatcher(
       settings,
       (assigned, task, done) => {
         assigned.lastConsumeMs = clock.now();
         deliver(assigned, task, done);
       },
-      (assigned, task, failure) => this.#recover(assigned, task, failure),
+      (assigned, task, failure) => failures.recover(assigned, task, failure),
     );
     this.#serveRequests();
     this.#instance.start(() => this.#heartbeatGroups(), true);
@@ -330,10 +324,9 @@ export class Consumer {
   }
 
   async #idle(assigned: AssignedQueue): Promise<void> {
-    const deadlineMs = this.#instance.clock.now() + LOCK_TRUST_MS;
-    while (assigned.isBusy && this.#instance.clock.now() < deadlineMs) {
-      await Promise.race([assigned.changed(), sleep(this.#instance.clock, LOCK_TRUST_MS)]);
-    }
+    const { clock } = this.#instance;
+    const deadlineMs = clock.now() + LOCK_TRUST_MS;
+    while (assigned.isBusy && clock.now() < deadlineMs) await within(clock, assigned.changed(), deadlineMs - clock.now());
   }
 
   #dirty(queues: readonly AssignedQueue[]): { assigned: AssignedQueue; commit: QueueCommit }[] {
@@ -366,55 +359,6 @@ export class Consumer {
       else if (!assigned.isDropped && !(unknown.has(key) && now - assigned.lockedMs < LOCK_TRUST_MS)) {
         void this.#rebalancer.giveUp(assigned).then(() => this.#rebalancer.request());
       }
-    }
-  }
-
-  /** @returns true: the messages need nothing more from us; false: hand them out again */
-  async #recover(assigned: AssignedQueue, task: WindowTask, failure: unknown): Promise<boolean> {
-    if (failure === ABANDONED) return false;
-    this.#instance.report(failure);
-    const { isBroadcasting, orderly, orderlyRetryMs, maxReconsumeTimes } = this.#settings;
-    // Each broadcast consumer is on its own: nobody keeps a failed message for it.
-    if (isBroadcasting) return true;
-    if (!orderly) return this.#sendBackAll(assigned, task, LEVEL_BY_BROKER);
-    if (maxReconsumeTimes >= 0 && task.messages.some((message) => message.reconsumeTimes >= maxReconsumeTimes)) {
-      return this.#sendBackAll(assigned, task, LEVEL_DEAD);
-    }
-    await sleep(this.#instance.clock, orderlyRetryMs);
-    for (const message of task.messages) message.countLocalRetry();
-    return false;
-  }
-
-  /** Gives each message back to its broker, trying until it takes it; false if the queue is lost meanwhile. */
-  async #sendBackAll(assigned: AssignedQueue, task: WindowTask, delayLevel: number): Promise<boolean> {
-    for (const message of task.messages) {
-      while (!(await this.#sendBack(message, delayLevel))) {
-        await Promise.race([sleep(this.#instance.clock, SEND_BACK_RETRY_MS), assigned.changed()]);
-        if (assigned.isDropped) return false;
-      }
-    }
-    return true;
-  }
-
-  async #sendBack(message: ConsumedMessage, delayLevel: number): Promise<boolean> {
-    try {
-      const address = this.#instance.nameServers.brokerAddress(message.brokerName) ?? message.storeHost;
-      const command = clientRequest(RequestCode.CONSUMER_SEND_MSG_BACK, {
-        offset: message.physicalOffset,
-        group: this.#settings.group,
-        delayLevel,
-        originMsgId: message.msgId,
-        originTopic: message.topic,
-        unitMode: false,
-        maxReconsumeTimes: this.#settings.maxReconsumeTimes,
-        bname: message.brokerName,
-      });
-      const answer = await this.#instance.remoting.invoke(address, command, SEND_BACK_TIMEOUT_MS);
-      if (answer.code !== ResponseCode.SUCCESS) throw requestFailed(`${address}: giving back a message:`, answer);
-      return true;
-    } catch (error) {
-      this.#instance.report(error);
-      return false;
     }
   }
 }

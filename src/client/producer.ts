@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { Accumulator } from "./accumulator.ts";
 import { Batch, type BufferedCallback, type SendResult, type SendWaiter } from "./batch.ts";
+import { BlockedSends } from "./blocked-sends.ts";
 import { ClientInstance } from "./client-instance.ts";
 import { type Compressor, compressorOf } from "./compression.ts";
 import { checkTopic } from "./options.ts";
@@ -12,13 +13,6 @@ import { UniqueIds } from "./unique-id.ts";
 
 /** Counted for a message in flight by itself, beside its body: header, properties, bookkeeping. */
 const SINGLE_OVERHEAD = 512;
-
-/** A send that waits for its topic's route or for room in the buffer. */
-interface BlockedSend {
-  message: OutgoingMessage;
-  waiter: SendWaiter;
-  expiresMs: number;
-}
 
 /**
  * Sends messages to any broker that speaks RocketMQ's remoting protocol.
@@ -50,8 +44,7 @@ export class Producer {
     this.#isStamped = false;
   };
   readonly #unheard: SendWaiter = { resolve: () => {}, reject: (error) => this.#accumulator.noteUnheard(error) };
-  #blocked: BlockedSend[] = [];
-  #unblocking: Promise<void> | undefined;
+  readonly #blocked: BlockedSends;
   /** The look-up that a refused `sendBuffered` waits for. */
   #awaitedRoute: Promise<unknown> | undefined;
   #singlesInFlight = 0;
@@ -68,6 +61,10 @@ export class Producer {
     this.#instance = new ClientInstance(options);
     this.#ids = new UniqueIds(this.#instance.clock);
     this.#accumulator = new Accumulator(this.#instance, this.#settings, this.#ids, this.#faults);
+    this.#blocked = new BlockedSends(this.#instance.clock, this.#accumulator, this.#settings, async (message, waiter) => {
+      const publisher = this.#publishers.get(message.topic) ?? (await this.#publisher(message.topic));
+      return this.#trySend(publisher, message, waiter);
+    });
     this.#instance.nameServers.onChange((route) => this.#publishers.get(route.topic)?.update(route));
     this.#context = {
       instance: this.#instance,
@@ -143,7 +140,7 @@ export class Producer {
       return false;
     }
     // What already waits came first.
-    if (this.#blocked.length > 0) return false;
+    if (!this.#blocked.isEmpty) return false;
     if (isBatchable(message)) {
       const body = bodyOf(message, this.#settings.maxMessageSize);
       const packed = this.#packed(body);
@@ -161,7 +158,7 @@ export class Producer {
     const route = this.#awaitedRoute;
     this.#awaitedRoute = undefined;
     if (route !== undefined) await route;
-    if (this.#unblocking !== undefined) await this.#unblocking;
+    await this.#blocked.served();
     await this.#accumulator.drained();
     this.#checkRunning();
   }
@@ -171,7 +168,7 @@ export class Producer {
    * Rejects with the first failure, since the last flush, of a `sendBuffered` without a callback.
    */
   async flush(): Promise<void> {
-    await this.#unblocking;
+    await this.#blocked.served();
     const flushed = this.#accumulator.flush();
     if (this.#singlesInFlight > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     await flushed;
@@ -250,16 +247,15 @@ export class Producer {
     if (this.#isStarted) await this.flush().catch(() => {});
     this.#context.isClosing = true;
     const closed = new MillraceError("MILLRACE_CLOSED", "the producer was closed");
-    for (const { waiter } of this.#blocked.splice(0)) waiter.reject(closed);
+    this.#blocked.rejectAll(closed);
     await this.#instance.close({ producerGroup: this.#settings.group });
     this.#accumulator.close(closed);
   }
 
   #sendOrBlock(message: OutgoingMessage, waiter: SendWaiter): void {
     const publisher = this.#publishers.get(message.topic);
-    if (publisher !== undefined && this.#blocked.length === 0 && this.#trySend(publisher, message, waiter)) return;
-    this.#blocked.push({ message, waiter, expiresMs: this.#stamp() + this.#settings.maxBlockMs });
-    this.#unblocking ??= this.#unblock();
+    if (publisher !== undefined && this.#blocked.isEmpty && this.#trySend(publisher, message, waiter)) return;
+    this.#blocked.add(message, waiter, this.#stamp());
   }
 
   /** @returns false when there is no room. @throws MillraceError for the waiter */
@@ -293,49 +289,6 @@ export class Producer {
     this.#singlesInFlight++;
     single.start();
     return true;
-  }
-
-  /** Serves blocked sends in the order they came. */
-  async #unblock(): Promise<void> {
-    while (this.#blocked.length > 0) {
-      const taken = this.#blocked;
-      // In one piece: taking them off the front one by one would be quadratic.
-      let done = 0;
-      for (; done < taken.length; done++) {
-        const { message, waiter, expiresMs } = taken[done]!;
-        try {
-          const publisher = this.#publishers.get(message.topic) ?? (await this.#publisher(message.topic));
-          if (this.#trySend(publisher, message, waiter)) continue;
-          if (this.#instance.clock.now() < expiresMs) break;
-          waiter.reject(
-            new MillraceError(
-              "MILLRACE_BUSY",
-              `no room in bufferMemory (${this.#settings.bufferMemory} bytes) for ${this.#settings.maxBlockMs} ms`,
-              {
-                bufferMemory: this.#settings.bufferMemory,
-                maxBlockMs: this.#settings.maxBlockMs,
-              },
-            ),
-          );
-        } catch (error) {
-          waiter.reject(error instanceof Error ? error : new Error(String(error)));
-        }
-      }
-      taken.splice(0, done);
-      const head = taken[0];
-      if (head !== undefined) await this.#roomOrExpiry(head.expiresMs);
-    }
-    this.#unblocking = undefined;
-  }
-
-  #roomOrExpiry(expiresMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#instance.clock.setTimer(resolve, Math.max(1, expiresMs - this.#instance.clock.now()));
-      void this.#accumulator.drained().then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 
   async #publisher(topic: string): Promise<TopicPublisher> {

@@ -1,4 +1,3 @@
-import { sleep } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import type { RemotingCommand } from "../format/remoting-command.ts";
@@ -64,7 +63,7 @@ export class Puller {
         brokerId = MASTER_ID;
         pauseMs = await this.#onFailure(assigned, error);
       }
-      if (pauseMs > 0) await sleep(this.#instance.clock, pauseMs);
+      if (pauseMs > 0) await assigned.pause(this.#instance.clock, pauseMs);
     }
   }
 

@@ -362,6 +362,9 @@ integration("administration: progress, time search, reset of a running group, lo
     Array.from({ length: 20 }, (_, index) => producer.send({ topic, body: String(index), keys: `word${index % 2} all` })),
   );
   const [queue] = await admin.queues(topic);
+  // A message is acknowledged before its queue entry is there.
+  for (let attempt = 0; attempt < 50 && (await admin.maxOffset(queue!)) < 20; attempt++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
   t.deepEqual([await admin.minOffset(queue!), await admin.maxOffset(queue!)], [0, 20]);
   t.is(await admin.searchOffset(queue!, before - 1_000), 0);
   const group = newGroup();
