@@ -56,6 +56,7 @@ export interface BrokerValues {
 
   namesrvPort: number;
   ioWorkers: number;
+  logWriterThread: "auto" | "own";
   connectionsMax: number;
   logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
@@ -138,6 +139,13 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   authorizationEnabled: refused("Ask what a client may do."),
 
   namesrvPort: ours(whole(9876, "port", 0, 65_535, "Port of the name server in the broker's process; 0: any free one.")),
+  logWriterThread: ours(
+    oneOf(
+      "auto",
+      ["auto", "own"],
+      "Auto: with a single network thread the log is written there, which spares two wake-ups a send; own: never.",
+    ),
+  ),
   ioWorkers: ours(whole(0, "threads", 0, 256, "Network threads; 0: by the number of processors.")),
   connectionsMax: ours(whole(60_000, "connections", 1, 1_000_000, "Connections of one network thread.")),
   logLevel: ours(oneOf("info", ["debug", "info", "warn", "error", "silent"], "Log lines below this are left out.")),

@@ -9,6 +9,8 @@ export type ToControl =
   | { kind: "request"; connection: number; remoteAddress: string; frame: Uint8Array<ArrayBuffer> }
   | { kind: "commit"; group: string; topic: string; queueId: number; offset: number }
   | { kind: "closed"; connection: number }
+  /** All connections are closed, after a stop. */
+  | { kind: "left" }
   | { kind: "log"; level: "warn" | "error" | "info"; text: string; fields: Record<string, string | number> };
 
 /** From the control thread to an I/O worker; handled in the order sent. */

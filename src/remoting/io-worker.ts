@@ -12,8 +12,9 @@ import { loadDrive } from "../os/choose.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { LaneProducer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
-import type { EngineInit } from "../store/engine-init.ts";
+import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
 import { LogReader } from "../store/log-reader.ts";
+import { LogWriter } from "../store/log-writer.ts";
 import { QueueReader, type ReadLimits } from "../store/queue-reader.ts";
 import { QueueSlots } from "../store/queue-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
@@ -74,6 +75,8 @@ export class IoWorker {
   readonly #log: SharedLog;
   readonly #doorbell: Doorbell;
   readonly #writerDoorbell: Doorbell;
+  /** The log writer, where it runs in this worker. */
+  readonly #writer: LogWriter | undefined;
   readonly #lane: LaneProducer;
   readonly #wakeRing: WakeRing;
   readonly #scan = new HeaderScan();
@@ -93,6 +96,7 @@ export class IoWorker {
   #isReplaying = false;
   #isStopping = false;
   #isFinished = false;
+  #hasLeft = false;
 
   static async start(init: IoWorkerInit, control: MessagePort): Promise<IoWorker> {
     return new IoWorker(init, control, await loadDrive(init.engine.drive));
@@ -107,7 +111,8 @@ export class IoWorker {
     this.#clock = clockFrom(engine.clock);
     this.#log = new SharedLog(engine.shared);
     this.#doorbell = this.#log.doorbell(shared.DOORBELL_LANES + worker);
-    this.#writerDoorbell = this.#log.doorbell(shared.DOORBELL_WRITER);
+    this.#writerDoorbell = this.#log.doorbell(writerDoorbell(engine));
+    this.#writer = engine.writerLane === worker ? new LogWriter(engine, drive, worker) : undefined;
     this.#lane = new LaneProducer(engine.lanes[worker]!);
     this.#wakeRing = new WakeRing(engine.wakeRings[worker]!);
     this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false);
@@ -215,7 +220,7 @@ export class IoWorker {
     this.#connections.delete(connection.id);
     this.#blocked.delete(connection);
     this.#post({ kind: "closed", connection: connection.id });
-    if (this.#isFinished && this.#connections.size === 0) this.#exit();
+    if (this.#isFinished && this.#connections.size === 0) this.#leave();
   }
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
@@ -302,10 +307,16 @@ export class IoWorker {
     if (this.#send.hasCommitted) {
       this.#send.hasCommitted = false;
       this.#lane.publish();
-      this.#writerDoorbell.ring();
+      if (this.#writer === undefined) this.#writerDoorbell.ring();
+      else this.#write(this.#writer);
     }
     for (const connection of this.#staged) connection.flushTurn();
     this.#staged.length = 0;
+  }
+
+  /** Appends what is in the lanes, and stages the answers to our own. */
+  #write(writer: LogWriter): void {
+    while (writer.work()) this.#answers.drain();
   }
 
   #awaitWake(): void {
@@ -317,11 +328,13 @@ export class IoWorker {
   }
 
   #takeNews(): void {
+    if (this.#writer !== undefined) this.#write(this.#writer);
     this.#answers.drain();
     if (this.#wakeRing.drain((slot) => this.#pull.wake(slot))) this.#pull.wakeAll();
     if (this.#blocked.size > 0) for (const connection of [...this.#blocked]) this.#unblock(connection);
     this.#endTurn();
     if (this.#isStopping) this.#finish();
+    if (this.#hasLeft && Atomics.load(this.#log.words, shared.STOPPING) !== 0) this.#exit();
   }
 
   #tick(): void {
@@ -411,11 +424,20 @@ export class IoWorker {
       connection.socket.destroySoon();
     }
     // By the system's time, since a virtual clock stands still.
-    if (this.#connections.size === 0) this.#exit();
-    else new SystemClock().setTimer(() => this.#exit(), FAREWELL_MS);
+    if (this.#connections.size === 0) this.#leave();
+    else new SystemClock().setTimer(() => this.#leave(), FAREWELL_MS);
+  }
+
+  /** The network side is over. With the log writer on board the thread goes on for the other lanes, until the engine stops it. */
+  #leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.#post({ kind: "left" });
+    if (this.#writer === undefined) this.#exit();
   }
 
   #exit(): void {
+    this.#writer?.close();
     this.#control.close();
     setImmediate(() => process.exit(0)); // In a worker this ends the thread only.
   }

@@ -216,7 +216,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     };
     undo.unshift(() => pool.stop());
     for (let worker = 0; worker < values.ioWorkers; worker++) {
-      await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
+      const thread = await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
+      if (worker === engine.init.writerLane) engine.adoptWriter(thread);
     }
     await registration.start();
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");
@@ -306,6 +307,7 @@ function engineOptions(
     recordSizeMax: values.maxMessageSize + 65_536,
     laneCount: values.ioWorkers + 1,
     pullLaneCount: values.ioWorkers,
+    writerLane: values.logWriterThread === "own" || values.ioWorkers > 1 ? -1 : 0,
     isSyncFlush: values.flushDiskType === "SYNC_FLUSH",
     flushIntervalMs: values.flushIntervalCommitLog,
     flushLeastPages: values.flushCommitLogLeastPages,

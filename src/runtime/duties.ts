@@ -3,9 +3,7 @@ import { clockFrom } from "../base/clock.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { LaneConsumer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
-import { CommitLog } from "../store/commit-log.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { Flusher } from "../store/flusher.ts";
 import { LogReader } from "../store/log-reader.ts";
@@ -15,68 +13,6 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
 import type { Duty } from "./duty.ts";
-
-/** The flusher is woken each time so many bytes were appended: it prepares the next file in time. */
-const FLUSHER_WAKE_SIZE = 4 * 1_048_576;
-
-/** The log writer: lanes -> CommitLog -> acks. */
-export class WriterDuty implements Duty {
-  readonly #commitLog: CommitLog;
-  readonly #log: SharedLog;
-  readonly #lanes: { consumer: LaneConsumer; doorbell: Doorbell }[];
-  readonly #indexer: Doorbell;
-  readonly #flusher: Doorbell;
-  readonly #isSyncFlush: boolean;
-  #flusherRungAt: number;
-
-  constructor(init: EngineInit, drive: Drive) {
-    const log = new SharedLog(init.shared);
-    const paths = new StorePaths(init.storePath, init.commitLogPath);
-    this.#log = log;
-    this.#lanes = init.lanes.map((memory, lane) => ({
-      consumer: new LaneConsumer(memory),
-      doorbell: log.doorbell(shared.DOORBELL_LANES + lane),
-    }));
-    this.#indexer = log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
-    this.#flusher = log.doorbell(shared.DOORBELL_FLUSHER);
-    this.#isSyncFlush = init.isSyncFlush;
-    this.#flusherRungAt = log.offset(shared.APPENDED_OFFSET);
-    const options = {
-      drive,
-      directory: paths.commitLog,
-      fileSize: init.logFileSize,
-      log,
-      slots: new QueueSlots(init.queueSlots),
-      clock: clockFrom(init.clock),
-    };
-    this.#commitLog = new CommitLog(options, this.#flusherRungAt);
-  }
-
-  work(): boolean {
-    let taken = 0;
-    let hasWaiters = false;
-    for (const { consumer, doorbell } of this.#lanes) {
-      const count = this.#commitLog.appendFrom(consumer);
-      if (count === 0) continue;
-      taken += count;
-      hasWaiters ||= this.#commitLog.hasWaiters;
-      doorbell.ring();
-    }
-    if (taken === 0) return false;
-    if (hasWaiters) this.#indexer.wake();
-    else this.#indexer.ring();
-    const appended = this.#log.offset(shared.APPENDED_OFFSET);
-    if (this.#isSyncFlush || appended - this.#flusherRungAt >= FLUSHER_WAKE_SIZE) {
-      this.#flusherRungAt = appended;
-      this.#flusher.ring();
-    }
-    return true;
-  }
-
-  close(): void {
-    this.#commitLog.close();
-  }
-}
 
 /** The queue indexer: log -> ConsumeQueues -> held pulls. */
 export class QueueIndexerDuty implements Duty {

@@ -73,6 +73,7 @@ export class EmbeddedEngine implements AsyncDisposable {
       recordSizeMax: maxMessageSize + 65_536,
       laneCount: 1,
       pullLaneCount: 0,
+      writerLane: -1,
       isSyncFlush: options.flushDiskType === "SYNC_FLUSH",
       delayLevelsMs: DELAY_LEVELS_MS,
       clock,

@@ -39,7 +39,7 @@ export class EngineStore implements MessageStore {
     const shape = { slotCount: indexSlotCount, entryCount: indexEntryCount };
     this.#index = isIndexed ? new KeyIndexReader(engine.drive, engine.paths.index, shape) : undefined;
     this.#reader = new LogReader(engine.drive, engine.paths.commitLog, engine.init.logFileSize);
-    this.#lane = new LaneClient(engine.init.lanes[lane]!, lane, engine.log, engine.init.isSyncFlush, clock);
+    this.#lane = new LaneClient(engine.init, lane, engine.log, clock);
   }
 
   get lane(): LaneClient {

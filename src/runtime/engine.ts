@@ -34,6 +34,8 @@ export interface EngineOptions {
   /** Lanes to the log writer; the first `pullLaneCount` of them get wake-ups for held pulls. */
   laneCount: number;
   pullLaneCount: number;
+  /** Lane whose I/O worker is to run the log writer (see adoptWriter); -1: a thread of its own. */
+  writerLane: number;
   isSyncFlush: boolean;
   flushIntervalMs: number;
   flushLeastPages: number;
@@ -68,7 +70,7 @@ export class Engine {
   readonly #topics = new Map<string, number[]>();
   readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
   readonly #indexerPort: MessagePort;
-  readonly #threads: { writer: Worker; indexers: Worker[]; flusher: Worker };
+  readonly #threads: { writers: Worker[]; indexers: Worker[]; flusher: Worker };
   readonly #checkpointTicker: { cancel(): void };
   #nextSlot: number;
   #isClosing = false;
@@ -85,7 +87,7 @@ export class Engine {
     const lock = drive.lockStore(paths.lock);
     try {
       const engine = new Engine(options, drive, paths, lock);
-      await Promise.all([engine.#threads.writer, ...engine.#threads.indexers, engine.#threads.flusher].map(ready));
+      await Promise.all(engine.#all().map(ready));
       engine.#watch();
       return engine;
     } catch (error) {
@@ -120,6 +122,7 @@ export class Engine {
       queueSlots,
       lanes,
       wakeRings: lanes.map((_, lane) => (lane < options.pullLaneCount ? createWakeRingMemory() : undefined)),
+      writerLane: options.writerLane,
       clock: options.clock.shared,
       isSyncFlush: options.isSyncFlush,
       flushIntervalMs: options.flushIntervalMs,
@@ -140,7 +143,8 @@ export class Engine {
       const trustedTimestamp = exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined;
       indexers.push(startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit));
     }
-    this.#threads = { writer: startThread("log-writer", this.init), indexers, flusher: startThread("flusher", this.init) };
+    const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
+    this.#threads = { writers, indexers, flusher: startThread("flusher", this.init) };
     this.#checkpointTicker = options.clock.setTicker(() => this.#writeCheckpoint(0), CHECKPOINT_MS);
   }
 
@@ -196,10 +200,19 @@ export class Engine {
     this.log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
   }
 
+  #all(): Worker[] {
+    const { writers, indexers, flusher } = this.#threads;
+    return [...writers, ...indexers, flusher];
+  }
+
+  /** The I/O worker that runs the log writer: it ends when this engine closes. */
+  adoptWriter(worker: Worker): void {
+    this.#threads.writers.push(worker);
+  }
+
   /** A thread that ends by itself has failed: nothing goes on half-alive. */
   #watch(): void {
-    const { writer, indexers, flusher } = this.#threads;
-    for (const worker of [writer, ...indexers, flusher]) {
+    for (const worker of this.#all()) {
       let reason: Error | undefined;
       worker.on("error", (error) => {
         reason = error instanceof Error ? error : new Error(String(error));
@@ -276,7 +289,7 @@ export class Engine {
   async #stop(stage: number, threads: Worker[]): Promise<void> {
     const all = Promise.all(threads.map(ended));
     Atomics.store(this.log.words, shared.STOPPING, stage);
-    this.log.ringAll(shared.DOORBELL_LANES);
+    this.log.ringAll(shared.DOORBELL_LANES + this.init.lanes.length);
     await all;
   }
 
@@ -285,9 +298,9 @@ export class Engine {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#checkpointTicker.cancel();
-    const { writer, indexers, flusher } = this.#threads;
+    const { writers, indexers, flusher } = this.#threads;
     // First the writer, so that the others see the log's end; a stage includes those below it.
-    await this.#stop(STOP_WRITER, [writer]);
+    await this.#stop(STOP_WRITER, writers);
     await this.#stop(STOP_INDEXERS, indexers);
     await this.#stop(STOP_FLUSHER, [flusher]);
     this.#indexerPort.close();

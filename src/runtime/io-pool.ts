@@ -39,7 +39,7 @@ export class IoPool implements TablePublisher {
   }
 
   /** Starts one worker and waits until it listens. @throws MillraceError MILLRACE_ADDRESS_IN_USE naming host and port */
-  async start(init: IoWorkerInit): Promise<void> {
+  async start(init: IoWorkerInit): Promise<Worker> {
     const worker = startThread("io", init);
     this.#workers.push(worker);
     for (const message of this.#tables.values()) worker.postMessage(message);
@@ -56,6 +56,10 @@ export class IoPool implements TablePublisher {
       });
     });
     this.port = await listening;
+    worker.on("exit", (code) => {
+      if (!this.#isStopping) this.#handlers.onFailure(new Error(`an I/O worker ended with code ${code}`));
+    });
+    return worker;
   }
 
   #onMessage(worker: Worker, message: ToControl): void {
@@ -152,10 +156,20 @@ export class IoPool implements TablePublisher {
   /** Answers what is in the rings, then closes all connections. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    const all = this.#workers.map(ended);
+    const all = this.#workers.map(left);
     for (const worker of this.#workers) worker.postMessage({ kind: "stop" } satisfies ToIoWorker);
     await Promise.all(all);
   }
+}
+
+/** Resolves when the worker has closed its connections, or has ended. */
+function left(worker: Worker): Promise<unknown> {
+  const said = new Promise<void>((resolve) => {
+    worker.on("message", (message: ToControl) => {
+      if (message.kind === "left") resolve();
+    });
+  });
+  return Promise.race([said, ended(worker)]);
 }
 
 export function listenError(host: string, port: number, code: string, text: string): MillraceError {

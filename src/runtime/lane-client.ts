@@ -3,7 +3,8 @@ import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, type LaneMemory, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 
 interface PendingAppend {
@@ -50,12 +51,13 @@ export class LaneClient {
   /** Called after acks were taken: room may have come. */
   onRoom: () => void = () => {};
 
-  constructor(memory: LaneMemory, lane: number, log: SharedLog, isSyncFlush: boolean, clock: Clock) {
+  constructor(init: EngineInit, lane: number, log: SharedLog, clock: Clock) {
+    const memory = init.lanes[lane]!;
     this.#lane = new LaneProducer(memory);
     this.#log = log;
     this.#doorbell = log.doorbell(shared.DOORBELL_LANES + lane);
-    this.#writer = log.doorbell(shared.DOORBELL_WRITER);
-    this.#isSyncFlush = isSyncFlush;
+    this.#writer = log.doorbell(writerDoorbell(init));
+    this.#isSyncFlush = init.isSyncFlush;
     this.#entryCount = memory.entryCount;
     // The wake-up of a parked loop needs a living loop; and a failed flush rings no bell.
     this.#ticker = clock.setTicker(() => this.#drain(), WAKE_CHECK_MS);

@@ -12,13 +12,7 @@ import {
 } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
-import {
-  ACK_OK,
-  ACK_STORE_FULL,
-  ACK_STORE_UNAVAILABLE,
-  APPEND_WITHOUT_QUEUE,
-  type LaneConsumer,
-} from "../ring/lane.ts";
+import { ACK_OK, ACK_STORE_FULL, ACK_STORE_UNAVAILABLE, APPEND_WITHOUT_QUEUE, type LaneConsumer } from "../ring/lane.ts";
 import { basePath } from "./log-files.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 import type { SharedLog } from "./shared-log.ts";

@@ -1,3 +1,4 @@
+import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared-words.ts";
 import type { DriveName } from "../os/api.ts";
 import type { LaneMemory } from "../ring/lane.ts";
 import type { QueueSlotsMemory } from "./queue-slots.ts";
@@ -16,6 +17,8 @@ export interface EngineInit {
   lanes: LaneMemory[];
   /** wakeRings[n] goes to the producer of lane n; undefined for those that hold no pulls. */
   wakeRings: (SharedArrayBuffer | undefined)[];
+  /** Lane whose I/O worker runs the log writer, or -1: it has a thread of its own. */
+  writerLane: number;
   clock: SharedArrayBuffer;
   isSyncFlush: boolean;
   flushIntervalMs: number;
@@ -26,4 +29,9 @@ export interface EngineInit {
   isIndexed: boolean;
   indexSlotCount: number;
   indexEntryCount: number;
+}
+
+/** Doorbell that whoever has put something into a lane rings. */
+export function writerDoorbell({ writerLane }: EngineInit): number {
+  return writerLane < 0 ? DOORBELL_WRITER : DOORBELL_LANES + writerLane;
 }

@@ -86,7 +86,9 @@ export class Flusher {
       this.#lastFlushMs = clock.now();
     } catch (error) {
       Atomics.or(log.words, shared.RUNNING_FLAGS, shared.FLAG_FLUSH_FAILED);
-      throw error instanceof MillraceError ? error : new MillraceError("MILLRACE_STORE_IO", `flush failed: ${String(error)}`, {}, error);
+      throw error instanceof MillraceError
+        ? error
+        : new MillraceError("MILLRACE_STORE_IO", `flush failed: ${String(error)}`, {}, error);
     }
   }
 
@@ -96,7 +98,10 @@ export class Flusher {
     if (Atomics.load(log.words, shared.PREPARED_STATE) !== shared.PREPARE_NONE) return;
     const base = log.offset(shared.CURRENT_FILE_BASE);
     if (log.offset(shared.APPENDED_OFFSET) - base < fileSize / 2) return;
-    if (Atomics.compareExchange(log.words, shared.PREPARED_STATE, shared.PREPARE_NONE, shared.PREPARE_BUSY) !== shared.PREPARE_NONE) return;
+    if (
+      Atomics.compareExchange(log.words, shared.PREPARED_STATE, shared.PREPARE_NONE, shared.PREPARE_BUSY) !== shared.PREPARE_NONE
+    )
+      return;
     let state = shared.PREPARE_NONE;
     try {
       if (log.offset(shared.CURRENT_FILE_BASE) !== base) return;

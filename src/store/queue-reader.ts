@@ -65,7 +65,11 @@ export class QueueReader {
     const scanLimit = Math.min(maxOffset, queueOffset + Math.max(FILTER_SCAN_SIZE / ENTRY_SIZE, count));
     let isFull = false;
     while (this.nextOffset < scanLimit && !isFull) {
-      const wanted = Math.min(scanLimit - this.nextOffset, FILTER_SCAN_SIZE / ENTRY_SIZE, filter.matchesAll ? Math.max(1, count) : Number.MAX_SAFE_INTEGER);
+      const wanted = Math.min(
+        scanLimit - this.nextOffset,
+        FILTER_SCAN_SIZE / ENTRY_SIZE,
+        filter.matchesAll ? Math.max(1, count) : Number.MAX_SAFE_INTEGER,
+      );
       const mapped = queue.mappedFor(this.nextOffset);
       let bytes: Buffer;
       let at: number;
