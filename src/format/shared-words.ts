@@ -53,6 +53,8 @@ export const FLAG_FLUSH_FAILED = 2;
 
 /** Counts the topic updates posted to the queue indexer. Writer: control, after posting. */
 export const TOPICS_VERSION: number = i32(17);
+/** The count that the queue indexer has acted upon: of topics deleted by then it touches no file any more. Writer: queue indexer. */
+export const TOPICS_SEEN: number = i32(18);
 
 /** Doorbells: for each thread two words, a count and a sleeping flag, on a cell of their own. */
 const DOORBELLS_CELL = 32;

@@ -59,14 +59,16 @@ export class QueueIndexerDuty implements Duty {
       this.#topics.update(next.message as TopicSlotsUpdate);
     }
     this.#dispatcher.forgetLastTopic();
+    Atomics.store(this.#log.words, shared.TOPICS_SEEN, version);
+    Atomics.notify(this.#log.words, shared.TOPICS_SEEN);
     return true;
   }
 
   work(): boolean {
     const from = this.#log.offset(shared.DISPATCHED_OFFSET);
     const limit = this.#log.offset(this.#init.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET);
-    if (from >= limit) return false;
     this.#readUpdates();
+    if (from >= limit) return false;
     this.#reader.invalidate();
     const done = this.#dispatcher.dispatch(from, limit);
     if (done === from) throw new Error(`no record at physicalOffset ${from} of the log, which ends at ${limit}`);

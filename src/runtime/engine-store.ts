@@ -14,7 +14,6 @@ import {
 } from "../format/message.ts";
 import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
 import * as shared from "../format/shared-words.ts";
-import { removeTree } from "../os/files.ts";
 import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
 import { KeyIndexReader } from "../store/key-index-reader.ts";
 import { LogReader } from "../store/log-reader.ts";
@@ -191,7 +190,6 @@ export class EngineStore implements MessageStore {
       this.#queues.delete(slot);
     }
     this.#engine.dropQueues(topic);
-    removeTree(`${this.#engine.paths.consumeQueue}/${topic}`);
   }
 
   async close(): Promise<void> {

@@ -1,3 +1,4 @@
+import path from "node:path";
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
@@ -6,7 +7,7 @@ import * as shared from "../format/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive } from "../os/choose.ts";
-import { makeDirectory, writeSmallFile } from "../os/files.ts";
+import { makeDirectory, removeTree, writeSmallFile } from "../os/files.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
@@ -258,6 +259,24 @@ export class Engine {
   dropQueues(topic: string): void {
     if (!this.#topics.delete(topic)) return;
     this.#publish(topic, []);
+    this.#awaitIndexer();
+    removeTree(path.join(this.paths.consumeQueue, topic));
+  }
+
+  /**
+   * Waits until the queue indexer knows of all updates. Blocks, for the length of one of its passes: a topic of the
+   * same name must not be made while the files of the old one are still being written.
+   */
+  #awaitIndexer(): void {
+    const { words } = this.log;
+    const version = Atomics.load(words, shared.TOPICS_VERSION);
+    this.log.doorbell(shared.DOORBELL_QUEUE_INDEXER).wake();
+    for (let tries = 0; tries < 100; tries++) {
+      const seen = Atomics.load(words, shared.TOPICS_SEEN);
+      if (seen === version) return;
+      Atomics.wait(words, shared.TOPICS_SEEN, seen, 20);
+    }
+    throw new MillraceError("MILLRACE_BUSY", "the queue indexer does not answer", { version });
   }
 
   slotOf(topic: string, queueId: number): number | undefined {
