@@ -10,8 +10,19 @@ export const JAVA_CASES: readonly string[] = [
   ...["orderly", "orderlySuspend", "orderlyTwo"],
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
-  ...["cluster", "topicLife", "topicChurn", "groupConfig", "consumeStats", "connections"],
-  ...["unknownCode", "illegalTopic", "oversize", "emptyBody", "missingField", "badQueue", "badPull", "noOffset", "garbage"],
+  ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections"],
+  ...[
+    "unknownCode",
+    "illegalTopic",
+    "oversize",
+    "emptyBody",
+    "missingField",
+    "badQueue",
+    "badPull",
+    "noOffset",
+    "garbage",
+    "topicChurn",
+  ],
 ];
 
 /** Retry, delay and request/reply; what of them runs as a test stands in JAVA_RETRY_CASES. */

@@ -18,6 +18,8 @@ const CASE_TIMEOUT_S = 90;
 /** A test waits for its case, which may wait for a free slot behind others. */
 const TEST_TIMEOUT_MS = 300_000;
 const BUILD_TIMEOUT_MS = 660_000;
+/** Of what a broker said before it died. */
+const DEATH_SIZE_MAX = 1500;
 const VOLUME_MESSAGES = process.env["MILLRACE_VOLUME_MESSAGES"] ?? "2000";
 const VOLUME_TIMEOUT_S = 60 + Math.ceil(Number(VOLUME_MESSAGES) / 20);
 
@@ -30,17 +32,23 @@ test.after.always("stops what still runs", async () => {
   rmSync(workspace, { recursive: true, force: true });
 });
 
-/** A broker that is started at the first use. */
+/** A broker that is started at the first use, and anew if it has died meanwhile. */
 interface Broker {
   namesrv(): Promise<string>;
   started: RunningBroker | undefined;
+  deaths: string[];
 }
 
 function ownBroker(name: string, nativeFree: boolean): Broker {
   let starting: Promise<RunningBroker> | undefined;
   const broker: Broker = {
     started: undefined,
+    deaths: [],
     namesrv: async () => {
+      if (broker.started?.isRunning === false) {
+        broker.deaths.push(broker.started.output.slice(-DEATH_SIZE_MAX));
+        starting = undefined;
+      }
       starting ??= start(name, nativeFree);
       broker.started = await starting;
       return broker.started.namesrv;
@@ -134,7 +142,7 @@ declareBuild(go, { normal: GO_CASES });
 declareBuild(npm, { normal: NPM_CASES });
 
 const main: Broker =
-  target === undefined ? ownBroker("store", false) : { namesrv: () => Promise.resolve(target), started: undefined };
+  target === undefined ? ownBroker("store", false) : { namesrv: () => Promise.resolve(target), started: undefined, deaths: [] };
 declare(java5, main, "", [...JAVA_CASES, ...JAVA_RETRY_CASES]);
 declare(java4, main, "", [...JAVA_CASES, ...JAVA_RETRY_CASES]);
 declare(go, main, "", GO_CASES);
@@ -166,6 +174,7 @@ function declareVolume(broker: Broker, on: string): void {
 function declareStop(broker: Broker, on: string): void {
   test.serial(`the broker outlived all cases and stops cleanly${on}`, async (t) => {
     if (broker.started === undefined) return t.pass("no case needed it");
+    t.is(broker.deaths.length, 0, `it died and was started anew:\n${broker.deaths.join("\n---\n")}`);
     t.true(broker.started.isRunning, broker.started.output);
     t.is(await broker.started.stop(), 0, broker.started.output);
   });

@@ -187,13 +187,19 @@ func pullFrom(l *lab) {
 	for offset := int64(0); len(got) < len(wanted); {
 		result, err := reader.PullFrom(context.Background(), queue, offset, 20)
 		must(err, "pull")
+		if result.Status == primitive.PullNoNewMsg && offset < 50 {
+			time.Sleep(20 * time.Millisecond) // The queue's end may lag behind the answer to a send.
+			continue
+		}
 		equal(result.Status, primitive.PullFound, "status")
-		equal(result.MaxOffset, int64(50), "max offset")
 		for _, message := range result.GetMessageExts() {
 			equal(message.QueueOffset, int64(len(got)), "offset of the message")
 			got = append(got, string(message.Body))
 		}
 		offset = result.NextBeginOffset
+		if offset == 50 {
+			equal(result.MaxOffset, int64(50), "max offset")
+		}
 	}
 	equal(fmt.Sprint(got), fmt.Sprint(wanted), "bodies in order")
 }

@@ -23,7 +23,6 @@ final class AdminCases {
   static void register(Map<String, Case> cases) {
     cases.put("cluster", AdminCases::cluster);
     cases.put("topicLife", AdminCases::topicLife);
-    cases.put("topicChurn", AdminCases::topicChurn);
     cases.put("groupConfig", AdminCases::groupConfig);
     cases.put("consumeStats", AdminCases::consumeStats);
     cases.put("connections", AdminCases::connections);
@@ -78,7 +77,7 @@ final class AdminCases {
   }
 
   /** Deletion right after sends and creation right after deletion: the index of the old topic must not reach into the new. */
-  private static void topicChurn(Lab lab) throws Exception {
+  static void topicChurn(Lab lab) throws Exception {
     String topic = lab.name("churn");
     for (int round = 0; round < 25; round++) {
       lab.createTopic(topic, 3);

@@ -37,6 +37,8 @@ public final class Cases {
     PullCases.register(normal);
     AdminCases.register(normal);
     RefusalCases.register(normal);
+    // Last: what it looks for may end the broker, and the others should not suffer.
+    normal.put("topicChurn", AdminCases::topicChurn);
     SETS.put("normal", normal);
     Map<String, Case> later = new LinkedHashMap<>();
     LaterCases.register(later);

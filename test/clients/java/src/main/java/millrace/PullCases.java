@@ -125,6 +125,8 @@ final class PullCases {
       message.setTags(i < 50 ? "low" : "high");
       lab.send(message, queue);
     }
+    // A queue's end may lag behind the answer to a send.
+    await("all are in the queue", 10, () -> lab.producer().maxOffset(queue) == 100);
     DefaultMQPullConsumer consumer = newPull(lab, lab.name("puller"));
     sameSet(consumer.fetchSubscribeMessageQueues(topic), List.of(lab.queue(topic, 0), queue), "queues");
 
