@@ -35,7 +35,6 @@ const STORE_CONFIG = {
   mappedFileSizeCommitLog: 67_108_864,
   maxHashSlotNum: 100_000,
   maxIndexNum: 400_000,
-  storeWarm: 16_777_216,
 };
 
 /**
