@@ -293,14 +293,15 @@ export class ControlPlane {
     this.#heartbeats.channelClosed(channel.id);
   }
 
-  /** Writes everything to the files. */
+  /** Writes everything to the files. @throws MillraceError MILLRACE_STORE_… */
   async close(): Promise<void> {
-    this.#schedule.close();
     this.#stats.close();
     this.#locks.close();
     this.#consumers.close();
     this.#producers.close();
-    await Promise.all([this.topics.save(), this.#groups.save()]);
-    await this.#offsets.close();
+    const saves = [this.#schedule.close(), this.topics.save(), this.#groups.save(), this.#offsets.close()];
+    // Where one file cannot be written, the others still are.
+    const failed = (await Promise.allSettled(saves)).find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 }

@@ -1,11 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { memberOf, parseJson, writeJson } from "../format/fastjson.ts";
+import { MillraceError } from "../base/errors.ts";
+import { entriesOf, memberOf, parseJson, writeJson } from "../format/fastjson.ts";
 import { decodeMessage } from "../format/message.ts";
+import { topicNameFault } from "../format/names.ts";
 import { PROPERTY } from "../format/properties.ts";
 import type { Log } from "../observe/log.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { SCHEDULE_TOPIC } from "./delay-levels.ts";
 import type { MessageStore, OutgoingMessage } from "./message-store.ts";
+import { TOPIC_QUEUES_MAX } from "./topics.ts";
 
 export interface ScheduleOptions {
   store: MessageStore;
@@ -22,6 +25,15 @@ export interface ScheduleOptions {
 const PERIOD_MS = 100;
 /** Messages of one level that are delivered in one round. */
 const ROUND_MAX = 1000;
+/** Messages, and bytes of them, that are being stored at once: where each waits for the disk, they wait together. */
+const WINDOW_COUNT = 256;
+const WINDOW_SIZE = 4_194_304;
+
+interface DueMessage {
+  offset: number;
+  /** Undefined: nothing can be read there. */
+  message: OutgoingMessage | undefined;
+}
 
 /**
  * Delivers the messages of SCHEDULE_TOPIC_XXXX when their time has come. Each level is one queue, and in a queue
@@ -33,7 +45,8 @@ export class ScheduleService {
   readonly #o: ScheduleOptions;
   /** Next queueOffset by level. */
   readonly #offsets = new Map<number, number>();
-  readonly #busy = new Set<number>();
+  /** By level. */
+  readonly #running = new Map<number, Promise<void>>();
   readonly #timers: Timer[] = [];
   #isDirty = false;
   #isClosed = false;
@@ -43,25 +56,31 @@ export class ScheduleService {
     this.#o = options;
   }
 
+  /** Once, when the store is open. @throws MillraceError MILLRACE_STORE_CORRUPT */
   load(): void {
-    const text = this.#o.file.load();
-    const table = text === undefined ? undefined : memberOf(parseJson(text), "offsetTable");
-    if (typeof table !== "object" || table === null) return;
-    for (const [level, offset] of Object.entries(table)) this.#offsets.set(Number(level), Number(offset));
+    const stored = this.#o.file.read((text) => entriesOf(memberOf(parseJson(text), "offsetTable")).map(placeOf));
+    for (const [level, offset] of stored ?? []) {
+      if (level < 1 || level > this.#o.delayLevelsMs.length) continue;
+      // After a crash the queue may end before the place, which is saved on its own: what comes next counts.
+      const end = this.#o.store.appendedQueueOffset(SCHEDULE_TOPIC, level - 1);
+      if (offset > end)
+        this.#o.log.warn({ level, offset, end }, "the place of a delay level is beyond its queue, and is set back");
+      this.#offsets.set(level, Math.min(offset, end));
+    }
   }
 
   start(): void {
     const { clock, saveIntervalMs } = this.#o;
     this.#timers.push(clock.setTicker(() => this.#round(), PERIOD_MS));
-    this.#timers.push(clock.setTicker(() => this.save(), saveIntervalMs));
+    this.#timers.push(clock.setTicker(() => void this.#saveQuietly(), saveIntervalMs));
   }
 
   #round(): void {
     for (let level = 1; level <= this.#o.delayLevelsMs.length; level++) {
-      if (this.#busy.has(level)) continue;
+      if (this.#running.has(level)) continue;
       if (this.#offset(level) >= this.#o.store.maxQueueOffset(SCHEDULE_TOPIC, level - 1)) continue;
-      this.#busy.add(level);
-      void this.#deliver(level).finally(() => this.#busy.delete(level));
+      const delivery = this.#deliver(level).finally(() => this.#running.delete(level));
+      this.#running.set(level, delivery);
     }
   }
 
@@ -70,33 +89,56 @@ export class ScheduleService {
     return Math.max(this.#offsets.get(level) ?? 0, min);
   }
 
+  /** One window after the other, until a message is not due yet, cannot be stored now, or a round's worth is done. */
   async #deliver(level: number): Promise<void> {
-    const { store, clock, log, delayLevelsMs } = this.#o;
-    const end = Math.min(store.maxQueueOffset(SCHEDULE_TOPIC, level - 1), this.#offset(level) + ROUND_MAX);
-    for (let offset = this.#offset(level); offset < end && !this.#isClosed; offset++) {
+    const end = Math.min(this.#o.store.maxQueueOffset(SCHEDULE_TOPIC, level - 1), this.#offset(level) + ROUND_MAX);
+    for (let offset = this.#offset(level); offset < end && !this.#isClosed; offset = this.#offset(level)) {
+      const due = this.#due(level, offset, end);
+      if (due.length === 0 || !(await this.#deliverAll(level, due))) return;
+    }
+  }
+
+  /** The messages from `offset` on whose time has come, as many as may be under way at once. */
+  #due(level: number, offset: number, end: number): DueMessage[] {
+    const { store, clock, delayLevelsMs } = this.#o;
+    const now = clock.now();
+    const due: DueMessage[] = [];
+    for (let size = 0; offset < end && due.length < WINDOW_COUNT && size < WINDOW_SIZE; offset++) {
       const entry = store.queueEntry(SCHEDULE_TOPIC, level - 1, offset);
-      if (entry !== undefined) {
-        const now = clock.now();
-        // A time too far ahead can only come from a clock that was set back: it counts as due.
-        const dueMs = entry.tagsCode > now + delayLevelsMs[level - 1]! ? now : entry.tagsCode;
-        if (dueMs > now) return;
-        const record = store.readRecord(entry.physicalOffset);
-        const message = record === undefined ? undefined : restored(record);
-        if (message === undefined) {
-          log.error({ level, offset, physicalOffset: entry.physicalOffset }, "a delayed message cannot be read, and is passed over");
-        } else {
-          try {
-            store.ensureQueues(message.topic, message.queueId + 1); // Also where the topic was deleted meanwhile.
-            await store.append(message);
-          } catch (error) {
-            log.warn({ level, offset, error: String(error) }, "a delayed message cannot be delivered now, and is tried again");
-            return;
-          }
-        }
+      // A time too far ahead can only come from a clock that was set back: it counts as due.
+      if (entry !== undefined && entry.tagsCode > now && entry.tagsCode <= now + delayLevelsMs[level - 1]!) break;
+      const record = entry === undefined ? undefined : store.readRecord(entry.physicalOffset);
+      const message = record === undefined ? undefined : restored(record);
+      if (message === undefined) this.#o.log.error({ level, offset }, "a delayed message cannot be read, and is passed over");
+      due.push({ offset, message });
+      size += entry?.size ?? 0;
+    }
+    return due;
+  }
+
+  /** Stores them in order; the level's place moves on past those before the first that fails. @returns did all succeed? */
+  async #deliverAll(level: number, due: readonly DueMessage[]): Promise<boolean> {
+    const { log } = this.#o;
+    const results = await Promise.allSettled(due.map(({ message }) => message && this.#store(message)));
+    for (const [index, result] of results.entries()) {
+      const { offset } = due[index]!;
+      if (result.status === "rejected") {
+        log.warn(
+          { level, offset, error: String(result.reason) },
+          "a delayed message cannot be delivered now, and is tried again",
+        );
+        return false;
       }
       this.#offsets.set(level, offset + 1);
       this.#isDirty = true;
     }
+    return true;
+  }
+
+  /** @throws MillraceError as `append` */
+  async #store(message: OutgoingMessage): Promise<void> {
+    this.#o.store.ensureQueues(message.topic, message.queueId + 1); // Also where the topic was deleted meanwhile.
+    await this.#o.store.append(message);
   }
 
   /** `delivered,max` by level, for the runtime information. */
@@ -114,18 +156,42 @@ export class ScheduleService {
     return writeJson({ dataVersion: this.#version, offsetTable: new Map([...this.#offsets].sort(([a], [b]) => a - b)) });
   }
 
-  save(): void {
+  /** Resolves once the disk has the places as they are now. @throws MillraceError MILLRACE_STORE_… */
+  async save(): Promise<void> {
     if (!this.#isDirty) return;
     this.#isDirty = false;
     this.#version = { ...this.#version, counter: this.#version.counter + 1, timestamp: this.#o.clock.now() };
-    this.#o.file.save(this.text());
+    try {
+      await this.#o.file.saveLater(() => this.text());
+    } catch (error) {
+      this.#isDirty = true;
+      throw error;
+    }
   }
 
-  close(): void {
+  /** The next save makes good what this one fails to do. */
+  async #saveQuietly(): Promise<void> {
+    try {
+      await this.save();
+    } catch (error) {
+      this.#o.log.error({ file: this.#o.file.path, error: String(error) }, "delay offsets could not be saved");
+    }
+  }
+
+  /** Lets what is under way end, and saves. @throws MillraceError MILLRACE_STORE_… */
+  async close(): Promise<void> {
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
-    this.save();
+    await Promise.all(this.#running.values());
+    await this.save();
   }
+}
+
+/** @throws MillraceError MILLRACE_STORE_CORRUPT */
+function placeOf([level, offset]: [unknown, unknown]): [number, number] {
+  const place: [number, number] = [Number(level), Number(offset)];
+  if (place.every((value) => Number.isSafeInteger(value) && value >= 0)) return place;
+  throw new MillraceError("MILLRACE_STORE_CORRUPT", `level ${String(level)} has no place ${String(offset)}`);
 }
 
 /** The message as it goes to its real topic. The text keeps DELAY, REAL_TOPIC and REAL_QID: consumers of Apache's broker see them as well. */
@@ -133,6 +199,8 @@ function restored(record: Buffer): OutgoingMessage | undefined {
   const message = decodeMessage(record);
   const topic = message.properties.get(PROPERTY.REAL_TOPIC);
   const queueId = Number(message.properties.get(PROPERTY.REAL_QUEUE_ID));
-  if (topic === undefined || !Number.isInteger(queueId) || queueId < 0) return undefined;
+  // The name becomes a directory, and each queue costs memory: neither is believed, wherever the store comes from.
+  if (topic === undefined || topicNameFault(topic) !== undefined) return undefined;
+  if (!(Number.isInteger(queueId) && queueId >= 0 && queueId < TOPIC_QUEUES_MAX)) return undefined;
   return { ...message, topic, queueId, body: Buffer.from(message.body) };
 }
