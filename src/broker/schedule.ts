@@ -49,6 +49,7 @@ export class ScheduleService {
   readonly #running = new Map<number, Promise<void>>();
   readonly #timers: Timer[] = [];
   #isDirty = false;
+  #saving: Promise<void> | undefined;
   #isClosed = false;
   #version = { counter: 0, stateVersion: 0, timestamp: 0 };
 
@@ -158,11 +159,13 @@ export class ScheduleService {
 
   /** Resolves once the disk has the places as they are now. @throws MillraceError MILLRACE_STORE_… */
   async save(): Promise<void> {
-    if (!this.#isDirty) return;
-    this.#isDirty = false;
-    this.#version = { ...this.#version, counter: this.#version.counter + 1, timestamp: this.#o.clock.now() };
+    if (this.#isDirty) {
+      this.#isDirty = false;
+      this.#version = { ...this.#version, counter: this.#version.counter + 1, timestamp: this.#o.clock.now() };
+      this.#saving = this.#o.file.saveLater(() => this.text());
+    }
     try {
-      await this.#o.file.saveLater(() => this.text());
+      await this.#saving; // Also where nothing is new: the last save may still be under way.
     } catch (error) {
       this.#isDirty = true;
       throw error;

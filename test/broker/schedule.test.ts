@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -59,16 +59,20 @@ function rig(t: Pick<ExecutionContext, "teardown">) {
   const directory = mkdtempSync(join(tmpdir(), "schedule-"));
   let clock = new VirtualClock(1_000_000);
   const store = new DelayStore();
-  const path = join(directory, "delayOffset.json");
+  let path = join(directory, "delayOffset.json");
+  let starts = 0;
   for (const [topic, count] of [
     [SCHEDULE_TOPIC, 3],
     ["T", 2],
   ] as const) {
     store.ensureQueues(topic, count);
   }
-  // A clock of its own for each: what is left behind by a crash does nothing any more.
+  // A clock and a file of its own for each: what is left behind by a crash does nothing any more.
   const start = (): ScheduleService => {
     clock = new VirtualClock(clock.now());
+    const before = path;
+    path = join(directory, `delayOffset.${starts++}.json`);
+    if (existsSync(before)) copyFileSync(before, path);
     const file = new ConfigFile(path);
     const service = new ScheduleService({
       store,
@@ -88,7 +92,7 @@ function rig(t: Pick<ExecutionContext, "teardown">) {
     /** Moves time at once. */
     jump: (ms: number) => clock.advance(ms),
     store,
-    path,
+    path: () => path,
     start,
     async send(text: string, level: number): Promise<void> {
       store.nowMs = clock.now();
@@ -147,10 +151,10 @@ test("the file has Apache's shape, and a new start goes on where the last one en
   await advance(1200);
   await send("c", 1);
   await first.close();
-  const { dataVersion, offsetTable } = parseJson(readFileSync(path)) as Record<string, unknown>;
+  const { dataVersion, offsetTable } = parseJson(readFileSync(path())) as Record<string, unknown>;
   t.deepEqual(offsetTable, { "1": 2 });
   t.like(dataVersion, { counter: 1, stateVersion: 0 });
-  t.regex(readFileSync(path, "utf8"), /"offsetTable":\{1:2\}/, "level numbers stand without quotes");
+  t.regex(readFileSync(path(), "utf8"), /"offsetTable":\{1:2\}/, "level numbers stand without quotes");
   const second = start();
   await advance(2000);
   t.deepEqual(bodies(store.delivered), ["a", "b", "c"]);
@@ -162,8 +166,8 @@ test("places are saved in the background, too", async (t) => {
   const service = start();
   await send("a", 1);
   await advance(SAVE_MS + 100);
-  for (let tries = 0; !existsSync(path) && tries < 200; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
-  t.regex(readFileSync(path, "utf8"), /\{1:1\}/);
+  for (let tries = 0; !existsSync(path()) && tries < 200; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.regex(readFileSync(path(), "utf8"), /\{1:1\}/);
   await service.close();
 });
 
@@ -203,7 +207,7 @@ test("what cannot be read is passed over", async (t) => {
 
 test("a place beyond the queue, as after a crash, is set back: what comes next is delivered", async (t) => {
   const { store, send, advance, start, path } = rig(t);
-  writeFileSync(path, '{"dataVersion":{},"offsetTable":{1:7,9:3}}');
+  writeFileSync(path(), '{"dataVersion":{},"offsetTable":{1:7,9:3}}');
   const service = start();
   await send("a", 1);
   await advance(1200);
@@ -214,7 +218,7 @@ test("a place beyond the queue, as after a crash, is set back: what comes next i
 test("places that are none stop the start", (t) => {
   const { start, path } = rig(t);
   for (const place of ['"x"', "-1", "1.5"]) {
-    writeFileSync(path, `{"offsetTable":{1:${place}}}`);
+    writeFileSync(path(), `{"offsetTable":{1:${place}}}`);
     t.throws(start, { code: "MILLRACE_STORE_CORRUPT" }, place);
   }
 });
