@@ -172,10 +172,12 @@ class Output {
   readonly #isFile: boolean;
   #pending: Buffer[] = [];
   #failure: Error | undefined;
+  #resume: () => void = () => {};
 
   constructor(path: string | undefined) {
     this.#isFile = path !== undefined && path !== "-";
     this.#stream = this.#isFile ? createWriteStream(path!) : process.stdout;
+    for (const event of ["drain", "close"]) this.#stream.on(event, () => this.#resume());
     this.#stream.on("error", (error: NodeJS.ErrnoException) => {
       this.#failure = error.code === "EPIPE" ? undefined : error;
       this.onBroken();
@@ -194,8 +196,7 @@ class Output {
       this.#pending = [];
       if (!this.#stream.write(pending) && !this.#stream.destroyed) {
         await new Promise<void>((resolve) => {
-          this.#stream.once("drain", resolve);
-          this.#stream.once("close", resolve);
+          this.#resume = resolve;
         });
       }
     }

@@ -5,6 +5,8 @@ import { basePath } from "./log-files.ts";
 
 /** Bytes that the native-free drive reads ahead when a scan needs more. */
 const SCAN_SIZE = 1_048_576;
+/** Size and magic of a record: with them a scan knows whether it has all of it. */
+const RECORD_HEAD_SIZE = 8;
 
 /**
  * Reads the CommitLog. Every thread has its own: it opens (and maps) the files that it touches, and
@@ -49,9 +51,11 @@ export class LogReader {
   /**
    * Makes [physicalOffset, limit) readable in `bytes`, as far as it lies in one file (and, in the native-free
    * drive, in one read). The view is good until the next call.
+   * @param sizeWanted  what must be there, if the log has it; a scan asks for more once it sees a larger record.
+   *   To ask for more than is needed would read the same megabyte again for every record
    * @returns false when the file is gone
    */
-  window(physicalOffset: number, limit: number, sizeWanted: number = SCAN_SIZE): boolean {
+  window(physicalOffset: number, limit: number, sizeWanted: number = RECORD_HEAD_SIZE): boolean {
     const file = this.file(physicalOffset);
     if (file === undefined) return false;
     const base = this.baseOf(physicalOffset);
