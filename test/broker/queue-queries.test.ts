@@ -1,0 +1,105 @@
+import test from "ava";
+import type { ConsumerLookup } from "../../src/broker/contracts.ts";
+import type { OutgoingMessage } from "../../src/broker/message-store.ts";
+import { QueueQueries } from "../../src/broker/queue-queries.ts";
+import { decodeMessages } from "../../src/format/message.ts";
+import { RequestCode } from "../../src/format/remoting-codes.ts";
+import type { RemotingCommand } from "../../src/format/remoting-command.ts";
+import { ask, FakeTopics } from "./fake-lookups.ts";
+import { FakeStore } from "./fake-store.ts";
+
+const NOBODY: ConsumerLookup = { group: () => undefined, all: () => [], client: () => undefined };
+
+function rig() {
+  const store = new FakeStore();
+  const topics = new FakeTopics();
+  for (const topic of ["T", "U"]) {
+    topics.add(topic, 1);
+    store.ensureQueues(topic, 1);
+  }
+  let queryCountMax = 32;
+  const queries = new QueueQueries({ brokerName: "b", topics, consumers: NOBODY, store, queryCountMax: () => queryCountMax });
+  const handlers = queries.handlers();
+  return {
+    store,
+    limit: (count: number) => {
+      queryCountMax = count;
+    },
+    async send(topic: string, body: string, properties: Record<string, string>): Promise<void> {
+      const message: OutgoingMessage = {
+        topic,
+        queueId: 0,
+        flag: 0,
+        sysFlag: 0,
+        bornTimestamp: 0,
+        bornHost: "10.0.0.1:1",
+        reconsumeTimes: 0,
+        preparedTransactionOffset: 0,
+        properties: new Map(Object.entries(properties)),
+        body: Buffer.from(body),
+      };
+      await store.append(message);
+    },
+    byKey: (header: Record<string, string | number>): Promise<RemotingCommand> => {
+      const usual = { topic: "T", maxNum: 32, beginTimestamp: 0, endTimestamp: 9e15 };
+      return ask(handlers, RequestCode.QUERY_MESSAGE, { ...usual, ...header });
+    },
+    ask: (code: number, header: Record<string, string | number>) => ask(handlers, code, header),
+  };
+}
+
+function bodies(answer: RemotingCommand): string[] {
+  return decodeMessages(answer.body).map(({ body }) => body.toString());
+}
+
+// FakeStore's index finds every record, as if all keys had one hash.
+test("what only has the hash of the key is left out", async (t) => {
+  const { send, byKey } = rig();
+  await send("T", "1", { KEYS: "k other", UNIQ_KEY: "u1" });
+  await send("T", "2", { KEYS: "kk", UNIQ_KEY: "u2", TAGS: "k" });
+  await send("U", "3", { KEYS: "k" });
+  await send("T", "4", { KEYS: "k" });
+  t.deepEqual(bodies(await byKey({ key: "k" })), ["1", "4"], "in the order in which they were sent");
+  t.deepEqual(bodies(await byKey({ key: "other" })), ["1"]);
+  t.deepEqual(bodies(await byKey({ key: "u2" })), ["2"]);
+  t.deepEqual(bodies(await byKey({ key: "u2", _UNIQUE_KEY_QUERY: "true" })), ["2"]);
+  t.deepEqual(bodies(await byKey({ key: "k", indexType: "T" })), ["2"]);
+  const none = await byKey({ key: "none" });
+  t.is(none.code, 22);
+  t.like(none.extFields, { indexLastUpdateTimestamp: "0", indexLastUpdatePhyoffset: "0" });
+});
+
+test("what is looked for is limited by the request and by the broker", async (t) => {
+  const { byKey, store, limit } = rig();
+  const asked: number[] = [];
+  store.queryIndex = (_topic, _key, maxCount) => {
+    asked.push(maxCount);
+    return { physicalOffsets: [], lastUpdateTimestampMs: 0, lastUpdatePhysicalOffset: 0 };
+  };
+  await byKey({ key: "k", maxNum: 5 });
+  await byKey({ key: "k", maxNum: 5000 });
+  await byKey({ key: "k", maxNum: -1 });
+  limit(3);
+  await byKey({ key: "k", maxNum: 5 });
+  t.deepEqual(asked, [5, 32, 1, 3]);
+});
+
+test("a queue whose oldest messages are gone", async (t) => {
+  const { send, store, ask } = rig();
+  for (const body of ["1", "2", "3"]) {
+    store.nowMs += 1000;
+    await send("T", body, {});
+  }
+  store.setMinQueueOffset("T", 0, 1);
+  const queue = { topic: "T", queueId: 0 };
+  const field = async (code: number, name: string): Promise<number> => Number((await ask(code, queue)).extFields[name]);
+  t.is(await field(RequestCode.GET_MIN_OFFSET, "offset"), 1);
+  t.is(await field(RequestCode.GET_MAX_OFFSET, "offset"), 3);
+  t.is(await field(RequestCode.GET_EARLIEST_MSG_STORETIME, "timestamp"), 1_002_000);
+  const stats = (await ask(RequestCode.GET_TOPIC_STATS_INFO, { topic: "T" })).body.toString();
+  const row = '{"brokerName":"b","queueId":0,"topic":"T"}:{"lastUpdateTimestamp":1003000,"maxOffset":3,"minOffset":1}';
+  t.is(stats, `{"offsetTable":{${row}},"topicPutTps":0}`);
+  const entries = await ask(RequestCode.QUERY_CONSUME_QUEUE, { ...queue, index: 1, count: 5000 });
+  t.is((JSON.parse(entries.body.toString()) as { queueData: unknown[] }).queueData.length, 2);
+  t.is((await ask(RequestCode.QUERY_CONSUME_QUEUE, { ...queue, index: 0, count: 5 })).body.length, 0, "gone");
+});
