@@ -15,6 +15,8 @@ export const UNSENDABLE_TOPICS: ReadonlySet<string> = new Set([
   "TRANS_CHECK_MAX_TIME_TOPIC",
   "SELF_TEST_TOPIC",
   "OFFSET_MOVED_EVENT",
+  "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
+  "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
 ]);
 
 const NAME = /^[%|a-zA-Z0-9_-]+$/;

@@ -87,7 +87,6 @@ export class IoWorker {
   readonly #answers: SendAnswers;
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
-  readonly #drive: Drive;
   readonly #connections = new Map<number, IoConnection>();
   readonly #staged: IoConnection[] = [];
   readonly #blocked = new Set<IoConnection>();
@@ -105,7 +104,6 @@ export class IoWorker {
   private constructor(init: IoWorkerInit, control: MessagePort, drive: Drive) {
     this.#init = init;
     this.#control = control;
-    this.#drive = drive;
     const { engine, worker } = init;
     const paths = new StorePaths(engine.storePath, engine.commitLogPath);
     this.#clock = clockFrom(engine.clock);
@@ -263,14 +261,20 @@ export class IoWorker {
     return FRAME_DONE;
   }
 
-  /** The control thread found nothing wrong, and yet the request cannot be served: its record would be illegal. */
+  /** The control thread found nothing wrong, and yet the request cannot be served: a send's record would be illegal. */
   #answerUnservable(connection: IoConnection, frame: Buffer): number {
     try {
       const command = decodeCommand(frame);
       if (isOneway(command) || isResponse(command)) return FRAME_DONE;
-      const remark =
-        "the message is illegal, maybe msg body or properties length not matched. msg body length limit or properties length limit 32767";
-      connection.write(encodeCommand(response(command, ResponseCode.MESSAGE_ILLEGAL, remark)));
+      if (command.code === RequestCode.PULL_MESSAGE || command.code === RequestCode.LITE_PULL_MESSAGE) {
+        connection.write(
+          encodeCommand(response(command, ResponseCode.SYSTEM_ERROR, "the pull changed its meaning meanwhile: try again")),
+        );
+        return FRAME_DONE;
+      }
+      const limits = `msg body length limit ${this.#init.maxMessageSize}B, msg properties length limit 32KB.`;
+      const remark = `the message is illegal, maybe msg body or properties length not matched. ${limits}`;
+      this.#answers.error(connection, this.#scan, ResponseCode.MESSAGE_ILLEGAL, remark);
       return FRAME_DONE;
     } catch {
       return FRAME_REFUSED;

@@ -138,7 +138,8 @@ export class PullPath {
 
   #filterOf(scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): TagFilter | undefined {
     if ((sysFlag & FLAG_SUBSCRIPTION) !== 0) {
-      if (scan.has(fields.FIELD_EXPRESSION_TYPE) && scan.text(fields.FIELD_EXPRESSION_TYPE) !== "TAG") return undefined;
+      const type = scan.has(fields.FIELD_EXPRESSION_TYPE) ? scan.text(fields.FIELD_EXPRESSION_TYPE) : "";
+      if (type !== "" && type !== "TAG") return undefined;
       return scan.has(fields.FIELD_SUBSCRIPTION) ? this.#parse(scan.text(fields.FIELD_SUBSCRIPTION)) : MATCH_ALL;
     }
     const subscription = group.subscriptions.get(topic.topic);

@@ -29,7 +29,7 @@ export class RecordProperties {
   #note(bytes: Buffer, start: number, nameEnd: number, valueEnd: number): void {
     switch (bytes[start]) {
       case 0x55: // U
-        if (!is(bytes, start, nameEnd, UNIQ_KEY)) return;
+        if (!is(bytes, start, nameEnd, UNIQ_KEY) || valueEnd - nameEnd < 2) return; // Without a value it counts as absent.
         this.keyStart = nameEnd + 1;
         this.keyEnd = valueEnd;
         return;

@@ -131,6 +131,7 @@ export class SendPath {
     const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
     if (Number.isNaN(flag) || Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
     const reconsumeTimes = scan.has(fields.FIELD_RECONSUME_TIMES) ? scan.integer(fields.FIELD_RECONSUME_TIMES) : 0;
+    if (Number.isNaN(reconsumeTimes)) return SEND_UNUSUAL;
     const { bornHost } = connection;
     const store = this.#storeHost;
     const propertiesAt =
@@ -195,11 +196,19 @@ export class SendPath {
     if (count <= 0 || scan.integer(fields.FIELD_RECONSUME_TIMES) > 0) return SEND_UNUSUAL;
     const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
     if (Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
-    const sizeMax = bodySize + count * (RECORD_OVERHEAD_MAX + topic.key.length + 1);
+    const headerSizeMax = scan.has(fields.FIELD_PROPERTIES)
+      ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES)
+      : 0;
+    const sizeMax = Math.max(headerSizeMax, bodySize + count * (RECORD_OVERHEAD_MAX + topic.key.length + 1));
     if (sizeMax > this.#batchSizeMax) return SEND_UNUSUAL;
     const at = this.#lane.reserve(sizeMax);
     if (at === RESERVE_FULL) return SEND_BLOCKED;
     const data = this.#lane.data;
+    if (headerSizeMax > 0) {
+      // The batch's own properties are not stored, but may ask for what a batch cannot have.
+      this.#properties.scan(data, at, scan.copyText(fields.FIELD_PROPERTIES, data, at));
+      if (this.#properties.isSpecial) return SEND_UNUSUAL;
+    }
     const { bornHost } = connection;
     const store = this.#storeHost;
     const sizes: number[] = [];

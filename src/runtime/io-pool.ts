@@ -111,7 +111,8 @@ export class IoPool implements TablePublisher {
     }
     const verdict = await this.#handlers.onRequest(command, channel);
     if (verdict === "replay") {
-      settled(frame);
+      // Written anew: what the worker's scan could not read as it came (a name with JSON escapes) it reads now.
+      settled(new Uint8Array(encodeCommand(command)));
       return;
     }
     if (verdict !== undefined) channel.write(verdict);

@@ -1,0 +1,104 @@
+// What the tests here share: brokers on free ports and the drive under test, clients of theirs, all ended with the test.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ExecutionContext } from "ava";
+import {
+  Admin,
+  Consumer,
+  type ConsumerOptions,
+  Producer,
+  type ProducerOptions,
+  type RunningBroker,
+  type StartBrokerOptions,
+  startBroker,
+} from "../../src/index.ts";
+import { RawClient } from "./raw-client.ts";
+
+export const NATIVE_FREE: boolean = process.env["MILLRACE_DRIVE"] === "native-free";
+/** For each test: a broker starts in seconds, also on a machine that is busy with others. */
+export const TEST_TIMEOUT_MS = 180_000;
+const UNTIL_MS = 60_000;
+
+/** Small files, so that stores are quick to make. */
+const SMALL: Readonly<Record<string, string | number>> = {
+  mappedFileSizeCommitLog: 16_777_216,
+  mappedFileSizeConsumeQueue: 20_000,
+  maxHashSlotNum: 1_000,
+  maxIndexNum: 4_000,
+};
+
+export class Lab {
+  readonly #t: ExecutionContext;
+  readonly #closing: (() => unknown)[] = [];
+  broker!: RunningBroker;
+
+  constructor(t: ExecutionContext) {
+    this.#t = t;
+    t.timeout(TEST_TIMEOUT_MS);
+    t.teardown(async () => {
+      for (const close of this.#closing.reverse()) await close();
+    });
+  }
+
+  /** A store of its own that ends with the test. */
+  directory(): string {
+    const made = mkdtempSync(join(tmpdir(), "millrace-e2e-"));
+    this.#closing.push(() => rmSync(made, { recursive: true, force: true }));
+    return made;
+  }
+
+  /** Starts a broker, in memory unless `store` says otherwise; it is `broker` from now on. */
+  async start(options: StartBrokerOptions = {}): Promise<RunningBroker> {
+    const broker = await startBroker({
+      port: 0,
+      nativeFree: NATIVE_FREE,
+      onFailure: (error) => this.#t.fail(`the broker failed: ${error.stack}`),
+      ...options,
+      config: { ...SMALL, ...options.config },
+    });
+    this.#t.is(broker.drive, NATIVE_FREE ? "native-free" : "ffi");
+    this.#closing.push(() => broker.close());
+    this.broker = broker;
+    return broker;
+  }
+
+  async raw(): Promise<RawClient> {
+    const client = await RawClient.connect(this.broker.brokerAddress);
+    this.#closing.push(() => client.close());
+    return client;
+  }
+
+  admin(): Admin {
+    const admin = new Admin({ namesrvAddr: this.broker.namesrvAddress });
+    this.#closing.push(() => admin.close());
+    return admin;
+  }
+
+  async producer(options: Partial<ProducerOptions> = {}): Promise<Producer> {
+    const producer = new Producer({ namesrvAddr: this.broker.namesrvAddress, group: "e2e-producers", ...options });
+    this.#closing.push(() => producer.close());
+    await producer.start();
+    return producer;
+  }
+
+  consumer(group: string, options: Partial<ConsumerOptions> = {}): Consumer {
+    const consumer = new Consumer({ namesrvAddr: this.broker.namesrvAddress, group, consumeFrom: "first", ...options });
+    this.#closing.push(() => consumer.close());
+    return consumer;
+  }
+}
+
+/** Waits until `condition` holds. @throws with what `state` says when it does not within a minute */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  state: () => string = () => "condition not met",
+  limitMs: number = UNTIL_MS,
+): Promise<void> {
+  const deadline = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${state()} (waited ${limitMs} ms)`);
+    await sleep(20);
+  }
+}
