@@ -18,12 +18,12 @@ export type { ProducerOptions } from "./client/producer-options.ts";
 export type { DecodedMessage } from "./format/message.ts";
 export { type NameServer, type NameServerOptions, startNameServer } from "./namesrv/server.ts";
 export type { Log, LogFields } from "./observe/log.ts";
-export { RunningBroker, startBroker, type StartBrokerOptions } from "./runtime/broker.ts";
+export { RunningBroker, type StartBrokerOptions, startBroker } from "./runtime/broker.ts";
 export {
   type AppendCallback,
   type AppendOptions,
   EmbeddedEngine,
-  openEngine,
   type OpenEngineOptions,
+  openEngine,
   type ReadOptions,
 } from "./runtime/embedded-engine.ts";

@@ -16,7 +16,7 @@ export const STORE_HOST = "10.1.2.3:10911";
 export const SEND_HEADER: string =
   '{"code":310,"extFields":{"a":"please_rename_unique_group_name","b":"TopicTest","c":"TBW102","d":"4","e":"3","f":"0",' +
   '"g":"1795103125571","h":"0","i":"KEYS\\u0001order-000001234567\\u0002' +
-  'UNIQ_KEY\\u0001FD0000000000000000000000000000019C2D4E0E2F2A67B00000\\u0002' +
+  "UNIQ_KEY\\u0001FD0000000000000000000000000000019C2D4E0E2F2A67B00000\\u0002" +
   'WAIT\\u0001true\\u0002TAGS\\u0001TagA\\u0002","j":"0","k":"false","m":"false","n":"broker-a"},"flag":0,"language":"JAVA","opaque":123456,' +
   '"serializeTypeCurrentRPC":"JSON","version":513}';
 /** The same properties as they stand in a record. */

@@ -118,7 +118,13 @@ export class VirtualClock implements Clock {
   }
 
   #add(task: () => void, delayMs: number, periodMs: number): Timer {
-    const pending: PendingTask = { dueMs: this.now() + Math.max(0, delayMs), order: this.#order++, periodMs, task, cancelled: false };
+    const pending: PendingTask = {
+      dueMs: this.now() + Math.max(0, delayMs),
+      order: this.#order++,
+      periodMs,
+      task,
+      cancelled: false,
+    };
     this.#insert(pending);
     return {
       cancel: () => {

@@ -50,7 +50,8 @@ export class BrokerStats {
     const { store, topics, served, clock } = this.#o;
     let puts = 0;
     for (const { topicName, readQueueNums, writeQueueNums } of topics.all()) {
-      for (let queueId = Math.max(readQueueNums, writeQueueNums) - 1; queueId >= 0; queueId--) puts += store.appendedQueueOffset(topicName, queueId);
+      for (let queueId = Math.max(readQueueNums, writeQueueNums) - 1; queueId >= 0; queueId--)
+        puts += store.appendedQueueOffset(topicName, queueId);
     }
     return { atMs: clock.now(), puts, putBytes: store.maxPhysicalOffset(), ...served() };
   }
@@ -115,7 +116,12 @@ export class BrokerStats {
 
   /** VIEW_BROKER_STATS_DATA: the broker's own totals; undefined for what is not counted. */
   view(name: string, _key: string): object | undefined {
-    const of = name === "BROKER_PUT_NUMS" ? (sample: Sample) => sample.puts : name === "BROKER_GET_NUMS" ? (sample: Sample) => sample.messages : undefined;
+    const of =
+      name === "BROKER_PUT_NUMS"
+        ? (sample: Sample) => sample.puts
+        : name === "BROKER_GET_NUMS"
+          ? (sample: Sample) => sample.messages
+          : undefined;
     if (of === undefined) return undefined;
     const window = (seconds: number): object => {
       const last = this.#samples.at(-1)!;
@@ -124,7 +130,11 @@ export class BrokerStats {
       const elapsedS = Math.max(1, (last.atMs - first.atMs) / 1000);
       return { avgpt: 0, sum, tps: sum / elapsedS };
     };
-    return { statsDay: { avgpt: 0, sum: of(this.#samples.at(-1)!) - of(this.#today), tps: 0 }, statsHour: window(600), statsMinute: window(60) };
+    return {
+      statsDay: { avgpt: 0, sum: of(this.#samples.at(-1)!) - of(this.#today), tps: 0 },
+      statsHour: window(600),
+      statsMinute: window(60),
+    };
   }
 
   close(): void {

@@ -1,5 +1,5 @@
-import type { OutgoingMessage } from "./message-store.ts";
 import { PROPERTY } from "../format/properties.ts";
+import type { OutgoingMessage } from "./message-store.ts";
 
 export const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
 

@@ -18,7 +18,14 @@ export interface MessageStore {
   /** Spec: storage.md 3.4. */
   searchOffset(topic: string, queueId: number, timestampMs: number, boundary: "LOWER" | "UPPER"): number;
   /** Physical offsets of up to `maxCount` records by hash of `key` (`topic#key`), newest first. Callers compare the keys. */
-  queryIndex(topic: string, key: string, maxCount: number, beginMs: number, endMs: number, type?: "K" | "U" | "T"): IndexQueryResult;
+  queryIndex(
+    topic: string,
+    key: string,
+    maxCount: number,
+    beginMs: number,
+    endMs: number,
+    type?: "K" | "U" | "T",
+  ): IndexQueryResult;
   /** Appends one message through the control thread's own ring. Resolves once it is stored as the flush mode demands. */
   append(message: OutgoingMessage): Promise<AppendResult>;
   /** First and one-past-last physicalOffset of the log. */

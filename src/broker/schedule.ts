@@ -120,7 +120,7 @@ export class ScheduleService {
   /** Stores them in order; the level's place moves on past those before the first that fails. @returns did all succeed? */
   async #deliverAll(level: number, due: readonly DueMessage[]): Promise<boolean> {
     const { log } = this.#o;
-    const results = await Promise.allSettled(due.map(({ message }) => message && this.#store(message)));
+    const results = await Promise.allSettled(due.map(async ({ message }) => message && this.#store(message)));
     for (const [index, result] of results.entries()) {
       const { offset } = due[index]!;
       if (result.status === "rejected") {

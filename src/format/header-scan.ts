@@ -24,7 +24,7 @@ const FIELDS = new NameTable(FIELD_NAMES);
 const MEMBER_CODE = 0;
 const MEMBER_FLAG = 1;
 const MEMBER_OPAQUE = 2;
-const MEMBER_VERSION = 3;
+// 3: version, which the hot paths do not ask for.
 const MEMBER_LANGUAGE = 4;
 const MEMBER_EXT_FIELDS = 5;
 const MEMBER_SERIALIZE_TYPE = 6;

@@ -211,7 +211,10 @@ function decodeHost(bytes: Buffer, at: number, ipSize: number): string {
 export function encodeHost(address: string): Buffer {
   const colon = address.lastIndexOf(":");
   const port = Number(address.slice(colon + 1));
-  let ip = address.slice(0, colon).replace(/^\[|\]$/g, "").replace(/%.*$/, "");
+  let ip = address
+    .slice(0, colon)
+    .replace(/^\[|\]$/g, "")
+    .replace(/%.*$/, "");
   if (/^::ffff:\d+\.\d+\.\d+\.\d+$/i.test(ip)) ip = ip.slice(7);
   const isV4 = !ip.includes(":");
   const host = Buffer.alloc(isV4 ? 8 : 20);
@@ -223,7 +226,8 @@ export function encodeHost(address: string): Buffer {
 
 function expandV6(ip: string): number[] {
   const [left = "", right] = ip.split("::");
-  const groups = (text: string): number[] => (text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16) & 0xffff));
+  const groups = (text: string): number[] =>
+    text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16) & 0xffff);
   const head = groups(left);
   const tail = right === undefined ? [] : groups(right);
   return [...head, ...new Array<number>(Math.max(0, 8 - head.length - tail.length)).fill(0), ...tail].slice(0, 8);
@@ -255,7 +259,13 @@ export function encodeMessage(fields: MessageFields): Buffer {
   const storeHost = encodeHost(fields.storeHost);
   const isV2 = topic.length > TOPIC_SIZE_MAX_V1;
   const size =
-    RECORD_SIZE_MIN + (bornHost.length - 8) + (storeHost.length - 8) + (isV2 ? 1 : 0) + fields.body.length + topic.length + properties.length;
+    RECORD_SIZE_MIN +
+    (bornHost.length - 8) +
+    (storeHost.length - 8) +
+    (isV2 ? 1 : 0) +
+    fields.body.length +
+    topic.length +
+    properties.length;
   const record = Buffer.alloc(size);
   let sysFlag = fields.sysFlag & ~(SYS_FLAG_BORN_HOST_V6 | SYS_FLAG_STORE_HOST_V6);
   if (bornHost.length > 8) sysFlag |= SYS_FLAG_BORN_HOST_V6;

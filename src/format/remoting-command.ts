@@ -25,7 +25,20 @@ export const REMOTING_VERSION = 513;
 export const EMPTY_BODY: Buffer = Buffer.alloc(0);
 
 const LANGUAGES = [
-  "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST", "NODE_JS",
+  "JAVA",
+  "CPP",
+  "DOTNET",
+  "PYTHON",
+  "DELPHI",
+  "ERLANG",
+  "RUBY",
+  "OTHER",
+  "HTTP",
+  "GO",
+  "PHP",
+  "OMS",
+  "RUST",
+  "NODE_JS",
 ] as const;
 
 export function isResponse(command: RemotingCommand): boolean {
@@ -195,7 +208,8 @@ function decodeBinaryHeader(frame: Buffer, end: number, body: Buffer): RemotingC
     const keyEnd = need(at + 2, frame.readUInt16BE(at));
     need(keyEnd, 4);
     const valueEnd = need(keyEnd + 4, frame.readInt32BE(keyEnd));
-    if (keyEnd > at + 2 && valueEnd > keyEnd + 4) extFields[frame.toString("utf8", at + 2, keyEnd)] = frame.toString("utf8", keyEnd + 4, valueEnd);
+    if (keyEnd > at + 2 && valueEnd > keyEnd + 4)
+      extFields[frame.toString("utf8", at + 2, keyEnd)] = frame.toString("utf8", keyEnd + 4, valueEnd);
     at = valueEnd;
   }
   return { code, language, version, opaque, flag, remark, extFields, body };

@@ -290,7 +290,8 @@ export class IoWorker {
   /** Source: Apache `BrokerFastFailure`, which answers what has waited too long in the send queue. */
   #answerBusy(connection: IoConnection): void {
     const periodMs = this.#clock.now() - connection.blockedSinceMs;
-    const remark = `[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ${periodMs}ms, size of queue: ${this.#answers.inFlight}`;
+    const figures = `period in queue: ${periodMs}ms, size of queue: ${this.#answers.inFlight}`;
+    const remark = `[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, ${figures}`;
     this.#answers.error(connection, this.#scan, ResponseCode.SYSTEM_BUSY, remark);
   }
 

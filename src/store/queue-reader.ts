@@ -119,7 +119,7 @@ export class QueueReader {
 
   #add(file: StoreFile, position: number, size: number): void {
     const last = this.partCount - 1;
-    if (last >= 0 && this.files[last] === file && this.positions[last]! + this.sizes[last]! === position) {
+    if (last >= 0 && this.files[last] === file && position === this.positions[last]! + this.sizes[last]!) {
       this.sizes[last]! += size;
     } else {
       this.files[this.partCount] = file;

@@ -271,9 +271,9 @@ const operations = fc.array(
 );
 
 test("nothing is lost, early or out of order, whatever happens", async (t) => {
-  const undo: (() => void)[] = [];
+  const undo: (() => unknown)[] = [];
   const property = fc.asyncProperty(operations, async (steps) => {
-    const { store, send, advance, start, now } = rig({ teardown: (task) => undo.push(task as () => void) });
+    const { store, send, advance, start, now } = rig({ teardown: (task) => undo.push(task) });
     let service = start();
     const sent: { text: string; level: number; dueMs: number }[] = [];
     const arrivals = new Map<string, number>();
@@ -318,5 +318,5 @@ test("nothing is lost, early or out of order, whatever happens", async (t) => {
     });
   });
   await t.notThrowsAsync(fc.assert(property, { numRuns: 25 }));
-  for (const task of undo) task();
+  for (const task of undo) await task();
 });

@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from "ava";
 import { VirtualClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
 import { ConfigFile } from "../../src/broker/config-file.ts";
+import type { OutgoingMessage } from "../../src/broker/message-store.ts";
 import { SendCheck, type SendCheckSettings } from "../../src/broker/send-check.ts";
 import { SendResponses } from "../../src/broker/send-responses.ts";
 import { SpecialSends, type SpecialSendsOptions } from "../../src/broker/special-send.ts";
@@ -229,7 +230,7 @@ test("what cannot be held back is refused, not delivered at once", async (t) => 
 
 test("half and timed messages go through their parkers", async (t) => {
   const park = {
-    half: (message: any) => ({ ...message, topic: "RMQ_SYS_TRANS_HALF_TOPIC", queueId: 0 }),
+    half: (message: OutgoingMessage) => ({ ...message, topic: "RMQ_SYS_TRANS_HALF_TOPIC", queueId: 0 }),
     timer: () => ({ code: 13, remark: "too far" }),
   };
   const { refusal, store } = rig(t, { specials: park });

@@ -35,7 +35,7 @@ function rig(t: ExecutionContext, autoCreate = true, directory = mkdtempSync(joi
   return { groups, changed, deleted, ask, path, directory };
 }
 
-const json = (answer: RemotingCommand): any => JSON.parse(answer.body.toString());
+const json = (answer: RemotingCommand) => JSON.parse(answer.body.toString());
 
 test("a group is made by its first use, where that is allowed", async (t) => {
   const { groups, changed } = rig(t);

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "ava";
-import { openEngine, type OpenEngineOptions } from "../../src/runtime/embedded-engine.ts";
+import { type OpenEngineOptions, openEngine } from "../../src/runtime/embedded-engine.ts";
 
 const nativeFree = process.env["MILLRACE_DRIVE"] === "native-free";
 
@@ -24,7 +24,9 @@ test("what was appended is read back in order, over several log files, also afte
     t.is(engine.drive, nativeFree ? "native-free" : "ffi");
     engine.createTopic("T", 3);
     const results = await Promise.all(
-      Array.from({ length: count }, (_, i) => engine.append("T", `body ${i} ${"x".repeat(i % 400)}`, { queueId: i % 3, tags: `tag${i % 5}`, keys: `k${i}` })),
+      Array.from({ length: count }, (_, i) =>
+        engine.append("T", `body ${i} ${"x".repeat(i % 400)}`, { queueId: i % 3, tags: `tag${i % 5}`, keys: `k${i}` }),
+      ),
     );
     results.forEach((result, i) => {
       if (result.queueOffset !== Math.floor(i / 3)) t.fail(`message ${i} got queueOffset ${result.queueOffset}`);
@@ -51,7 +53,11 @@ test("what was appended is read back in order, over several log files, also afte
 test("SYNC_FLUSH acks, batches, callbacks, and a reader that follows", async (t) => {
   await using engine = await openEngine(options(directory(t), { flushDiskType: "SYNC_FLUSH" }));
   engine.createTopic("T");
-  const first = await engine.appendBatch("T", 0, Array.from({ length: 100 }, (_, i) => Buffer.from(`b${i}`)));
+  const first = await engine.appendBatch(
+    "T",
+    0,
+    Array.from({ length: 100 }, (_, i) => Buffer.from(`b${i}`)),
+  );
   t.is(first.queueOffset, 0);
   const stop = new AbortController();
   const seen: string[] = [];
@@ -73,18 +79,28 @@ test("SYNC_FLUSH acks, batches, callbacks, and a reader that follows", async (t)
   });
   await engine.append("T", "last");
   await reading;
-  t.deepEqual(seen, [...Array.from({ length: 100 }, (_, i) => `b${i}`), ...Array.from({ length: 100 }, (_, i) => `c${i}`), "last"]);
+  t.deepEqual(seen, [
+    ...Array.from({ length: 100 }, (_, i) => `b${i}`),
+    ...Array.from({ length: 100 }, (_, i) => `c${i}`),
+    "last",
+  ]);
 });
 
 test("bad input is refused with its name and limit, and costs nothing stored", async (t) => {
   const storePath = directory(t);
   await using engine = await openEngine(options(storePath));
   engine.createTopic("T");
-  await t.throwsAsync(() => engine.append("T", Buffer.alloc(200_001)), { code: "MILLRACE_MESSAGE_ILLEGAL", message: /200000 bytes, not 200001/ });
+  await t.throwsAsync(() => engine.append("T", Buffer.alloc(200_001)), {
+    code: "MILLRACE_MESSAGE_ILLEGAL",
+    message: /200000 bytes, not 200001/,
+  });
   await t.throwsAsync(() => engine.append("nosuch", "x"), { code: "MILLRACE_TOPIC_UNKNOWN" });
   await t.throwsAsync(() => engine.append("T", "x", { queueId: 1 }), { code: "MILLRACE_TOPIC_UNKNOWN" });
   t.throws(() => engine.createTopic("../../evil"), { code: "MILLRACE_CONFIG_INVALID" });
-  await t.throwsAsync(() => openEngine(options(storePath)), { code: "MILLRACE_STORE_LOCKED", message: new RegExp(`pid ${process.pid}`) });
+  await t.throwsAsync(() => openEngine(options(storePath)), {
+    code: "MILLRACE_STORE_LOCKED",
+    message: new RegExp(`pid ${process.pid}`),
+  });
   t.is((await engine.append("T", "x")).queueOffset, 0);
 });
 
@@ -102,5 +118,8 @@ test("a store whose process died keeps every acknowledged message", async (t) =>
   await using again = await openEngine(options(copy));
   const bodies: string[] = [];
   for await (const message of again.read("T")) bodies.push(message.body.toString());
-  t.deepEqual(bodies, Array.from({ length: 501 }, (_, i) => `m${i}`));
+  t.deepEqual(
+    bodies,
+    Array.from({ length: 501 }, (_, i) => `m${i}`),
+  );
 });

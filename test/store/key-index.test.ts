@@ -206,7 +206,7 @@ for (const drive of DRIVES) {
     const error = t.throws(() => openIndex(drive, directory, { shape: { slotCount: 14, entryCount: 23 } }), {
       code: "MILLRACE_STORE_CORRUPT",
     });
-    t.regex(error!.message, /maxHashSlotNum and maxIndexNum/);
+    t.regex(error.message, /maxHashSlotNum and maxIndexNum/);
     const reader = new KeyIndexReader(drive, directory, { slotCount: 14, entryCount: 23 });
     t.throws(() => reader.query("T", "k", 1, 0, 1), { code: "MILLRACE_STORE_CORRUPT" });
   });
