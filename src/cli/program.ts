@@ -85,7 +85,34 @@ export function createProgram(): Command {
     .option("--quiet", "show no progress")
     .action(async (flags) => (await import("./consume.ts")).consume(flags));
 
+  storeOptions(program.command("verify"))
+    .description("check a stopped store: every record, queue entry and index entry; writes nothing")
+    .option("--quiet", "show no progress")
+    .addHelpText("after", "\nExit code: 0 nothing wrong, 1 something found, 2 it could not be checked.")
+    // Scripts take 1 for damage.
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .action(async (store, flags) => (await import("./verify.ts")).verify(store, flags));
+
+  storeOptions(program.command("inspect"))
+    .description("show records of a store, also while a broker runs on it; writes nothing")
+    .option("--offset <physicalOffset>", "the record at this place of the log")
+    .option("--topic <topic>", "records of this topic; with --queue")
+    .option("--queue <number>", "queue of the topic (0)")
+    .option("--from <queueOffset>", "first record of the queue (the first there is)")
+    .option("--count <count>", "most records to show (10)")
+    .action(async (store, flags) => (await import("./inspect.ts")).inspect(store, flags));
+
   return program;
+}
+
+/** Of commands that read a store's files. */
+function storeOptions(command: Command): Command {
+  return command
+    .argument("<store>", "directory of the store")
+    .option("-c, --config <file>", "the broker's file of Java properties, if its file sizes or log directory are its own")
+    .option("--set <key=value>", "set any key; repeatable", repeated)
+    .option("--native-free", "use no native code")
+    .option("--json", "print JSON");
 }
 
 function namesrvOption(): Option {

@@ -67,6 +67,11 @@ export interface Drive {
   adoptFile(path: string, size: number, fd: number): StoreFile;
   /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */
   lockStore(path: string): FileLock;
+  /**
+   * Makes sure that nobody writes the store, and writes nothing itself. The FFI drive also keeps writers out until
+   * the release; the other one only looks. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder
+   */
+  lockForReading(path: string): FileLock;
   /** undefined: this drive writes through the stream. */
   gatherWriter(): GatherWriter | undefined;
 }

@@ -4,7 +4,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, storeError, syncFd } from "./files.ts";
 import { PlainFile } from "./plain-file.ts";
-import { lockedError, nameHolder, openLockFile, releaseHolder } from "./store-lock.ts";
+import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
 
 /**
  * The FFI drive, Linux. Addresses are passed as numbers: user addresses stay below 2^47. Only addresses of
@@ -27,15 +27,18 @@ const EAGAIN = 11;
 const ENOSPC = 28;
 const F_GETLK = 5;
 const F_SETLK = 6;
+const F_RDLCK = 0;
 const F_WRLCK = 1;
 const PAGE_SIZE = 4096;
 const TWO_32 = 4_294_967_296;
 
 export const ffiDrive: Drive = {
   name: "ffi",
-  openFile: (path, options) => (options.mapped === false ? PlainFile.open(path, options, allocate) : MappedFile.open(path, options)),
+  openFile: (path, options) =>
+    options.mapped === false ? PlainFile.open(path, options, allocate) : MappedFile.open(path, options),
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
   lockStore,
+  lockForReading,
   gatherWriter: () => new SocketWriter(),
 };
 
@@ -175,20 +178,9 @@ function outcome(call: () => number): number {
   }
 }
 
-/** struct flock on 64-bit Linux: short type, short whence, long start, long length, int pid. */
 function lockStore(lockFile: string): FileLock {
   const fd = openLockFile(lockFile);
-  const address = mapAnonymous(PAGE_SIZE);
-  const flock = Buffer.from(koffi.view(address, PAGE_SIZE));
-  flock.writeInt16LE(F_WRLCK, 0);
-  if (fcntl(fd, F_SETLK, address) !== 0) {
-    fcntl(fd, F_GETLK, address);
-    const holder = flock.readInt32LE(24);
-    munmap(address, PAGE_SIZE);
-    fs.closeSync(fd);
-    throw lockedError(lockFile, `pid ${holder}`);
-  }
-  munmap(address, PAGE_SIZE);
+  lockFd(fd, F_WRLCK, lockFile);
   try {
     nameHolder(lockFile, fd);
   } catch (error) {
@@ -196,4 +188,31 @@ function lockStore(lockFile: string): FileLock {
     throw storeError(error, "write", lockFile);
   }
   return { release: () => releaseHolder(lockFile, fd) };
+}
+
+function lockForReading(lockFile: string): FileLock {
+  refuseNamedHolder(lockFile);
+  if (!fs.existsSync(lockFile)) return { release: () => {} };
+  let fd: number;
+  try {
+    fd = fs.openSync(lockFile, fs.constants.O_RDONLY);
+  } catch (error) {
+    throw storeError(error, "open", lockFile);
+  }
+  lockFd(fd, F_RDLCK, lockFile);
+  return { release: () => closeFd(fd) };
+}
+
+/** struct flock on 64-bit Linux: short type, short whence, long start, long length, int pid. Closes the file if it is refused. */
+function lockFd(fd: number, type: number, lockFile: string): void {
+  const address = mapAnonymous(PAGE_SIZE);
+  const flock = Buffer.from(koffi.view(address, PAGE_SIZE));
+  flock.writeInt16LE(type, 0);
+  const isRefused = fcntl(fd, F_SETLK, address) !== 0;
+  if (isRefused) fcntl(fd, F_GETLK, address);
+  const holder = flock.readInt32LE(24);
+  munmap(address, PAGE_SIZE);
+  if (!isRefused) return;
+  fs.closeSync(fd);
+  throw lockedError(lockFile, `pid ${holder}`);
 }

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { MillraceError } from "../base/errors.ts";
-import { storeError } from "./files.ts";
+import { readSmallFile, storeError } from "./files.ts";
 
 /**
  * The part of the store lock that both drives share: the `lock` file names its holder, and a second
@@ -15,7 +15,10 @@ function held(): Set<string> {
 }
 
 export function lockedError(lockFile: string, holder: string): MillraceError {
-  return new MillraceError("MILLRACE_STORE_LOCKED", `the store is in use: ${lockFile} is held by ${holder}`, { lockFile, holder });
+  return new MillraceError("MILLRACE_STORE_LOCKED", `the store is in use: ${lockFile} is held by ${holder}`, {
+    lockFile,
+    holder,
+  });
 }
 
 /** Opens the lock file and checks the holder that it names. @returns the open descriptor */
@@ -36,6 +39,17 @@ export function openLockFile(lockFile: string): number {
     }
   }
   return fd;
+}
+
+/**
+ * Refuses a store that a live process has named itself the holder of. Leaves the lock file as it is.
+ * @throws MillraceError MILLRACE_STORE_LOCKED
+ */
+export function refuseNamedHolder(lockFile: string): void {
+  // Before the file is opened: closing it would take this process's own lock away.
+  if (held().has(lockFile)) throw lockedError(lockFile, `this process (pid ${process.pid})`);
+  const holder = /^lock pid=(\d+) start=(\d+)/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
+  if (holder !== null && startTicks(Number(holder[1])) === Number(holder[2])) throw lockedError(lockFile, `pid ${holder[1]}`);
 }
 
 /** Writes ourselves into the lock file as its holder. */

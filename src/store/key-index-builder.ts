@@ -1,4 +1,3 @@
-import { keyHashOfBytes, tagsHashOfBytes, topicHashOfBytes } from "../format/index-file.ts";
 import {
   PHYSICAL_OFFSET_OFFSET,
   RecordParts,
@@ -6,23 +5,17 @@ import {
   SYS_FLAG_ROLLBACK,
   SYS_FLAG_TRANSACTION_MASK,
 } from "../format/message.ts";
-import { PropertyScan } from "../format/property-scan.ts";
 import type { KeyIndex } from "./key-index.ts";
-
-const UNIQUE_KEY = Buffer.from("UNIQ_KEY");
-const KEYS = Buffer.from("KEYS");
-const TAGS = Buffer.from("TAGS");
-const BLANK = 0x20;
+import { RecordKeys } from "./record-keys.ts";
 
 /**
- * Puts the keys of log records into the index, in log order: the unique key, each word of KEYS, the TAGS text.
- * Makes no strings of plain ASCII. Key-indexer thread only.
+ * Puts the keys of log records into the index, in log order. Key-indexer thread only.
  * Source: Apache `IndexService.buildIndex`.
  */
 export class KeyIndexBuilder {
   readonly #index: KeyIndex;
   readonly #parts = new RecordParts();
-  readonly #scan = new PropertyScan();
+  readonly #keys = new RecordKeys();
   /** Keys of the present record that are in the index already. */
   #known = 0;
 
@@ -45,23 +38,8 @@ export class KeyIndexBuilder {
     if ((parts.sysFlag & SYS_FLAG_TRANSACTION_MASK) === SYS_FLAG_ROLLBACK) return;
     this.#known = physicalOffset === end ? index.newestEntriesOf(physicalOffset) : 0;
     const storeTimestamp = readInt64(bytes, parts.storeTimestampAt);
-    const topicHash = topicHashOfBytes(bytes, parts.topicStart, parts.topicEnd);
-    const { propertiesStart, propertiesEnd } = parts;
-    const scan = this.#scan;
-    if (scan.find(bytes, propertiesStart, propertiesEnd, UNIQUE_KEY)) {
-      this.#put(keyHashOfBytes(topicHash, bytes, scan.start, scan.end), physicalOffset, storeTimestamp);
-    }
-    if (scan.find(bytes, propertiesStart, propertiesEnd, KEYS)) {
-      for (let from = scan.start; from < scan.end; ) {
-        let to = from;
-        while (to < scan.end && bytes[to] !== BLANK) to++;
-        if (to > from) this.#put(keyHashOfBytes(topicHash, bytes, from, to), physicalOffset, storeTimestamp);
-        from = to + 1;
-      }
-    }
-    if (scan.find(bytes, propertiesStart, propertiesEnd, TAGS)) {
-      this.#put(tagsHashOfBytes(topicHash, bytes, scan.start, scan.end), physicalOffset, storeTimestamp);
-    }
+    this.#keys.find(bytes, parts);
+    for (const keyHash of this.#keys.hashes) this.#put(keyHash, physicalOffset, storeTimestamp);
   }
 
   #put(keyHash: number, physicalOffset: number, storeTimestamp: number): void {

@@ -1,0 +1,72 @@
+import path, { extname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Piscina } from "piscina";
+import { thisMachine } from "../config/machine.ts";
+import { INDEX_SHAPE_DEFAULT } from "../format/index-file.ts";
+import { chooseDrive } from "../os/choose.ts";
+import { StorePaths } from "../store/store-paths.ts";
+import { Findings } from "../store/verify-findings.ts";
+import { readLayout, type StoreLayoutOptions } from "../store/verify-layout.ts";
+import { reportOf, type VerifyReport } from "../store/verify-report.ts";
+import { taskSize, type VerifyInit, type VerifyTask, type VerifyTaskResult, verifyTasks } from "../store/verify-task.ts";
+
+export interface VerifyOptions extends Omit<StoreLayoutOptions, "indexShape"> {
+  indexShape?: StoreLayoutOptions["indexShape"];
+  /** Run without foreign calls. Default: only where they do not work. */
+  nativeFree?: boolean;
+  /** Called when the work begins: `bytesTotal` is what `progress().bytes` ends at. */
+  onStart?: (bytesTotal: number, progress: () => { bytes: number; count: number }) => void;
+}
+
+/**
+ * Checks all of a stopped store: every record, every queue entry, every index entry, each against the others.
+ * Writes nothing, and takes no notice of what a start would put right. The checks run on a pool of threads, a log
+ * file, a batch of queues or an index file a task; the calling thread only waits.
+ * @throws MillraceError MILLRACE_STORE_LOCKED (a broker runs, or was started meanwhile), MILLRACE_CONFIG_INVALID (no
+ *   store there), MILLRACE_STORE_IO
+ */
+export async function verifyStore(options: VerifyOptions): Promise<VerifyReport> {
+  const storePath = path.resolve(options.storePath);
+  const { drive } = await chooseDrive(options.nativeFree ?? false);
+  const paths = new StorePaths(storePath);
+  const lock = drive.lockForReading(paths.lock);
+  try {
+    const findings = new Findings();
+    const layout = readLayout(drive, { ...options, storePath, indexShape: options.indexShape ?? INDEX_SHAPE_DEFAULT }, findings);
+    const tasks = verifyTasks(layout);
+    const progress = new SharedArrayBuffer(Math.max(1, tasks.length) * 16);
+    const done = new Float64Array(progress);
+    const bytesTotal = tasks.reduce((sum, task) => sum + taskSize(layout, task), 0);
+    options.onStart?.(bytesTotal, () => {
+      const state = { bytes: 0, count: 0 };
+      for (let i = 0; i < done.length; i += 2) {
+        state.bytes += done[i]!;
+        state.count += done[i + 1]!;
+      }
+      return state;
+    });
+    const results = await runAll(tasks, { drive: drive.name, layout, progress });
+    // The other drive cannot keep a broker out, and what was found while one wrote is worth nothing.
+    drive.lockForReading(paths.lock).release();
+    return reportOf(storePath, layout, findings, results);
+  } finally {
+    lock.release();
+  }
+}
+
+async function runAll(tasks: readonly VerifyTask[], init: VerifyInit): Promise<VerifyTaskResult[]> {
+  if (tasks.length === 0) return [];
+  const file = new URL(`../../workers/verify${extname(import.meta.filename)}`, import.meta.url);
+  const pool = new Piscina<unknown, VerifyTaskResult>({
+    filename: fileURLToPath(file),
+    workerData: init,
+    minThreads: 0,
+    maxThreads: Math.min(tasks.length, thisMachine().processors),
+    execArgv: process.execArgv.filter((argument) => !argument.startsWith("--input-type")),
+  });
+  try {
+    return await Promise.all(tasks.map((task) => pool.run(task)));
+  } finally {
+    await pool.destroy();
+  }
+}
