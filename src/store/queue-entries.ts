@@ -14,6 +14,7 @@ export class QueueEntries {
   readonly #block = Buffer.alloc(BLOCK_COUNT * ENTRY_SIZE);
   #blockStart = -1;
   #blockCount = 0;
+  #first: number | undefined;
   #last: number | undefined;
   /** Of the entry last loaded; all 0: it was never written. */
   physicalOffset = 0;
@@ -60,6 +61,22 @@ export class QueueEntries {
   /** Stands before the first entry of a queue that begins late. */
   get isBlank(): boolean {
     return this.size === BLANK_ENTRY_SIZE;
+  }
+
+  /** The first entry that was written; -1: none. */
+  first(): number {
+    this.#first ??= this.#findFirst();
+    return this.#first;
+  }
+
+  #findFirst(): number {
+    for (const base of this.bases) {
+      const start = base / ENTRY_SIZE;
+      for (let queueOffset = start; queueOffset < start + this.entriesPerFile; queueOffset++) {
+        if (this.load(queueOffset) && !this.isZero && !this.isBlank) return queueOffset;
+      }
+    }
+    return -1;
   }
 
   /** The last entry that was written, by bisection in the last file that has any; -1: none. */

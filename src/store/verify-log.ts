@@ -66,11 +66,10 @@ export function verifyLogFile(
   }
 }
 
-/** Records of one queue without an entry, in one finding. */
+/** Records of one queue without an entry, one after the other: one finding. */
 interface MissingEntries {
   topic: string;
   queueId: number;
-  count: number;
   first: number;
   last: number;
   physicalOffset: number;
@@ -138,7 +137,7 @@ class LogFileCheck {
       this.#findings.add({ ...finding, text: `${finding.text}; ${next - offset} bytes are passed over` });
       offset = next;
     }
-    this.#reportMissing();
+    for (const missing of this.#missing.values()) this.#addMissing(missing);
     return result;
   }
 
@@ -241,10 +240,11 @@ class LogFileCheck {
   }
 
   /**
-   * Whether the queue was removed, and made anew by later records: an entry of the same or a lower number points
-   * at a whole record further on.
+   * Whether the queue was removed, and made anew by later records: all its entries point further on, and the one of
+   * the same number, or else the last, at a whole record of that number.
    */
   #isOvertaken(queue: QueueEntries, topic: string, queueId: number, queueOffset: number, offset: number): boolean {
+    if (!queue.load(queue.first()) || queue.physicalOffset <= offset) return false;
     const candidate = Math.min(queueOffset, queue.last());
     if (candidate < 0 || !queue.load(candidate) || queue.isZero || queue.isBlank || queue.physicalOffset <= offset) return false;
     const record = this.#others.record(queue.physicalOffset, this.#others.endAt(queue.physicalOffset));
@@ -273,28 +273,23 @@ class LogFileCheck {
     }
     const name = `${topic}/${queueId}`;
     const missing = this.#missing.get(name);
-    if (missing === undefined) {
-      this.#missing.set(name, { topic, queueId, count: 1, first: queueOffset, last: queueOffset, physicalOffset, reason });
-    } else {
-      missing.count++;
+    if (missing?.last === queueOffset - 1) {
       missing.last = queueOffset;
+      return;
     }
+    if (missing !== undefined) this.#addMissing(missing);
+    this.#missing.set(name, { topic, queueId, first: queueOffset, last: queueOffset, physicalOffset, reason });
   }
 
-  #reportMissing(): void {
-    for (const { topic, queueId, count, first, last, physicalOffset, reason } of this.#missing.values()) {
-      const range = count === 1 ? `queueOffset ${first}` : `queueOffset ${first} to ${last}`;
-      this.#findings.add({
-        kind: "record-without-entry",
-        text: `${count} records of ${topic}/${queueId}, ${range}, from physicalOffset ${physicalOffset} on, have no entry in their queue: ${reason}`,
-        file: this.#file,
-        physicalOffset,
-        topic,
-        queueId,
-        queueOffset: first,
-        count,
-      });
-    }
+  #addMissing({ topic, queueId, first, last, physicalOffset, reason }: MissingEntries): void {
+    const count = last - first + 1;
+    const who =
+      count === 1
+        ? `the record at physicalOffset ${physicalOffset}, queueOffset ${first} of ${topic}/${queueId}, has`
+        : `${count} records from physicalOffset ${physicalOffset} on, queueOffset ${first} to ${last} of ${topic}/${queueId}, have`;
+    const text = `${who} no entry in the queue: ${reason}`;
+    const where = { file: this.#file, physicalOffset, topic, queueId, queueOffset: first };
+    this.#findings.add({ kind: "record-without-entry", text, ...where, ...(count === 1 ? {} : { count }) });
   }
 
   #closeQueues(): void {
