@@ -273,7 +273,6 @@ export class IoWorker {
         return FRAME_DONE;
       }
       const limits = `msg body length limit ${this.#init.maxMessageSize}B, msg properties length limit 32KB.`;
-      const limits = `msg body length limit ${this.#init.maxMessageSize}B, msg properties length limit 32KB.`;
       const remark = `the message is illegal, maybe msg body or properties length not matched. ${limits}`;
       this.#answers.error(connection, this.#scan, ResponseCode.MESSAGE_ILLEGAL, remark);
       return FRAME_DONE;
