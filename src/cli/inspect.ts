@@ -82,7 +82,8 @@ function readable(message: DecodedMessage): string {
     // Quoted, so that nothing in a message can move the cursor of who looks at it.
     ...[...properties].map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)}`),
     `  body, ${body.length} bytes${text === undefined ? " (hex)" : ""}: ` +
-      `${text === undefined ? shown.slice(0, BODY_SHOWN_MAX) : JSON.stringify(shown.slice(0, BODY_SHOWN_MAX))}${shown.length > BODY_SHOWN_MAX ? " …" : ""}`,
+      (text === undefined ? shown.slice(0, BODY_SHOWN_MAX) : JSON.stringify(shown.slice(0, BODY_SHOWN_MAX))) +
+      (shown.length > BODY_SHOWN_MAX ? " …" : ""),
     "",
     "",
   ].join("\n");

@@ -47,7 +47,8 @@ export function reportText(report: VerifyReport): string {
   if (lastExit !== "clean") {
     lines.push(
       `the broker was not stopped cleanly (${lastExit === "process-died" ? "its process ended" : "the machine was restarted since"}): ` +
-        `at the next start ${formatCount(report.pendingRecordCount)} records get their entries, and ${report.tornBytes > 0 ? "the torn end of the log" : "nothing"} is cut off`,
+        `at the next start ${formatCount(report.pendingRecordCount)} records get their entries, ` +
+        `and ${report.tornBytes > 0 ? "the torn end of the log" : "nothing"} is cut off`,
     );
   }
   if (report.expiredEntryCount > 0)

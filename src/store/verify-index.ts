@@ -114,7 +114,8 @@ class IndexFileCheck {
         const fault = this.#entryFault(keyHash, physicalOffset);
         if (fault !== undefined) this.#add("index-entry", `entry ${number} ${fault}`, physicalOffset);
         else if (physicalOffset < Math.max(begin, lastPhysicalOffset) || physicalOffset > end) {
-          const text = `entry ${number} is of physicalOffset ${physicalOffset}, out of order between ${Math.max(begin, lastPhysicalOffset)} and ${end}`;
+          const range = `between ${Math.max(begin, lastPhysicalOffset)} and ${end}`;
+          const text = `entry ${number} is of physicalOffset ${physicalOffset}, out of order ${range}`;
           this.#add("index-entry", text, physicalOffset);
         } else lastPhysicalOffset = physicalOffset;
         if (keyHash < 0) continue;
