@@ -72,7 +72,9 @@ function readable(message: DecodedMessage): string {
   const { topic, queueId, queueOffset, physicalOffset, size, properties, body } = message;
   const time = (ms: number): string => (Number.isFinite(new Date(ms).getTime()) ? new Date(ms).toISOString() : String(ms));
   const text = textOf(body);
-  const shown = text ?? body.toString("hex");
+  const whole = text ?? body.toString("hex");
+  const shown = whole.slice(0, BODY_SHOWN_MAX);
+  const rest = whole.length > BODY_SHOWN_MAX ? " …" : "";
   return [
     `${topic}/${queueId} queueOffset ${queueOffset}, physicalOffset ${physicalOffset}, ${size} bytes`,
     `  born   ${time(message.bornTimestamp)} at ${message.bornHost}`,
@@ -81,9 +83,7 @@ function readable(message: DecodedMessage): string {
       `bodyCrc 0x${(message.bodyCrc >>> 0).toString(16)}, preparedTransactionOffset ${message.preparedTransactionOffset}`,
     // Quoted, so that nothing in a message can move the cursor of who looks at it.
     ...[...properties].map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)}`),
-    `  body, ${body.length} bytes${text === undefined ? " (hex)" : ""}: ` +
-      (text === undefined ? shown.slice(0, BODY_SHOWN_MAX) : JSON.stringify(shown.slice(0, BODY_SHOWN_MAX))) +
-      (shown.length > BODY_SHOWN_MAX ? " …" : ""),
+    `  body, ${body.length} bytes${text === undefined ? " (hex)" : ""}: ${text === undefined ? shown : JSON.stringify(shown)}${rest}`,
     "",
     "",
   ].join("\n");

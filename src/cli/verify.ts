@@ -45,11 +45,10 @@ export function reportText(report: VerifyReport): string {
       `${formatCount(report.indexEntryCount)} keys in ${report.indexFileCount} index files`,
   ];
   if (lastExit !== "clean") {
-    lines.push(
-      `the broker was not stopped cleanly (${lastExit === "process-died" ? "its process ended" : "the machine was restarted since"}): ` +
-        `at the next start ${formatCount(report.pendingRecordCount)} records get their entries, ` +
-        `and ${report.tornBytes > 0 ? "the torn end of the log" : "nothing"} is cut off`,
-    );
+    const how = lastExit === "process-died" ? "its process ended" : "the machine was restarted since";
+    const cut = report.tornBytes > 0 ? "the torn end of the log" : "nothing";
+    const pending = `${formatCount(report.pendingRecordCount)} records get their entries`;
+    lines.push(`the broker was not stopped cleanly (${how}): at the next start ${pending}, and ${cut} is cut off`);
   }
   if (report.expiredEntryCount > 0)
     lines.push(`${formatCount(report.expiredEntryCount)} entries are of records that were deleted by age`);
