@@ -201,6 +201,8 @@ export class EmbeddedEngine implements AsyncDisposable {
 
   /** Resolves when the rings have room again. */
   room(): Promise<void> {
+    // Nothing under way, so no ack will tell: the rings ran empty while the caller was being refused.
+    if (this.#store.lane.inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => this.#room.push(resolve));
   }
 

@@ -123,3 +123,19 @@ test("a store whose process died keeps every acknowledged message", async (t) =>
     Array.from({ length: 501 }, (_, i) => `m${i}`),
   );
 });
+
+test("a producer that fills the rings and waits for room never waits for ever", async (t) => {
+  await using engine = await openEngine(options(directory(t), { mappedFileSizeCommitLog: 16_777_216 }));
+  engine.createTopic("T");
+  const body = Buffer.alloc(100);
+  const count = 100_000;
+  let stored = 0;
+  for (let i = 0; i < count; i++) {
+    const done = (): void => {
+      stored++;
+    };
+    while (!engine.tryAppend("T", 0, body, done)) await engine.room();
+  }
+  while (stored < count) await engine.room();
+  t.is(stored, count);
+});
