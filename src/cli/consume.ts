@@ -172,12 +172,16 @@ class Output {
   readonly #isFile: boolean;
   #pending: Buffer[] = [];
   #failure: Error | undefined;
-  #resume: () => void = () => {};
+  /** Several queues are copied at a time, and each waits for the stream. */
+  #waiters: (() => void)[] = [];
 
   constructor(path: string | undefined) {
     this.#isFile = path !== undefined && path !== "-";
     this.#stream = this.#isFile ? createWriteStream(path!) : process.stdout;
-    for (const event of ["drain", "close"]) this.#stream.on(event, () => this.#resume());
+    const resume = (): void => {
+      for (const waiter of this.#waiters.splice(0)) waiter();
+    };
+    for (const event of ["drain", "close"]) this.#stream.on(event, resume);
     this.#stream.on("error", (error: NodeJS.ErrnoException) => {
       this.#failure = error.code === "EPIPE" ? undefined : error;
       this.onBroken();
@@ -195,9 +199,7 @@ class Output {
       const pending = Buffer.concat(this.#pending);
       this.#pending = [];
       if (!this.#stream.write(pending) && !this.#stream.destroyed) {
-        await new Promise<void>((resolve) => {
-          this.#resume = resolve;
-        });
+        await new Promise<void>((resolve) => this.#waiters.push(resolve));
       }
     }
     this.#check();
