@@ -112,8 +112,8 @@ export function settingsFrom(argv: readonly string[]): Settings | "help" {
   const settings: Settings = {
     cases: casesFrom(flags.cases),
     rounds: number("rounds", 1, 1, 1, 1000),
-    seconds: number("seconds", 5, 0.3, 0.1, 3600, false),
-    warmup: number("warmup", 2, 0.2, 0, 3600, false),
+    seconds: number("seconds", 5, 1.2, 0.1, 3600, false),
+    warmup: number("warmup", 2, 1.2, 0, 3600, false),
     size,
     producers: number("producers", 8, 2, 1, 1000),
     depth: number("depth", 64, 8, 1, 10_000),
