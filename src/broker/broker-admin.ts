@@ -33,6 +33,7 @@ const CHANGEABLE: ReadonlySet<string> = new Set([
   "defaultQueryMaxNum",
   "useServerSideResetOffset",
   "rejectTransactionMessage",
+  "storeReplyMessageEnable",
   "enablePropertyFilter",
 ]);
 

@@ -25,6 +25,7 @@ import { PublishedGroups } from "./published-groups.ts";
 import { PullCheck } from "./pull-check.ts";
 import { QueueLocks } from "./queue-locks.ts";
 import { QueueQueries } from "./queue-queries.ts";
+import { RequestReply } from "./request-reply.ts";
 import { ScheduleService } from "./schedule.ts";
 import { SendBack } from "./send-back.ts";
 import { SendCheck } from "./send-check.ts";
@@ -178,6 +179,16 @@ export class ControlPlane {
       store,
       log,
     });
+    const replies = new RequestReply({
+      settings,
+      sendCheck: this.#sendCheck,
+      responses,
+      producers: this.#producers,
+      store,
+      storeHost: () => options.brokerAddress,
+      clock,
+      log,
+    });
     this.#handlers = new Map([
       ...topics.handlers(),
       ...groups.handlers(),
@@ -216,6 +227,7 @@ export class ControlPlane {
         delayLevelCount: delayLevelsMs.length,
         isWritable: () => this.#isWritable(),
       }).handlers(),
+      ...replies.handlers(),
       ...new BrokerAdmin({
         values,
         store,

@@ -33,7 +33,7 @@ export interface SendCheckSettings {
 }
 
 /**
- * Decides about sends (10, 310, 320) that an I/O worker has not served itself. The order of the checks is Apache's,
+ * Decides about sends (10, 310, 320) that an I/O worker has not served itself, and about replies. The order of the checks is Apache's,
  * since the first that fails is answered. Control thread only.
  * Source: Apache `SendMessageProcessor`, `AbstractSendMessageProcessor.msgCheck`.
  */
@@ -61,6 +61,12 @@ export class SendCheck {
     if (refusal !== undefined) return responses.refused(command, refusal);
     if (request.batch) return this.#checkBatch(command, channel, request, topic);
     return specials.isSpecial(request) ? specials.store(command, channel, request, topic) : "replay";
+  }
+
+  /** The checks of a reply (324, 325): the same, but nothing of it is special. @returns its topic */
+  checkReply(command: RemotingCommand, channel: Channel, request: SendRequest): TopicConfig | SendRefusal {
+    const topic = this.#checkTopic(request, channel);
+    return "code" in topic ? topic : (this.#checkContent(command, request) ?? topic);
   }
 
   #checkTopic(request: SendRequest, channel: Channel): TopicConfig | SendRefusal {

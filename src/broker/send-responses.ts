@@ -47,6 +47,25 @@ export class SendResponses {
     return response(command, ResponseCode.SUCCESS, undefined, header);
   }
 
+  /** @param outcome what became of the reply; @param kept where it is stored, if it is */
+  replied(
+    command: RemotingCommand,
+    outcome: { code: number; remark?: string | undefined },
+    queueId: number,
+    kept: AppendResult | undefined,
+  ): RemotingCommand {
+    const { code, remark } = outcome;
+    let header: HeaderValues = {};
+    if (kept !== undefined) {
+      const msgId = offsetMessageId(this.#o.storeHost(), kept.physicalOffset);
+      header = { msgId, queueId, queueOffset: kept.queueOffset };
+    } else if (code === ResponseCode.SUCCESS) {
+      // Clients read them, whether there is anything to read or not.
+      header = { msgId: "0", queueId, queueOffset: 0 };
+    }
+    return response(command, code, remark, this.#with(header));
+  }
+
   /** The store did not take the message. Source: Apache `SendMessageProcessor.handlePutMessageResult`. */
   failed(command: RemotingCommand, error: unknown): RemotingCommand {
     return this.refused(command, storeRefusal(error));

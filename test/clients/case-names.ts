@@ -25,10 +25,8 @@ export const JAVA_CASES: readonly string[] = [
   ],
 ];
 
-/** Retry, delay and request/reply; what of them runs as a test stands in JAVA_RETRY_CASES. */
+/** Retry, delay and request/reply. */
 export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply"];
-
-export const JAVA_RETRY_CASES: readonly string[] = ["retry", "delay"];
 
 /** Each way through the engine once, for the second drive. */
 export const JAVA_SHORT_CASES: readonly string[] = [

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { GO_CASES, JAVA_CASES, JAVA_LATER_CASES, JAVA_RETRY_CASES, JAVA_SHORT_CASES, NPM_CASES } from "./case-names.ts";
+import { GO_CASES, JAVA_CASES, JAVA_LATER_CASES, JAVA_SHORT_CASES, NPM_CASES } from "./case-names.ts";
 import { type CaseResult, CaseRun } from "./case-run.ts";
 import { type ClientProgram, goClient, javaClient, missingCommand, npmClient } from "./client-programs.ts";
 import { type RunningBroker, startBroker } from "./start-broker.ts";
@@ -143,8 +143,8 @@ declareBuild(npm, { normal: NPM_CASES });
 
 const main: Broker =
   target === undefined ? ownBroker("store", false) : { namesrv: () => Promise.resolve(target), started: undefined, deaths: [] };
-declare(java5, main, "", [...JAVA_CASES, ...JAVA_RETRY_CASES]);
-declare(java4, main, "", [...JAVA_CASES, ...JAVA_RETRY_CASES]);
+declare(java5, main, "", [...JAVA_CASES, ...JAVA_LATER_CASES]);
+declare(java4, main, "", [...JAVA_CASES, ...JAVA_LATER_CASES]);
 declare(go, main, "", GO_CASES);
 declare(npm, main, "", NPM_CASES);
 declareVolume(main, "");

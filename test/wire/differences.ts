@@ -63,6 +63,16 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     { of: 'c 15 {"commitOffset":1,"consumerGroup":"of-g","queueId":7', why: NO_SUCH_QUEUE },
     { of: 'c 14 {"consumerGroup":"of-g","queueId":7', why: NO_SUCH_QUEUE },
   ],
+  replies: [
+    {
+      of: 'p 325 {"a":"pg","b":"DefaultCluster_REPLY_TOPIC","c":"TBW102","d":4,"e":0,"f":0,"g":"<time>","h":0,"i":"UNIQ_KEY\\u0001U-reply\\u0002CORRELATION_ID\\u0001c-1\\u0002MSG_TYPE\\u0001reply\\u0002REPLY_TO_CLIENT\\u0001127.0.0.2@a4',
+      why: "a client that leaves one of its groups still takes the replies to the others",
+    },
+    {
+      of: 'c 11 {"commitOffset":0,"consumerGroup":"re-c","expressionType":"TAG","maxMsgNums":1,',
+      why: "a stored reply still says that its body is compressed",
+    },
+  ],
   administration: [
     {
       of: 'p 310 {"a":"pg","b":"ad-order"',

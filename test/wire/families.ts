@@ -6,6 +6,7 @@ import { locks } from "./requests/locks.ts";
 import { offsets } from "./requests/offsets.ts";
 import { pulls } from "./requests/pulls.ts";
 import { queues } from "./requests/queues.ts";
+import { replies } from "./requests/replies.ts";
 import { retries } from "./requests/retries.ts";
 import { sends } from "./requests/sends.ts";
 import { topics } from "./requests/topics.ts";
@@ -29,6 +30,7 @@ const APART: readonly (readonly [string, Family][])[] = [
 const ALONE: readonly [string, Family][] = [
   ["offsets", offsets],
   ["administration", administration],
+  ["replies", replies],
 ];
 
 /**

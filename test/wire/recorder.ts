@@ -3,6 +3,7 @@ import { RemotingClient } from "../../src/client/remoting-client.ts";
 import { parseJson } from "../../src/format/fastjson.ts";
 import { type DecodedMessage, decodeMessages } from "../../src/format/message.ts";
 import { physicalOffsetOf } from "../../src/format/message-id.ts";
+import { decodeProperties } from "../../src/format/properties.ts";
 import { EMPTY_BODY, type HeaderValues, type RemotingCommand, request, response } from "../../src/format/remoting-command.ts";
 
 /** How a request is made, and what is shown of it and of its answer. */
@@ -40,6 +41,8 @@ export class Recorder {
   readonly #pushed: string[] = [];
   /** Answers to what the broker asks a client, by its name and the code. */
   readonly #answers = new Map<string, object>();
+  /** Codes of answers that refuse, likewise. */
+  readonly #refusals = new Map<string, number>();
 
   /** @param settleMs how long the broker may take to tell other clients what a request has changed */
   constructor(address: string, settleMs: number) {
@@ -59,7 +62,12 @@ export class Recorder {
 
   #onPushed(who: string, command: RemotingCommand): RemotingCommand | undefined {
     const body = bodyText(command.body, { show: RECORD_PUSHED.has(command.code) ? "records" : "json" });
-    this.#pushed.push(`  -> ${who} ${command.code} ${text(command.extFields, [])} ${body}`.trimEnd());
+    const { properties } = command.extFields;
+    const fields =
+      properties === undefined ? command.extFields : { ...command.extFields, properties: decodeProperties(properties) };
+    this.#pushed.push(`  -> ${who} ${command.code} ${text(fields, [])} ${body}`.trimEnd());
+    const refusal = this.#refusals.get(`${who} ${command.code}`);
+    if (refusal !== undefined) return response(command, refusal, "no");
     const answer = this.#answers.get(`${who} ${command.code}`);
     if (answer === undefined) return response(command, 0);
     return response(command, 0, undefined, {}, Buffer.from(JSON.stringify(answer)));
@@ -68,6 +76,11 @@ export class Recorder {
   /** What connection `who` answers with when the broker sends it `code`. */
   answerWith(who: string, code: number, body: object): void {
     this.#answers.set(`${who} ${code}`, body);
+  }
+
+  /** With which response code connection `who` refuses what the broker sends it as `code`. */
+  refuseWith(who: string, code: number, responseCode: number): void {
+    this.#refusals.set(`${who} ${code}`, responseCode);
   }
 
   async ask(who: string, code: number, header: HeaderValues = {}, asking: Asking = {}): Promise<RemotingCommand | undefined> {
