@@ -6,19 +6,20 @@ import {
   FLAG_OFFSET,
   MAGIC_OFFSET,
   MAGIC_V1,
+  MAGIC_V2,
   QUEUE_ID_OFFSET,
   SYS_FLAG_BORN_HOST_V6,
   SYS_FLAG_OFFSET,
   SYS_FLAG_STORE_HOST_V6,
+  TOPIC_SIZE_MAX_V1,
   writeInt64,
 } from "./message.ts";
 
 /**
- * Writes a V1 record up to its topic, in place and without allocating; layout in message.ts. queueOffset,
+ * Writes a record up to its topic, in place and without allocating; layout in message.ts. queueOffset,
  * physicalOffset and storeTimestamp stay open for the log writer; total size and properties for the caller.
  *
  * @param bornHost  8 or 20 bytes, as encodeHost makes them; so is storeHost
- * @param topic     at most 127 bytes
  * @returns where the two bytes of the properties' size go
  */
 export function writeRecordHead(
@@ -38,7 +39,8 @@ export function writeRecordHead(
 ): number {
   let hosts = bornHost.length > 8 ? SYS_FLAG_BORN_HOST_V6 : 0;
   if (storeHost.length > 8) hosts |= SYS_FLAG_STORE_HOST_V6;
-  data.writeUInt32BE(MAGIC_V1, at + MAGIC_OFFSET);
+  const isV2 = topic.length > TOPIC_SIZE_MAX_V1;
+  data.writeUInt32BE(isV2 ? MAGIC_V2 : MAGIC_V1, at + MAGIC_OFFSET);
   data.writeUInt32BE(crc32(body, bodyStart, bodyStart + bodySize) & 0x7fff_ffff, at + BODY_CRC_OFFSET);
   data.writeInt32BE(queueId, at + QUEUE_ID_OFFSET);
   data.writeInt32BE(flag | 0, at + FLAG_OFFSET);
@@ -53,7 +55,8 @@ export function writeRecordHead(
   to += 16;
   body.copy(data, to, bodyStart, bodyStart + bodySize);
   to += bodySize;
-  data[to++] = topic.length;
+  if (isV2) data[to++] = topic.length >>> 8;
+  data[to++] = topic.length & 0xff;
   return copyShort(topic, data, to);
 }
 
