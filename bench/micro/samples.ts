@@ -80,7 +80,11 @@ export function sinkConnection(gather: GatherWriter | undefined): IoConnection {
     writableLength: 0,
     destroyed: false,
     _handle: { fd: fs.openSync("/dev/null", "w") },
-    write: () => true,
+    write: (_chunk: Buffer, taken?: () => void) => {
+      taken?.();
+      return true;
+    },
   };
-  return new IoConnection(0, socket as unknown as Socket, () => 0, gather, []);
+  const nothing = (): void => {};
+  return new IoConnection(0, socket as unknown as Socket, () => 0, nothing, gather, []);
 }

@@ -7,6 +7,8 @@ import type { IoTopic } from "./io-tables.ts";
 const STAGE_SIZE = 16_384;
 /** Above this many unsent bytes we read no more of the connection's requests: a reader that does not read holds no more memory. */
 export const OUT_SIZE_MAX = 1_048_576;
+/** Messages that pulls of one connection get before others have their turn, bytes. */
+const TURN_SIZE_MAX = 1_048_576;
 
 /** What the dispatcher made of a frame. */
 export const FRAME_DONE = 0;
@@ -28,16 +30,22 @@ export class IoConnection {
   /** The peer as it stands in records: 8 or 20 bytes. */
   readonly bornHost: Buffer;
   readonly #onFrame: FrameHandler;
+  readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
   /** Bytes of frames not yet handled. */
   #pending: Buffer = Buffer.alloc(0);
   #pendingSize = 0;
   #isBlocked = false;
+  /** Bytes of messages since its last turn began. */
+  #turnSize = 0;
+  #hasHadTurn = false;
   isClosed = false;
   /** Since when its first waiting frame waits, ms; for the time limit in the send queue. */
   blockedSinceMs = 0;
   /** Bytes of requests that the control thread has not answered yet. */
   forwardedSize = 0;
+  /** Requests that the control thread has given back while this connection was choked; they count as forwarded. */
+  readonly replays: Buffer[] = [];
   /** Frames handled so far. */
   handledCount = 0;
   /** Frames whose wait has passed the limit are answered, not stored. */
@@ -51,11 +59,22 @@ export class IoConnection {
   readonly #staged: IoConnection[];
   #isInStaged = false;
 
-  /** @param stagedList connections with something to flush at the end of the turn; this one enters itself */
-  constructor(id: number, socket: Socket, onFrame: FrameHandler, gather: GatherWriter | undefined, stagedList: IoConnection[]) {
+  /**
+   * @param onNextTurn  it may be served again after `isChoked` had said no
+   * @param stagedList  connections with something to flush at the end of the turn; this one enters itself
+   */
+  constructor(
+    id: number,
+    socket: Socket,
+    onFrame: FrameHandler,
+    onNextTurn: (connection: IoConnection) => void,
+    gather: GatherWriter | undefined,
+    stagedList: IoConnection[],
+  ) {
     this.id = id;
     this.socket = socket;
     this.#onFrame = onFrame;
+    this.#onNextTurn = onNextTurn;
     this.#gather = gather;
     this.#staged = stagedList;
     const address = socket.remoteAddress ?? "0.0.0.0";
@@ -68,9 +87,24 @@ export class IoConnection {
     return this.#isBlocked;
   }
 
-  /** The client does not read what it has asked for: it gets no more until it does. */
+  /** It gets no more messages now: the client does not read what it has asked for, or others are to have their turn. */
   get isChoked(): boolean {
-    return this.socket.writableLength > OUT_SIZE_MAX;
+    return this.#hasHadTurn || this.socket.writableLength > OUT_SIZE_MAX;
+  }
+
+  /**
+   * A pull was answered with so many bytes. A socket may take tens of megabytes at once, and hands the buffers back only
+   * when we return to the event loop: without a limit one client with many pulls in flight would have it all.
+   */
+  noteAnswered(size: number): void {
+    this.#turnSize += size;
+    if (this.#turnSize <= TURN_SIZE_MAX || this.#hasHadTurn) return;
+    this.#hasHadTurn = true;
+    setImmediate(() => {
+      this.#hasHadTurn = false;
+      this.#turnSize = 0;
+      this.#onNextTurn(this);
+    });
   }
 
   /** Takes what has been read. @returns false if the connection must be closed */

@@ -186,10 +186,11 @@ export class IoWorker {
   }
 
   #accept(socket: net.Socket, gather: ReturnType<Drive["gatherWriter"]>): void {
-    const connection = new IoConnection(
+    const connection: IoConnection = new IoConnection(
       this.#nextConnection++,
       socket,
       (...frame) => this.#onFrame(...frame),
+      () => this.#serveOn(connection),
       gather,
       this.#staged,
     );
@@ -199,12 +200,20 @@ export class IoWorker {
       if (!connection.receive(chunk)) this.#refuse(connection);
       this.#endTurn();
     });
-    socket.on("drain", () => {
-      this.#pull.wakeStarved();
-      this.#unblock(connection);
-    });
+    socket.on("drain", () => this.#serveOn(connection));
     socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
     socket.on("close", () => this.#forget(connection));
+  }
+
+  /** It takes messages again. */
+  #serveOn(connection: IoConnection): void {
+    while (connection.replays.length > 0 && !connection.isChoked) {
+      const frame = connection.replays.shift()!;
+      connection.forwardedSize -= frame.length;
+      this.#replay(connection, frame);
+    }
+    this.#pull.wakeStarved();
+    this.#unblock(connection);
   }
 
   #refuse(connection: IoConnection): void {
@@ -399,7 +408,13 @@ export class IoWorker {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     connection.forwardedSize -= size;
-    if (replay !== undefined) this.#replay(connection, Buffer.from(replay.buffer));
+    if (replay !== undefined) {
+      const frame = Buffer.from(replay.buffer);
+      if (connection.isChoked || connection.replays.length > 0) {
+        connection.forwardedSize += frame.length;
+        connection.replays.push(frame);
+      } else this.#replay(connection, frame);
+    }
     if (connection.isBlocked) this.#unblock(connection);
   }
 

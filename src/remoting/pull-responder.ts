@@ -3,6 +3,7 @@ import { ResponseCode } from "../format/remoting-codes.ts";
 import { PULL_RESPONSE_SIZE_MAX, writePullResponse } from "../format/send-response.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { QueueReader } from "../store/queue-reader.ts";
+import { AnswerBuffers } from "./answer-buffers.ts";
 import type { PullRequest } from "./pull-path.ts";
 
 /** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
@@ -15,7 +16,7 @@ const SENDFILE_SIZE_MIN = 65_536;
  */
 export class PullResponder {
   readonly #gather: GatherWriter | undefined;
-
+  readonly #buffers = new AnswerBuffers();
   readonly #counters: Float64Array;
 
   constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer) {
@@ -52,13 +53,14 @@ export class PullResponder {
     this.#counters[COUNTER_PULLS_FOUND]!++;
     this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
     this.#counters[COUNTER_BYTES_OUT]! += size;
+    connection.noteAnswered(size);
     connection.flush(); // Earlier answers first: the direct way must find the stream empty.
     const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
     if (fd < 0) {
-      const frame = Buffer.allocUnsafeSlow(PULL_RESPONSE_SIZE_MAX + size);
+      const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
       const at = writePullResponse(frame, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
       reader.copyTo(frame, at);
-      connection.socket.write(frame.subarray(0, at + size));
+      this.#queue(connection, frame, at + size);
       return;
     }
     const gather = this.#gather!;
@@ -117,7 +119,7 @@ export class PullResponder {
     reader: QueueReader,
     sent: number,
   ): void {
-    const rest = Buffer.allocUnsafeSlow(headerSize + reader.totalSize - sent);
+    const rest = this.#buffers.take(headerSize + reader.totalSize - sent);
     let at = sent < headerSize ? gather.scratch.copy(rest, 0, sent, headerSize) : 0;
     let skip = Math.max(0, sent - headerSize);
     for (let i = 0; i < reader.partCount; i++) {
@@ -128,6 +130,11 @@ export class PullResponder {
       reader.files[i]!.read(reader.positions[i]! + from, rest, at, size - from);
       at += size - from;
     }
-    connection.socket.write(rest);
+    this.#queue(connection, rest, at);
+  }
+
+  /** Leaves buffer[0, size) to the stream. */
+  #queue(connection: PullRequest["connection"], buffer: Buffer, size: number): void {
+    connection.socket.write(buffer.subarray(0, size), () => this.#buffers.give(buffer));
   }
 }

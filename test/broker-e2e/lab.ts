@@ -32,6 +32,8 @@ const SMALL: Readonly<Record<string, string | number>> = {
 export class Lab {
   readonly #t: ExecutionContext;
   readonly #closing: (() => unknown)[] = [];
+  readonly #failures: Error[] = [];
+  readonly #raw: RawClient[] = [];
   broker!: RunningBroker;
 
   constructor(t: ExecutionContext) {
@@ -39,6 +41,7 @@ export class Lab {
     t.timeout(TEST_TIMEOUT_MS);
     t.teardown(async () => {
       for (const close of this.#closing.reverse()) await close();
+      if (this.#failures.length > 0) throw new Error(`the broker failed: ${this.#failures.map(({ stack }) => stack).join("\n")}`);
     });
   }
 
@@ -54,7 +57,7 @@ export class Lab {
     const broker = await startBroker({
       port: 0,
       nativeFree: NATIVE_FREE,
-      onFailure: (error) => this.#t.fail(`the broker failed: ${error.stack}`),
+      onFailure: (error) => this.#onFailure(error),
       ...options,
       config: { ...SMALL, ...options.config },
     });
@@ -64,8 +67,16 @@ export class Lab {
     return broker;
   }
 
+  /** Nobody would answer any more: what waits for an answer must not wait on. */
+  #onFailure(error: Error): void {
+    this.#failures.push(error);
+    this.#t.log(`the broker failed: ${error.stack}`);
+    for (const client of this.#raw) client.close();
+  }
+
   async raw(): Promise<RawClient> {
     const client = await RawClient.connect(this.broker.brokerAddress);
+    this.#raw.push(client);
     this.#closing.push(() => client.close());
     return client;
   }
