@@ -31,7 +31,8 @@ for (const isNativeFree of [false, true]) {
   const consumer = new LaneConsumer(memory);
   const log = new SharedLog();
   const slots = new QueueSlots(createQueueSlotsMemory());
-  const commitLog = new CommitLog({ drive, directory, fileSize: FILE_SIZE, log, slots, clock: new SystemClock() }, 0);
+  const clock = new SystemClock();
+  const commitLog = new CommitLog({ drive, directory, fileSize: FILE_SIZE, log, slots, clock, dedupWindow: undefined }, 0);
   closers.push(() => commitLog.close());
   let oldest = 0;
   for (const [size, batch] of [

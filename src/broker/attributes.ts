@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { APPEND_WINDOW_MAX } from "../ring/lane.ts";
 
 /**
  * Attributes of topics and groups. A request changes them by `+key=value` and `-key`; what is stored is key and value.
@@ -13,12 +14,23 @@ export interface AttributeKind {
 
 export type AttributeKinds = ReadonlyMap<string, AttributeKind>;
 
+/**
+ * Of a topic, ours: a message whose unique key was stored in the topic within so many seconds before is not stored again;
+ * its sender gets the answer that the first one got. 0: off.
+ */
+const DEDUP_WINDOW = "dedup.window.seconds";
+
+export function dedupWindowOf(attributes: Readonly<Record<string, string>>): number {
+  return Number(attributes[DEDUP_WINDOW] ?? 0);
+}
+
 export const TOPIC_ATTRIBUTES: AttributeKinds = new Map([
   ["queue.type", oneOf(false, ["BatchCQ", "SimpleCQ"])],
   ["cleanup.policy", oneOf(false, ["DELETE", "COMPACTION"])],
   ["message.type", oneOf(true, ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "LITE", "PRIORITY"])],
   ["reserve.time", whole(-1n, 2n ** 63n - 1n)],
   ["lite.topic.expiration", whole(-1n, 43_200n)],
+  [DEDUP_WINDOW, whole(0n, BigInt(APPEND_WINDOW_MAX))],
 ]);
 
 export const GROUP_ATTRIBUTES: AttributeKinds = new Map([

@@ -65,6 +65,8 @@ export interface OutgoingMessage {
   preparedTransactionOffset: number;
   properties: Map<string, string>;
   body: Buffer;
+  /** Not stored if a message to this topic with the same unique key was stored within so many seconds before. */
+  once?: { topic: string; windowS: number } | undefined;
 }
 
 export interface AppendResult {

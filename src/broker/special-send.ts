@@ -13,6 +13,7 @@ import { ResponseCode } from "../format/remoting-codes.ts";
 import type { RemotingCommand } from "../format/remoting-command.ts";
 import type { SendRequest, SubMessage } from "../format/send-request.ts";
 import type { TopicConfig } from "../format/topic-config.ts";
+import { dedupWindowOf } from "./attributes.ts";
 import type { Channel } from "./channel.ts";
 import type { GroupLookup, TopicLookup } from "./contracts.ts";
 import { delayLevelOf, parkDelayed } from "./delay-levels.ts";
@@ -133,6 +134,7 @@ export class SpecialSends {
   }
 
   #envelopeOf(channel: Channel, request: SendRequest, topic: TopicConfig, queueId: number): OutgoingMessage {
+    const windowS = dedupWindowOf(topic.attributes);
     return {
       topic: request.topic,
       queueId,
@@ -145,6 +147,7 @@ export class SpecialSends {
       preparedTransactionOffset: 0,
       properties: new Map(),
       body: Buffer.alloc(0),
+      once: windowS > 0 ? { topic: request.topic, windowS } : undefined,
     };
   }
 

@@ -49,6 +49,8 @@ export interface StoreValues {
   timerWheelEnable: boolean;
   timerMaxDelaySec: number;
 
+  dedupMaxEntries: number;
+
   nativeFree: boolean;
 }
 
@@ -104,6 +106,16 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   flushDelayOffsetInterval: whole(10_000, "ms", 1, INT_MAX, "Time between writes of the delay offsets."),
   timerWheelEnable: flag(true, "Take messages with a delivery time of their own."),
   timerMaxDelaySec: whole(259_200, "s", 1, INT_MAX, "Furthest delivery time."),
+
+  dedupMaxEntries: ours(
+    whole(
+      1_048_576,
+      "messages",
+      0,
+      67_108_864,
+      "Most messages that are remembered for topics with dedup.window.seconds; 0: none.",
+    ),
+  ),
 
   nativeFree: ours(flag(false, "Use no native code: plain reads and writes instead of mapped files and sendfile.")),
 };

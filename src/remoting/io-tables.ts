@@ -1,4 +1,5 @@
 import { ByteMap } from "../base/byte-map.ts";
+import { dedupWindowOf } from "../broker/attributes.ts";
 import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
 import { UNSENDABLE_TOPICS } from "../format/names.ts";
@@ -20,6 +21,8 @@ export interface IoTopic extends TopicSlots {
   /** Plain sends may be stored without asking the control thread. */
   isPlain: boolean;
   topicSysFlag: number;
+  /** Seconds; 0: messages are not de-duplicated. */
+  dedupWindowS: number;
 }
 
 export interface TagFilter {
@@ -63,6 +66,7 @@ export class IoTables {
       isReadable: (published.perm & 4) !== 0,
       isPlain: isPlainName(published.topic) && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
       topicSysFlag: published.topicSysFlag,
+      dedupWindowS: dedupWindowOf(published.attributes),
     });
   }
 

@@ -4,7 +4,7 @@ import { ResponseCode } from "../format/remoting-codes.ts";
 import { encodeCommand, FLAG_ONEWAY, FLAG_RESPONSE, REMOTING_VERSION } from "../format/remoting-command.ts";
 import { SendResponseWriter } from "../format/send-response.ts";
 import * as shared from "../format/shared-words.ts";
-import { ACK_OK, ACK_STORE_FULL, type LaneProducer } from "../ring/lane.ts";
+import { ACK_DUPLICATE, ACK_OK, ACK_STORE_FULL, type LaneProducer } from "../ring/lane.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { SendTickets } from "./send-tickets.ts";
@@ -70,8 +70,13 @@ export class SendAnswers {
     const now = ready > 0 && this.#isSyncFlush ? this.#clock.now() : 0;
     for (let i = 0; i < ready; i++) {
       const ticket = lane.takeAck();
-      if (lane.ackStatus !== ACK_OK) this.#refuse(ticket, lane.ackStatus);
-      else if (this.#isSyncFlush && this.#tickets.noWaits[ticket] === 0) this.#await(ticket, now);
+      if (lane.ackStatus === ACK_DUPLICATE)
+        this.#tickets.queueIds[ticket] = lane.ackStoreTimestamp; // Where the first one is.
+      else if (lane.ackStatus !== ACK_OK) {
+        this.#refuse(ticket, lane.ackStatus);
+        continue;
+      }
+      if (this.#isSyncFlush && this.#tickets.noWaits[ticket] === 0) this.#await(ticket, now);
       else this.#answer(ticket, ResponseCode.SUCCESS, lane.ackQueueOffset, lane.ackPhysicalOffset);
     }
     if (ready > 0) lane.releaseAcks();

@@ -11,7 +11,8 @@ import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
 import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
 import { FLAG_ONEWAY } from "../format/remoting-command.ts";
 import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
-import { type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { DedupHash } from "../store/dedup-window.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoTables, IoTopic } from "./io-tables.ts";
 import { RecordProperties } from "./record-properties.ts";
@@ -56,6 +57,7 @@ export class SendPath {
   readonly #batchSizeMax: number;
   readonly #newUniqueKey: () => string;
   readonly #properties = new RecordProperties();
+  readonly #dedupHash = new DedupHash();
   #nextQueue = 0;
   /** Records were committed to the lane since the last `publish`. */
   hasCommitted = false;
@@ -161,7 +163,8 @@ export class SendPath {
     if (properties.isSpecial) return SEND_UNUSUAL;
     let keyStart = properties.keyStart;
     let keyEnd = properties.keyEnd;
-    if (keyEnd === 0) {
+    const hasOwnKey = keyEnd !== 0;
+    if (!hasOwnKey) {
       end += data.write("UNIQ_KEY\u0001", end, "latin1");
       keyStart = end;
       end += data.write(this.#newUniqueKey(), end, "latin1");
@@ -175,8 +178,7 @@ export class SendPath {
     if (ticket < 0) return SEND_BLOCKED;
     this.#tickets.setKey(ticket, data, keyStart, keyEnd);
     this.#tickets.noWaits[ticket] = properties.isNoWait ? 1 : 0;
-    this.#lane.commit(end - at, ticket, topic.slots[queueId]!, 1, 0);
-    this.hasCommitted = true;
+    this.#commit(end - at, ticket, topic, queueId, 1, hasOwnKey ? keyStart : 0, keyEnd);
     return SEND_TAKEN;
   }
 
@@ -214,6 +216,9 @@ export class SendPath {
     const sizes: number[] = [];
     let record = at;
     let isNoWait = false;
+    // A batch that is sent again is known by the key of its first message.
+    let keyStart = 0;
+    let keyEnd = 0;
     for (let sub = bodyStart; sub < bodyEnd; ) {
       const subEnd = sub + bytes.readUInt32BE(sub);
       const subBodyStart = sub + 20;
@@ -242,6 +247,10 @@ export class SendPath {
       this.#properties.scan(data, propertiesAt, end);
       if (this.#properties.isSpecial) return SEND_UNUSUAL;
       isNoWait ||= this.#properties.isNoWait;
+      if (record === at && this.#properties.keyEnd !== 0) {
+        keyStart = this.#properties.keyStart;
+        keyEnd = this.#properties.keyEnd;
+      }
       finishRecord(data, record, propertiesAt, end);
       sizes.push(end - record);
       record = end;
@@ -252,9 +261,22 @@ export class SendPath {
     this.#tickets.keySizes[ticket] = 0;
     this.#tickets.noWaits[ticket] = isNoWait ? 1 : 0;
     this.#tickets.batchSizes[ticket] = sizes;
-    this.#lane.commit(record - at, ticket, topic.slots[queueId]!, sizes.length, 0);
-    this.hasCommitted = true;
+    this.#commit(record - at, ticket, topic, queueId, sizes.length, keyStart, keyEnd);
     return SEND_TAKEN;
+  }
+
+  /** @param keyStart where the sender's unique key stands in the lane's data, 0: it has none (the key never comes first) */
+  #commit(size: number, ticket: number, topic: IoTopic, queueId: number, count: number, keyStart: number, keyEnd: number): void {
+    this.hasCommitted = true;
+    const { dedupWindowS, slots } = topic;
+    if (dedupWindowS === 0 || keyStart === 0) {
+      this.#lane.commit(size, ticket, slots[queueId]!, count, 0);
+      return;
+    }
+    const hash = this.#dedupHash;
+    hash.of(slots[0]!, this.#lane.data, keyStart, keyEnd);
+    const flags = APPEND_ONCE | (dedupWindowS << APPEND_WINDOW_SHIFT);
+    this.#lane.commit(size, ticket, slots[queueId]!, count, flags, hash.low, hash.high);
   }
 
   #ticket(connection: IoConnection, scan: HeaderScan, queueId: number): number {

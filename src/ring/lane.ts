@@ -31,9 +31,19 @@ const D_TICKET = 2;
 const D_SLOT = 3;
 const D_COUNT = 4;
 const D_FLAGS = 5;
+const D_HASH_LOW = 6;
+const D_HASH_HIGH = 7;
 
 /** Half messages and roll-backs: queueOffset stays 0 and the queue does not advance. */
 export const APPEND_WITHOUT_QUEUE = 1;
+/**
+ * Not stored if a message of the same key was stored within the window, whose length in seconds stands from bit
+ * APPEND_WINDOW_SHIFT on; the hash of topic and key stands beside the flags.
+ */
+export const APPEND_ONCE = 2;
+export const APPEND_WINDOW_SHIFT = 2;
+/** Longest window, s: it has 30 bits. */
+export const APPEND_WINDOW_MAX: number = (1 << 29) - 1;
 
 /** Ack words (int32) and cells (float64). */
 const A_TICKET = 0;
@@ -47,6 +57,8 @@ export const ACK_OK = 0;
 export const ACK_STORE_FULL = 1;
 /** Refused: the store has failed or is closing. */
 export const ACK_STORE_UNAVAILABLE = 2;
+/** Not stored again: the figures are those of the first message, with its queueId in place of the time. */
+export const ACK_DUPLICATE = 3;
 
 export const RESERVE_FULL = -1;
 
@@ -142,7 +154,7 @@ export class LaneProducer {
   }
 
   /** Hands over what was written at the reserved place. Visible to the writer after `publish`. */
-  commit(size: number, ticket: number, slot: number, count: number, flags: number): void {
+  commit(size: number, ticket: number, slot: number, count: number, flags: number, hashLow = 0, hashHigh = 0): void {
     const view = this.#view;
     const at = (this.#tail & view.entryMask) * ENTRY_WORDS;
     const descriptors = view.descriptors;
@@ -152,6 +164,8 @@ export class LaneProducer {
     descriptors[at + D_SLOT] = slot;
     descriptors[at + D_COUNT] = count;
     descriptors[at + D_FLAGS] = flags;
+    descriptors[at + D_HASH_LOW] = hashLow;
+    descriptors[at + D_HASH_HIGH] = hashHigh;
     this.#tail = (this.#tail + 1) | 0;
     this.#dataTail = (this.#reservedAt + size) | 0;
   }
@@ -201,6 +215,8 @@ export class LaneConsumer {
   slot = 0;
   count = 0;
   flags = 0;
+  hashLow = 0;
+  hashHigh = 0;
 
   constructor(memory: LaneMemory) {
     this.#view = new LaneView(memory);
@@ -228,6 +244,8 @@ export class LaneConsumer {
     this.slot = descriptors[at + D_SLOT]!;
     this.count = descriptors[at + D_COUNT]!;
     this.flags = descriptors[at + D_FLAGS]!;
+    this.hashLow = descriptors[at + D_HASH_LOW]!;
+    this.hashHigh = descriptors[at + D_HASH_HIGH]!;
     this.#head = (this.#head + 1) | 0;
     this.#dataHead = (dataStart + this.size) | 0;
     return true;

@@ -23,6 +23,7 @@ import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
+import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
 import { IoPool, listenError } from "./io-pool.ts";
@@ -182,6 +183,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       served: () => servedTotals(counters),
     });
     control.load();
+    rebuildDedupWindow(engine, store, control.topics.all(), clock.now());
     const registration = new BrokerRegistration({
       identity: {
         clusterName: values.brokerClusterName,
@@ -313,6 +315,7 @@ function engineOptions(
     flushLeastPages: values.flushCommitLogLeastPages,
     flushThoroughIntervalMs: values.flushCommitLogThoroughInterval,
     delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],
+    dedupMaxEntries: values.dedupMaxEntries,
     isIndexed: values.messageIndexEnable,
     indexSlotCount: values.maxHashSlotNum,
     indexEntryCount: values.maxIndexNum,

@@ -76,6 +76,7 @@ export class EmbeddedEngine implements AsyncDisposable {
       writerLane: -1,
       isSyncFlush: options.flushDiskType === "SYNC_FLUSH",
       delayLevelsMs: DELAY_LEVELS_MS,
+      dedupMaxEntries: 0,
       clock,
       log: options.log ?? silentLog,
       onFailure:

@@ -15,10 +15,11 @@ import {
 import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
 import * as shared from "../format/shared-words.ts";
 import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
+import { DedupHash } from "../store/dedup-window.ts";
 import { KeyIndexReader } from "../store/key-index-reader.ts";
 import { LogReader } from "../store/log-reader.ts";
 import type { Engine } from "./engine.ts";
-import { LaneClient } from "./lane-client.ts";
+import { type AppendOnce, LaneClient } from "./lane-client.ts";
 
 /** The store as the control thread (or an embedder) sees it. */
 export class EngineStore implements MessageStore {
@@ -28,6 +29,7 @@ export class EngineStore implements MessageStore {
   readonly #reader: LogReader;
   readonly #queues = new Map<number, ConsumeQueue>();
   readonly #parts = new RecordParts();
+  readonly #dedupHash = new DedupHash();
   /** undefined: the index is off. */
   readonly #index: KeyIndexReader | undefined;
 
@@ -156,11 +158,28 @@ export class EngineStore implements MessageStore {
     const isWithoutQueue = transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK;
     const isNoWait = message.properties.get(PROPERTY.WAIT) === "false";
     return new Promise((resolve, reject) => {
-      this.#lane.append(record, slot, 1, isWithoutQueue, isNoWait, (error, result) => {
-        if (error === undefined) resolve(result!);
-        else reject(error);
-      });
+      this.#lane.append(
+        record,
+        slot,
+        1,
+        isWithoutQueue,
+        isNoWait,
+        (error, result) => {
+          if (error === undefined) resolve(result!);
+          else reject(error);
+        },
+        this.#onceOf(message),
+      );
     });
+  }
+
+  #onceOf({ once, properties }: OutgoingMessage): AppendOnce | undefined {
+    const key = properties.get(PROPERTY.UNIQ_KEY);
+    const group = once === undefined ? undefined : this.#engine.slotOf(once.topic, 0);
+    if (once === undefined || key === undefined || group === undefined) return undefined;
+    const bytes = Buffer.from(key);
+    this.#dedupHash.of(group, bytes, 0, bytes.length);
+    return { windowS: once.windowS, hashLow: this.#dedupHash.low, hashHigh: this.#dedupHash.high };
   }
 
   minPhysicalOffset(): number {

@@ -11,6 +11,7 @@ import { makeDirectory, removeTree, writeSmallFile } from "../os/files.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
+import { createDedupWindowMemory } from "../store/dedup-window.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { LogReader } from "../store/log-reader.ts";
 import { QueueDispatcher } from "../store/queue-dispatcher.ts";
@@ -42,6 +43,8 @@ export interface EngineOptions {
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
   delayLevelsMs: number[];
+  /** Messages that are remembered for de-duplication; 0: none. */
+  dedupMaxEntries: number;
   isIndexed: boolean;
   indexSlotCount: number;
   indexEntryCount: number;
@@ -124,6 +127,7 @@ export class Engine {
       lanes,
       wakeRings: lanes.map((_, lane) => (lane < options.pullLaneCount ? createWakeRingMemory() : undefined)),
       writerLane: options.writerLane,
+      dedupWindow: createDedupWindowMemory(options.dedupMaxEntries),
       clock: options.clock.shared,
       isSyncFlush: options.isSyncFlush,
       flushIntervalMs: options.flushIntervalMs,

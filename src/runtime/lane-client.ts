@@ -3,7 +3,16 @@ import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { ACK_OK, ACK_STORE_FULL, APPEND_WITHOUT_QUEUE, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import {
+  ACK_DUPLICATE,
+  ACK_OK,
+  ACK_STORE_FULL,
+  APPEND_ONCE,
+  APPEND_WINDOW_SHIFT,
+  APPEND_WITHOUT_QUEUE,
+  LaneProducer,
+  RESERVE_FULL,
+} from "../ring/lane.ts";
 import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 
@@ -21,7 +30,16 @@ interface WaitingRecord {
   slot: number;
   count: number;
   flags: number;
+  hashLow: number;
+  hashHigh: number;
   pending: PendingAppend;
+}
+
+/** Asks that a message whose unique key was stored within the window is not stored again; the hash as of DedupHash. */
+export interface AppendOnce {
+  windowS: number;
+  hashLow: number;
+  hashHigh: number;
 }
 
 const WAKE_CHECK_MS = 50;
@@ -79,17 +97,18 @@ export class LaneClient {
     isWithoutQueue: boolean,
     isNoWait: boolean,
     done: (error: MillraceError | undefined, result: AppendResult | undefined) => void,
+    once?: AppendOnce,
   ): void {
     if (this.#isClosed) {
       done(new MillraceError("MILLRACE_CLOSED", "the store is closed"), undefined);
       return;
     }
     const pending: PendingAppend = { size: record.length, isNoWait, physicalOffset: 0, queueOffset: 0, storeTimestamp: 0, done };
-    const flags = isWithoutQueue ? APPEND_WITHOUT_QUEUE : 0;
+    let flags = isWithoutQueue ? APPEND_WITHOUT_QUEUE : 0;
+    if (once !== undefined) flags |= APPEND_ONCE | (once.windowS << APPEND_WINDOW_SHIFT);
+    const waiting = { record, slot, count, flags, hashLow: once?.hashLow ?? 0, hashHigh: once?.hashHigh ?? 0, pending };
     this.#inFlight++;
-    if (this.#waiting.length > 0 || !this.#push(record, slot, count, flags, pending)) {
-      this.#waiting.push({ record, slot, count, flags, pending });
-    }
+    if (this.#waiting.length > 0 || !this.#push(waiting)) this.#waiting.push(waiting);
   }
 
   /** Whether an append now would have to wait for room. */
@@ -97,11 +116,11 @@ export class LaneClient {
     return this.#waiting.length > 0;
   }
 
-  #push(record: Buffer, slot: number, count: number, flags: number, pending: PendingAppend): boolean {
+  #push({ record, slot, count, flags, hashLow, hashHigh, pending }: WaitingRecord): boolean {
     const at = this.#reserve(record.length);
     if (at === RESERVE_FULL) return false;
     record.copy(this.#lane.data, at);
-    this.#commit(record.length, slot, count, flags, pending);
+    this.#commit(record.length, slot, count, flags, pending, hashLow, hashHigh);
     return true;
   }
 
@@ -110,10 +129,10 @@ export class LaneClient {
     return this.#lane.reserve(sizeMax);
   }
 
-  #commit(size: number, slot: number, count: number, flags: number, pending: PendingAppend): void {
+  #commit(size: number, slot: number, count: number, flags: number, pending: PendingAppend, hashLow = 0, hashHigh = 0): void {
     const ticket = this.#free.pop() ?? this.#pending.length;
     this.#pending[ticket] = pending;
-    this.#lane.commit(size, ticket, slot, count, flags);
+    this.#lane.commit(size, ticket, slot, count, flags, hashLow, hashHigh);
     if (this.#isPublishScheduled) return;
     this.#isPublishScheduled = true;
     queueMicrotask(() => this.#publish());
@@ -171,13 +190,15 @@ export class LaneClient {
       const pending = this.#pending[ticket]!;
       this.#pending[ticket] = undefined;
       this.#free.push(ticket);
-      if (this.#lane.ackStatus !== ACK_OK) {
+      const isDuplicate = this.#lane.ackStatus === ACK_DUPLICATE;
+      if (this.#lane.ackStatus !== ACK_OK && !isDuplicate) {
         this.#finish(pending, refusal(this.#lane.ackStatus));
         continue;
       }
       pending.physicalOffset = this.#lane.ackPhysicalOffset;
       pending.queueOffset = this.#lane.ackQueueOffset;
-      pending.storeTimestamp = this.#lane.ackStoreTimestamp;
+      // When the first of duplicates was stored is not told.
+      pending.storeTimestamp = isDuplicate ? this.#log.offset(shared.LAST_STORE_TIMESTAMP) : this.#lane.ackStoreTimestamp;
       if (this.#isSyncFlush && !pending.isNoWait) this.#unflushed.push(pending);
       else this.#finish(pending, undefined);
     }
@@ -204,8 +225,8 @@ export class LaneClient {
 
   #pushWaiting(): void {
     let count = 0;
-    for (const { record, slot, count: records, flags, pending } of this.#waiting) {
-      if (!this.#push(record, slot, records, flags, pending)) break;
+    for (const waiting of this.#waiting) {
+      if (!this.#push(waiting)) break;
       count++;
     }
     this.#waiting.splice(0, count);

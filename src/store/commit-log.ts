@@ -5,6 +5,7 @@ import {
   BLANK_SIZE,
   MAGIC_BLANK,
   PHYSICAL_OFFSET_OFFSET,
+  QUEUE_ID_OFFSET,
   QUEUE_OFFSET_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
   SYS_FLAG_BORN_HOST_V6,
@@ -12,7 +13,18 @@ import {
 } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
-import { ACK_OK, ACK_STORE_FULL, ACK_STORE_UNAVAILABLE, APPEND_WITHOUT_QUEUE, type LaneConsumer } from "../ring/lane.ts";
+import {
+  ACK_DUPLICATE,
+  ACK_OK,
+  ACK_STORE_FULL,
+  ACK_STORE_UNAVAILABLE,
+  APPEND_ONCE,
+  APPEND_WINDOW_SHIFT,
+  APPEND_WITHOUT_QUEUE,
+  type LaneConsumer,
+} from "../ring/lane.ts";
+import type { DedupWindowMemory } from "./dedup-window.ts";
+import { DuplicateFinder } from "./duplicate-finder.ts";
 import { basePath } from "./log-files.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 import type { SharedLog } from "./shared-log.ts";
@@ -31,6 +43,8 @@ export interface CommitLogOptions {
   log: SharedLog;
   slots: QueueSlots;
   clock: Clock;
+  /** undefined: nobody asks for de-duplication. */
+  dedupWindow: DedupWindowMemory | undefined;
 }
 
 /**
@@ -49,6 +63,7 @@ export class CommitLog {
   readonly #log: SharedLog;
   readonly #slots: QueueSlots;
   readonly #clock: Clock;
+  readonly #duplicates: DuplicateFinder | undefined;
   #file: StoreFile;
   #base: number;
   #position: number;
@@ -63,6 +78,7 @@ export class CommitLog {
   /** The last `appendFrom` wrote to a queue that a long poll is held for. */
   hasWaiters = false;
   #undoLength = 0;
+  #undoRemembered = 0;
 
   /** @param appendedOffset end of the last whole record, as recovery found it */
   constructor(options: CommitLogOptions, appendedOffset: number) {
@@ -72,6 +88,8 @@ export class CommitLog {
     this.#log = options.log;
     this.#slots = options.slots;
     this.#clock = options.clock;
+    const { dedupWindow, drive, directory, fileSize } = options;
+    if (dedupWindow !== undefined) this.#duplicates = new DuplicateFinder(dedupWindow, drive, directory, fileSize);
     this.#base = appendedOffset - (appendedOffset % options.fileSize);
     this.#position = appendedOffset - this.#base;
     this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
@@ -110,6 +128,12 @@ export class CommitLog {
       if (refusal !== ACK_OK) {
         lane.ack(lane.ticket, refusal, 0, 0, 0);
         continue;
+      }
+      if ((lane.flags & APPEND_ONCE) !== 0 && this.#isLikelyDuplicate(lane)) {
+        this.#copyRun(lane, runStart, runEnd); // The first one may stand in the run.
+        runStart = 0;
+        runEnd = 0;
+        if (this.#answerDuplicate(lane)) continue;
       }
       const pending = runEnd - runStart;
       if (this.#position + pending + lane.size + BLANK_SIZE > this.#fileSize) {
@@ -177,6 +201,28 @@ export class CommitLog {
     this.#undoSlots[this.#undoLength] = slot;
     this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;
     lane.ack(lane.ticket, ACK_OK, queueOffset, physicalOffset, timestamp);
+    if ((lane.flags & APPEND_ONCE) === 0 || this.#duplicates === undefined) return;
+    const queueId = view.getInt32(lane.dataStart + QUEUE_ID_OFFSET);
+    this.#duplicates.window.add(lane.hashLow, lane.hashHigh, physicalOffset, queueId, queueOffset, timestamp);
+    this.#undoRemembered++;
+  }
+
+  #isLikelyDuplicate(lane: LaneConsumer): boolean {
+    return this.#duplicates?.window.find(lane.hashLow, lane.hashHigh, this.#windowStart(lane)) === true;
+  }
+
+  #windowStart(lane: LaneConsumer): number {
+    return this.#lastTimestamp - 1000 * (lane.flags >>> APPEND_WINDOW_SHIFT);
+  }
+
+  /** @returns false: it is none */
+  #answerDuplicate(lane: LaneConsumer): boolean {
+    const { hashLow, hashHigh } = lane;
+    const duplicates = this.#duplicates!;
+    if (!duplicates.find(lane.data, lane.dataStart, hashLow, hashHigh, this.#windowStart(lane))) return false;
+    const { queueOffset, physicalOffset, queueId } = duplicates.window;
+    lane.ack(lane.ticket, ACK_DUPLICATE, queueOffset, physicalOffset, queueId);
+    return true;
   }
 
   /** Copies [runStart, runEnd) of the lane to the file's end. A failure refuses these messages only. */
@@ -193,8 +239,10 @@ export class CommitLog {
         const slot = this.#undoSlots[i]!;
         this.#slots.setAppendedOffset(slot, this.#slots.appendedOffset(slot) - this.#undoCounts[i]!);
       }
+      for (; this.#undoRemembered > 0; this.#undoRemembered--) this.#duplicates!.window.takeBack();
     }
     this.#undoLength = 0;
+    this.#undoRemembered = 0;
   }
 
   /** Closes the present file with a blank marker and goes to the next. @returns false when there is no room for one */
@@ -243,6 +291,7 @@ export class CommitLog {
   }
 
   close(): void {
+    this.#duplicates?.close();
     this.#file.close();
   }
 }

@@ -1,6 +1,7 @@
 import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared-words.ts";
 import type { DriveName } from "../os/api.ts";
 import type { LaneMemory } from "../ring/lane.ts";
+import type { DedupWindowMemory } from "./dedup-window.ts";
 import type { QueueSlotsMemory } from "./queue-slots.ts";
 
 /** What every thread of one engine is handed: memory that they share, and figures that do not change. */
@@ -19,6 +20,8 @@ export interface EngineInit {
   wakeRings: (SharedArrayBuffer | undefined)[];
   /** Lane whose I/O worker runs the log writer, or -1: it has a thread of its own. */
   writerLane: number;
+  /** Of the topics that ask for de-duplication; undefined: none may. */
+  dedupWindow: DedupWindowMemory | undefined;
   clock: SharedArrayBuffer;
   isSyncFlush: boolean;
   flushIntervalMs: number;

@@ -45,6 +45,7 @@ export class LogWriter {
       log,
       slots: new QueueSlots(init.queueSlots),
       clock: clockFrom(init.clock),
+      dedupWindow: init.dedupWindow,
     };
     this.#commitLog = new CommitLog(options, this.#flusherRungAt);
   }
