@@ -1,6 +1,7 @@
 import { ByteMap } from "../base/byte-map.ts";
 import { dedupWindowOf } from "../broker/attributes.ts";
 import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
+import { topicHashOfBytes } from "../format/index-file.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
 import { UNSENDABLE_TOPICS } from "../format/names.ts";
 import type { TopicSlots } from "../store/topic-slots.ts";
@@ -23,6 +24,8 @@ export interface IoTopic extends TopicSlots {
   topicSysFlag: number;
   /** Seconds; 0: messages are not de-duplicated. */
   dedupWindowS: number;
+  /** What its key hashes go on from (format/index-file.ts). */
+  keyHashSeed: number;
 }
 
 export interface TagFilter {
@@ -67,6 +70,7 @@ export class IoTables {
       isPlain: isPlainName(published.topic) && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
       topicSysFlag: published.topicSysFlag,
       dedupWindowS: dedupWindowOf(published.attributes),
+      keyHashSeed: topicHashOfBytes(key, 0, key.length),
     });
   }
 

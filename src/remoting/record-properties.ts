@@ -1,9 +1,14 @@
+import { javaHashOfBytes } from "../base/java-hash.ts";
+import { keyHashOfBytes, tagsHashOfBytes } from "../format/index-file.ts";
 import { NAME_END, VALUE_END } from "../format/properties.ts";
+import { KEYS_UNNOTED, NOTE_KEY_COUNT, NOTE_TAGS_CODE, NOTED_KEYS_MAX, writeKeyNote } from "../format/record-notes.ts";
+
+const BLANK = 0x20;
 
 /**
  * One walk over the properties of a message on its way in. Finds what the I/O worker must know: the unique
  * key, whether the sender waits for the disk, and whether the message is special (delayed, timed, half, …) and
- * so the control thread's business. One instance a thread.
+ * so the control thread's business; and what the indexers will want to know. One instance a thread.
  */
 export class RecordProperties {
   isSpecial = false;
@@ -11,11 +16,18 @@ export class RecordProperties {
   keyStart = 0;
   /** 0: no unique key. */
   keyEnd = 0;
+  /** Values of KEYS and TAGS; an end of 0: none. */
+  #wordsStart = 0;
+  #wordsEnd = 0;
+  #tagsStart = 0;
+  #tagsEnd = 0;
 
   scan(bytes: Buffer, start: number, end: number): void {
     this.isSpecial = false;
     this.isNoWait = false;
     this.keyEnd = 0;
+    this.#wordsEnd = 0;
+    this.#tagsEnd = 0;
     for (let at = start; at < end; ) {
       let nameEnd = at;
       while (nameEnd < end && bytes[nameEnd]! > VALUE_END) nameEnd++;
@@ -33,6 +45,11 @@ export class RecordProperties {
         this.keyStart = nameEnd + 1;
         this.keyEnd = valueEnd;
         return;
+      case 0x4b: // K
+        if (!is(bytes, start, nameEnd, KEYS) || valueEnd - nameEnd < 2) return;
+        this.#wordsStart = nameEnd + 1;
+        this.#wordsEnd = valueEnd;
+        return;
       case 0x57: // W
         if (is(bytes, start, nameEnd, WAIT)) this.isNoWait = bytes[nameEnd + 1] === 0x66; // "false"
         return;
@@ -40,6 +57,12 @@ export class RecordProperties {
         if (is(bytes, start, nameEnd, DELAY)) this.isSpecial ||= valueEnd - nameEnd !== 2 || bytes[nameEnd + 1] !== 0x30; // "0"
         return;
       case 0x54: // T
+        if (is(bytes, start, nameEnd, TAGS)) {
+          if (valueEnd - nameEnd < 2) return;
+          this.#tagsStart = nameEnd + 1;
+          this.#tagsEnd = valueEnd;
+          return;
+        }
         this.isSpecial ||= startsWith(bytes, start, nameEnd, TIMER) || is(bytes, start, nameEnd, TRAN_MSG);
         return;
       case 0x50: // P
@@ -54,9 +77,39 @@ export class RecordProperties {
       default:
     }
   }
+
+  /**
+   * Writes the notes for the indexers into the record at `at` (format/record-notes.ts), from the properties last scanned.
+   * Source: Apache `IndexService.buildIndex`.
+   * @param view     of the memory that was scanned
+   * @param keySeed  of the topic
+   */
+  writeNotes(bytes: Buffer, view: DataView, at: number, sysFlag: number, keySeed: number): void {
+    let count = 0;
+    if (this.keyEnd > 0) writeKeyNote(view, at, sysFlag, count++, keyHashOfBytes(keySeed, bytes, this.keyStart, this.keyEnd));
+    for (let from = this.#wordsStart; from < this.#wordsEnd; ) {
+      let to = from;
+      while (to < this.#wordsEnd && bytes[to] !== BLANK) to++;
+      if (to > from && count < NOTED_KEYS_MAX) writeKeyNote(view, at, sysFlag, count, keyHashOfBytes(keySeed, bytes, from, to));
+      if (to > from) count++;
+      from = to + 1;
+    }
+    let tagsCode = 0;
+    if (this.#tagsEnd > 0) {
+      tagsCode = javaHashOfBytes(bytes, this.#tagsStart, this.#tagsEnd);
+      if (count < NOTED_KEYS_MAX) {
+        writeKeyNote(view, at, sysFlag, count, tagsHashOfBytes(keySeed, bytes, this.#tagsStart, this.#tagsEnd));
+      }
+      count++;
+    }
+    view.setInt32(at + NOTE_TAGS_CODE, tagsCode);
+    view.setInt32(at + NOTE_KEY_COUNT, count > NOTED_KEYS_MAX ? KEYS_UNNOTED : count);
+  }
 }
 
 const UNIQ_KEY = Buffer.from("UNIQ_KEY");
+const KEYS = Buffer.from("KEYS");
+const TAGS = Buffer.from("TAGS");
 const WAIT = Buffer.from("WAIT");
 const DELAY = Buffer.from("DELAY");
 const TIMER = Buffer.from("TIMER_");

@@ -11,7 +11,7 @@ import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
 import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
 import { FLAG_ONEWAY } from "../format/remoting-command.ts";
 import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
-import { APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { APPEND_NOTED, APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
 import { DedupHash } from "../store/dedup-window.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoTables, IoTopic } from "./io-tables.ts";
@@ -58,12 +58,15 @@ export class SendPath {
   readonly #newUniqueKey: () => string;
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
+  readonly #view: DataView;
   #nextQueue = 0;
   /** Records were committed to the lane since the last `publish`. */
   hasCommitted = false;
 
   constructor(options: SendPathOptions) {
     this.#lane = options.lane;
+    const { buffer, byteOffset, byteLength } = options.lane.data;
+    this.#view = new DataView(buffer, byteOffset, byteLength);
     this.#tickets = options.tickets;
     this.#tables = options.tables;
     this.#storeHost = options.storeHost;
@@ -173,6 +176,9 @@ export class SendPath {
     }
     end += this.#added.copy(data, end);
     if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
+    properties.keyStart = keyStart;
+    properties.keyEnd = keyEnd;
+    properties.writeNotes(data, this.#view, at, hostFlags(bornHost), topic.keyHashSeed);
     finishRecord(data, at, propertiesAt, end);
     const ticket = this.#ticket(connection, scan, queueId);
     if (ticket < 0) return SEND_BLOCKED;
@@ -246,6 +252,7 @@ export class SendPath {
       if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
       this.#properties.scan(data, propertiesAt, end);
       if (this.#properties.isSpecial) return SEND_UNUSUAL;
+      this.#properties.writeNotes(data, this.#view, record, hostFlags(bornHost), topic.keyHashSeed);
       isNoWait ||= this.#properties.isNoWait;
       if (record === at && this.#properties.keyEnd !== 0) {
         keyStart = this.#properties.keyStart;
@@ -270,12 +277,12 @@ export class SendPath {
     this.hasCommitted = true;
     const { dedupWindowS, slots } = topic;
     if (dedupWindowS === 0 || keyStart === 0) {
-      this.#lane.commit(size, ticket, slots[queueId]!, count, 0);
+      this.#lane.commit(size, ticket, slots[queueId]!, count, APPEND_NOTED);
       return;
     }
     const hash = this.#dedupHash;
     hash.of(slots[0]!, this.#lane.data, keyStart, keyEnd);
-    const flags = APPEND_ONCE | (dedupWindowS << APPEND_WINDOW_SHIFT);
+    const flags = APPEND_NOTED | APPEND_ONCE | (dedupWindowS << APPEND_WINDOW_SHIFT);
     this.#lane.commit(size, ticket, slots[queueId]!, count, flags, hash.low, hash.high);
   }
 
@@ -288,6 +295,10 @@ export class SendPath {
     this.#tickets.oneways[ticket] = (scan.flag & FLAG_ONEWAY) !== 0 ? 1 : 0;
     return ticket;
   }
+}
+
+function hostFlags(bornHost: Buffer): number {
+  return bornHost.length > 8 ? SYS_FLAG_BORN_HOST_V6 : 0;
 }
 
 /** Number of sub messages of a well-formed batch body, else -1. */

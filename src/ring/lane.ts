@@ -36,13 +36,15 @@ const D_HASH_HIGH = 7;
 
 /** Half messages and roll-backs: queueOffset stays 0 and the queue does not advance. */
 export const APPEND_WITHOUT_QUEUE = 1;
+/** The open fields of the records hold notes for the indexers (format/record-notes.ts). */
+export const APPEND_NOTED = 2;
 /**
  * Not stored if a message of the same key was stored within the window, whose length in seconds stands from bit
  * APPEND_WINDOW_SHIFT on; the hash of topic and key stands beside the flags.
  */
-export const APPEND_ONCE = 2;
-export const APPEND_WINDOW_SHIFT = 2;
-/** Longest window, s: it has 30 bits. */
+export const APPEND_ONCE = 4;
+export const APPEND_WINDOW_SHIFT = 3;
+/** Longest window, s: it has 29 bits. */
 export const APPEND_WINDOW_MAX: number = (1 << 29) - 1;
 
 /** Ack words (int32) and cells (float64). */

@@ -3,6 +3,7 @@ import { clockFrom } from "../base/clock.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
+import { IndexFeedConsumer } from "../ring/index-feed.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { Flusher } from "../store/flusher.ts";
@@ -45,6 +46,7 @@ export class QueueIndexerDuty implements Duty {
       reader: this.#reader,
       topics: this.#topics,
       slots: this.#slots,
+      feed: new IndexFeedConsumer(init.queueFeed),
       delayLevelsMs: init.delayLevelsMs,
       refreshTopics: () => this.#readUpdates(),
     });

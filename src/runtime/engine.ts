@@ -8,6 +8,7 @@ import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive } from "../os/choose.ts";
 import { makeDirectory, removeTree, writeSmallFile } from "../os/files.ts";
+import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
@@ -126,6 +127,8 @@ export class Engine {
       queueSlots,
       lanes,
       wakeRings: lanes.map((_, lane) => (lane < options.pullLaneCount ? createWakeRingMemory() : undefined)),
+      queueFeed: createIndexFeedMemory(QUEUE_FEED_WORDS),
+      keyFeed: options.isIndexed ? createIndexFeedMemory(KEY_FEED_WORDS) : undefined,
       writerLane: options.writerLane,
       dedupWindow: createDedupWindowMemory(options.dedupMaxEntries),
       clock: options.clock.shared,

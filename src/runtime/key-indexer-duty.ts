@@ -2,6 +2,7 @@ import { clockFrom } from "../base/clock.ts";
 import { RECORD_BLANK, RecordParts, recordSizeAt } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
+import * as feed from "../ring/index-feed.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { KeyIndex } from "../store/key-index.ts";
 import { KeyIndexBuilder } from "../store/key-index-builder.ts";
@@ -28,6 +29,7 @@ export class KeyIndexerDuty implements Duty {
   readonly #reader: LogReader;
   readonly #index: KeyIndex;
   readonly #builder: KeyIndexBuilder;
+  readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #limitCell: number;
   readonly #parts = new RecordParts();
 
@@ -35,6 +37,7 @@ export class KeyIndexerDuty implements Duty {
     const paths = new StorePaths(engine.storePath, engine.commitLogPath);
     this.#log = new SharedLog(engine.shared);
     this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize);
+    this.#feed = engine.keyFeed === undefined ? undefined : new feed.IndexFeedConsumer(engine.keyFeed);
     this.#limitCell = engine.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET;
     this.#index = new KeyIndex({
       drive,
@@ -53,11 +56,29 @@ export class KeyIndexerDuty implements Duty {
     const limit = this.#log.offset(this.#limitCell);
     if (from >= limit) return false;
     this.#reader.invalidate();
+    this.#feed?.refresh();
     let offset = from;
-    for (let count = 0; offset < limit && count < PASS_MAX; count++) offset = this.#indexOne(offset, limit);
+    for (let count = 0; offset < limit && count < PASS_MAX; count++) {
+      const fed = this.#indexFed(offset, limit);
+      offset = fed > 0 ? offset + fed : this.#indexOne(offset, limit);
+    }
+    this.#feed?.release();
     this.#index.publish();
     this.#log.setOffset(shared.INDEXED_OFFSET, offset);
     return true;
+  }
+
+  /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */
+  #indexFed(offset: number, limit: number): number {
+    const from = this.#feed;
+    const at = from === undefined ? -1 : from.seek(offset);
+    if (at < 0) return 0;
+    const { words, cells } = from!;
+    const size = words[at + feed.KEY_FEED_SIZE]!;
+    if (cells[(at >> 1) + feed.KEY_FEED_PHYSICAL_OFFSET] !== offset || offset + size > limit) return 0;
+    const storeTimestamp = cells[(at >> 1) + feed.KEY_FEED_STORE_TIMESTAMP]!;
+    this.#builder.addHashes(offset, storeTimestamp, words, at + feed.KEY_FEED_HASHES, words[at + feed.KEY_FEED_COUNT]!);
+    return size;
   }
 
   /** @returns where the next record is */

@@ -3,21 +3,23 @@ import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import {
   BLANK_SIZE,
+  bornHostShift,
   MAGIC_BLANK,
   PHYSICAL_OFFSET_OFFSET,
   QUEUE_ID_OFFSET,
   QUEUE_OFFSET_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
-  SYS_FLAG_BORN_HOST_V6,
   SYS_FLAG_OFFSET,
 } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
+import type { IndexFeedMemory } from "../ring/index-feed.ts";
 import {
   ACK_DUPLICATE,
   ACK_OK,
   ACK_STORE_FULL,
   ACK_STORE_UNAVAILABLE,
+  APPEND_NOTED,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
   APPEND_WITHOUT_QUEUE,
@@ -27,6 +29,7 @@ import type { DedupWindowMemory } from "./dedup-window.ts";
 import { DuplicateFinder } from "./duplicate-finder.ts";
 import { basePath } from "./log-files.ts";
 import type { QueueSlots } from "./queue-slots.ts";
+import { RecordFeeds } from "./record-feeds.ts";
 import type { SharedLog } from "./shared-log.ts";
 
 const TWO_32 = 4_294_967_296;
@@ -45,6 +48,9 @@ export interface CommitLogOptions {
   clock: Clock;
   /** undefined: nobody asks for de-duplication. */
   dedupWindow: DedupWindowMemory | undefined;
+  /** Rings to the indexers; without them these read the log. */
+  queueFeed?: IndexFeedMemory;
+  keyFeed?: IndexFeedMemory | undefined;
 }
 
 /**
@@ -64,6 +70,7 @@ export class CommitLog {
   readonly #slots: QueueSlots;
   readonly #clock: Clock;
   readonly #duplicates: DuplicateFinder | undefined;
+  readonly #feeds: RecordFeeds;
   #file: StoreFile;
   #base: number;
   #position: number;
@@ -90,6 +97,7 @@ export class CommitLog {
     this.#clock = options.clock;
     const { dedupWindow, drive, directory, fileSize } = options;
     if (dedupWindow !== undefined) this.#duplicates = new DuplicateFinder(dedupWindow, drive, directory, fileSize);
+    this.#feeds = new RecordFeeds(options.queueFeed, options.keyFeed);
     this.#base = appendedOffset - (appendedOffset % options.fileSize);
     this.#position = appendedOffset - this.#base;
     this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
@@ -158,6 +166,7 @@ export class CommitLog {
     }
     if (taken === 0) return 0;
     this.#copyRun(lane, runStart, runEnd);
+    this.#feeds.publish(); // Before the log's end, so that no indexer reads what it is about to be told.
     this.#log.setOffset(shared.APPENDED_OFFSET, this.#base + this.#position);
     this.#log.setOffset(shared.LAST_STORE_TIMESTAMP, this.#lastTimestamp);
     lane.publish();
@@ -179,19 +188,21 @@ export class CommitLog {
     const queueOffset = hasQueue ? this.#slots.appendedOffset(slot) : 0;
     const timestamp = this.#lastTimestamp;
     const timestampHigh = Math.floor(timestamp / TWO_32);
+    const isNoted = (lane.flags & APPEND_NOTED) !== 0;
     let at = lane.dataStart;
     let physical = physicalOffset;
     for (let i = 0; i < lane.count; i++) {
       const recordQueueOffset = hasQueue ? queueOffset + i : 0;
+      const sysFlag = view.getUint8(at + SYS_FLAG_OFFSET + 3);
+      const size = view.getUint32(at);
+      if (isNoted) this.#feeds.add(view, at, sysFlag, slot, recordQueueOffset, physical, timestamp, size);
       view.setUint32(at + QUEUE_OFFSET_OFFSET, recordQueueOffset / TWO_32);
       view.setUint32(at + QUEUE_OFFSET_OFFSET + 4, recordQueueOffset % TWO_32);
       view.setUint32(at + PHYSICAL_OFFSET_OFFSET, physical / TWO_32);
       view.setUint32(at + PHYSICAL_OFFSET_OFFSET + 4, physical % TWO_32);
-      const isBornV6 = (view.getUint8(at + SYS_FLAG_OFFSET + 3) & SYS_FLAG_BORN_HOST_V6) !== 0;
-      const timestampAt = at + STORE_TIMESTAMP_OFFSET_V4 + (isBornV6 ? 12 : 0);
+      const timestampAt = at + STORE_TIMESTAMP_OFFSET_V4 + bornHostShift(sysFlag);
       view.setUint32(timestampAt, timestampHigh);
       view.setUint32(timestampAt + 4, timestamp - timestampHigh * TWO_32);
-      const size = view.getUint32(at);
       at += size;
       physical += size;
     }
@@ -232,9 +243,11 @@ export class CommitLog {
     try {
       this.#file.write(this.#position, lane.data, runStart, runEnd);
       this.#position += size;
+      this.#feeds.settle();
     } catch (error) {
       const isFull = error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL";
       lane.refuseLast(this.#undoLength, isFull ? ACK_STORE_FULL : ACK_STORE_UNAVAILABLE);
+      this.#feeds.undo();
       for (let i = this.#undoLength - 1; i >= 0; i--) {
         const slot = this.#undoSlots[i]!;
         this.#slots.setAppendedOffset(slot, this.#slots.appendedOffset(slot) - this.#undoCounts[i]!);
@@ -288,6 +301,11 @@ export class CommitLog {
         return file;
       }
     }
+  }
+
+  /** The key indexer has fallen behind with its ring: wake it. */
+  get isKeyFeedBusy(): boolean {
+    return this.#feeds.isKeyFeedBusy;
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared-words.ts";
 import type { DriveName } from "../os/api.ts";
+import type { IndexFeedMemory } from "../ring/index-feed.ts";
 import type { LaneMemory } from "../ring/lane.ts";
 import type { DedupWindowMemory } from "./dedup-window.ts";
 import type { QueueSlotsMemory } from "./queue-slots.ts";
@@ -18,6 +19,9 @@ export interface EngineInit {
   lanes: LaneMemory[];
   /** wakeRings[n] goes to the producer of lane n; undefined for those that hold no pulls. */
   wakeRings: (SharedArrayBuffer | undefined)[];
+  /** From the log writer to the queue indexer, and to the key indexer where there is one. */
+  queueFeed: IndexFeedMemory;
+  keyFeed: IndexFeedMemory | undefined;
   /** Lane whose I/O worker runs the log writer, or -1: it has a thread of its own. */
   writerLane: number;
   /** Of the topics that ask for de-duplication; undefined: none may. */

@@ -42,6 +42,16 @@ export class KeyIndexBuilder {
     for (const keyHash of this.#keys.hashes) this.#put(keyHash, physicalOffset, storeTimestamp);
   }
 
+  /** The same for a record whose key hashes are known: hashes[from, from + count). */
+  addHashes(physicalOffset: number, storeTimestamp: number, hashes: Int32Array, from: number, count: number): void {
+    const index = this.#index;
+    if (count === 0) return;
+    const end = index.endPhysicalOffset;
+    if (physicalOffset < end) return;
+    this.#known = physicalOffset === end ? index.newestEntriesOf(physicalOffset) : 0;
+    for (let i = 0; i < count; i++) this.#put(hashes[from + i]!, physicalOffset, storeTimestamp);
+  }
+
   #put(keyHash: number, physicalOffset: number, storeTimestamp: number): void {
     if (this.#known > 0) this.#known--;
     else this.#index.put(keyHash, physicalOffset, storeTimestamp);

@@ -21,6 +21,7 @@ export class LogWriter {
   readonly #log: SharedLog;
   readonly #lanes: { consumer: LaneConsumer; doorbell: Doorbell | undefined }[];
   readonly #indexer: Doorbell;
+  readonly #keyIndexer: Doorbell;
   readonly #flusher: Doorbell;
   readonly #isSyncFlush: boolean;
   #flusherRungAt: number;
@@ -35,6 +36,7 @@ export class LogWriter {
       doorbell: lane === ownLane ? undefined : log.doorbell(shared.DOORBELL_LANES + lane),
     }));
     this.#indexer = log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
+    this.#keyIndexer = log.doorbell(shared.DOORBELL_KEY_INDEXER);
     this.#flusher = log.doorbell(shared.DOORBELL_FLUSHER);
     this.#isSyncFlush = init.isSyncFlush;
     this.#flusherRungAt = log.offset(shared.APPENDED_OFFSET);
@@ -46,6 +48,8 @@ export class LogWriter {
       slots: new QueueSlots(init.queueSlots),
       clock: clockFrom(init.clock),
       dedupWindow: init.dedupWindow,
+      queueFeed: init.queueFeed,
+      keyFeed: init.keyFeed,
     };
     this.#commitLog = new CommitLog(options, this.#flusherRungAt);
   }
@@ -64,6 +68,7 @@ export class LogWriter {
     if (taken === 0) return false;
     if (hasWaiters) this.#indexer.wake();
     else this.#indexer.ring();
+    if (this.#commitLog.isKeyFeedBusy) this.#keyIndexer.ring();
     const appended = this.#log.offset(shared.APPENDED_OFFSET);
     if (this.#isSyncFlush || appended - this.#flusherRungAt >= FLUSHER_WAKE_SIZE) {
       this.#flusherRungAt = appended;

@@ -11,6 +11,7 @@ import {
   SYS_FLAG_TRANSACTION_MASK,
 } from "../format/message.ts";
 import { PropertyScan } from "../format/property-scan.ts";
+import * as feed from "../ring/index-feed.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
 import type { QueueSlots } from "./queue-slots.ts";
@@ -26,6 +27,8 @@ export interface QueueDispatcherOptions {
   reader: LogReader;
   topics: TopicSlotsTable;
   slots: QueueSlots;
+  /** What the log writer says of the records; without it they are read. */
+  feed?: feed.IndexFeedConsumer;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
@@ -41,21 +44,23 @@ export class QueueDispatcher {
   readonly #reader: LogReader;
   readonly #topics: TopicSlotsTable;
   readonly #slots: QueueSlots;
+  readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #delayLevelsMs: readonly number[];
   readonly #refreshTopics: (topic: string, queueId: number) => boolean;
   readonly #parts = new RecordParts();
   readonly #scan = new PropertyScan();
   readonly #entry = Buffer.alloc(ENTRY_SIZE);
   #lastTopic: TopicSlots | undefined;
-  /** Slots that grew in this pass, each once, and how far. */
+  /** Slots that grew in this pass, each once; by slot, how far, 0 for others. */
   readonly #grown: number[] = [];
-  readonly #grownTo = new Map<number, number>();
+  #grownTo = new Float64Array(1024);
   readonly #pending = new Map<number, PendingEntries>();
 
   constructor(options: QueueDispatcherOptions) {
     this.#reader = options.reader;
     this.#topics = options.topics;
     this.#slots = options.slots;
+    this.#feed = options.feed;
     this.#delayLevelsMs = options.delayLevelsMs;
     this.#refreshTopics = options.refreshTopics;
   }
@@ -72,9 +77,14 @@ export class QueueDispatcher {
    */
   dispatch(from: number, limit: number): number {
     this.#grown.length = 0;
-    this.#grownTo.clear();
+    this.#feed?.refresh();
     let offset = from;
     for (let count = 0; offset < limit && count < PASS_MAX; count++) {
+      const fed = this.#dispatchFed(offset, limit);
+      if (fed > 0) {
+        offset += fed;
+        continue;
+      }
       if (!this.#reader.window(offset, limit)) break;
       let size = recordSizeAt(this.#reader.bytes, this.#reader.at, this.#reader.end);
       if (size === RECORD_BLANK) {
@@ -96,6 +106,28 @@ export class QueueDispatcher {
     return offset;
   }
 
+  /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */
+  #dispatchFed(offset: number, limit: number): number {
+    const from = this.#feed;
+    const at = from === undefined ? -1 : from.seek(offset);
+    if (at < 0) return 0;
+    const { words, cells } = from!;
+    const size = words[at + feed.QUEUE_FEED_SIZE]!;
+    if (cells[(at >> 1) + feed.QUEUE_FEED_PHYSICAL_OFFSET] !== offset || offset + size > limit) return 0;
+    const slot = words[at + feed.QUEUE_FEED_SLOT]!;
+    const queue = this.#topics.queueOfSlot(slot);
+    if (queue === undefined) return size; // Deleted since.
+    this.#put(
+      queue,
+      slot,
+      cells[(at >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET]!,
+      offset,
+      size,
+      words[at + feed.QUEUE_FEED_TAGS_CODE]!,
+    );
+    return size;
+  }
+
   #dispatchRecord(bytes: Buffer, at: number, physicalOffset: number, size: number): void {
     const parts = this.#parts;
     parts.locate(bytes, at);
@@ -107,9 +139,6 @@ export class QueueDispatcher {
     const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
     const tagsCode = this.#tagsCode(bytes, topic);
     this.#put(this.#topics.queue(topic, parts.queueId), slot, queueOffset, physicalOffset, size, tagsCode);
-    const known = this.#grownTo.get(slot);
-    if (known === undefined) this.#grown.push(slot);
-    if (known === undefined || queueOffset >= known) this.#grownTo.set(slot, queueOffset + 1);
   }
 
   #topicOf(bytes: Buffer, start: number, end: number, queueId: number): TopicSlots | undefined {
@@ -142,6 +171,7 @@ export class QueueDispatcher {
   }
 
   #put(queue: ConsumeQueue, slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
+    this.#grow(slot, queueOffset + 1);
     const mapped = queue.mappedFor(queueOffset);
     if (mapped !== undefined) {
       writeEntry(mapped, queue.positionInFile(queueOffset), physicalOffset, size, tagsCode);
@@ -156,11 +186,26 @@ export class QueueDispatcher {
     pending.add(queueOffset, this.#entry);
   }
 
+  #grow(slot: number, maxOffset: number): void {
+    if (slot >= this.#grownTo.length) {
+      const grown = new Float64Array(2 ** Math.ceil(Math.log2(slot + 1)));
+      grown.set(this.#grownTo);
+      this.#grownTo = grown;
+    }
+    const known = this.#grownTo[slot]!;
+    if (known === 0) this.#grown.push(slot);
+    if (maxOffset > known) this.#grownTo[slot] = maxOffset;
+  }
+
   #finishPass(): void {
-    for (const pending of this.#pending.values()) pending.write();
-    this.#pending.clear();
+    this.#feed?.release();
+    if (this.#pending.size > 0) {
+      for (const pending of this.#pending.values()) pending.write();
+      this.#pending.clear();
+    }
     for (const slot of this.#grown) {
-      const maxOffset = this.#grownTo.get(slot)!;
+      const maxOffset = this.#grownTo[slot]!;
+      this.#grownTo[slot] = 0;
       if (maxOffset > this.#slots.maxOffset(slot)) this.#slots.setMaxOffset(slot, maxOffset);
     }
   }

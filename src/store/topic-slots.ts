@@ -21,6 +21,8 @@ export interface TopicSlots {
 export class TopicSlotsTable {
   readonly #byName = new ByteMap<TopicSlots>();
   readonly #queues: (ConsumeQueue | undefined)[] = [];
+  /** By slot: whose it is. */
+  readonly #owners: ({ topic: TopicSlots; queueId: number } | undefined)[] = [];
   readonly #drive: Drive;
   readonly #root: string;
   readonly #fileSize: number;
@@ -39,9 +41,14 @@ export class TopicSlotsTable {
     if (known !== undefined) {
       for (const slot of known.slots) if (!slots.includes(slot)) this.#forget(slot);
     }
-    if (slots.length === 0) this.#byName.delete(key);
-    else if (known !== undefined) known.slots = slots;
-    else this.#byName.set(key, { topic, key, slots });
+    if (slots.length === 0) {
+      this.#byName.delete(key);
+      return;
+    }
+    const entry = known ?? { topic, key, slots };
+    entry.slots = slots;
+    if (known === undefined) this.#byName.set(key, entry);
+    for (let queueId = 0; queueId < slots.length; queueId++) this.#owners[slots[queueId]!] = { topic: entry, queueId };
   }
 
   get(bytes: Buffer, start: number, end: number): TopicSlots | undefined {
@@ -58,6 +65,14 @@ export class TopicSlotsTable {
     return queue;
   }
 
+  /** The queue of the slot; undefined when its topic is gone. Slots are never given out again. */
+  queueOfSlot(slot: number): ConsumeQueue | undefined {
+    const queue = this.#queues[slot];
+    if (queue !== undefined) return queue;
+    const owner = this.#owners[slot];
+    return owner === undefined ? undefined : this.queue(owner.topic, owner.queueId);
+  }
+
   static directory(storePath: string): string {
     return path.join(storePath, "consumequeue");
   }
@@ -65,6 +80,7 @@ export class TopicSlotsTable {
   #forget(slot: number): void {
     this.#queues[slot]?.close();
     this.#queues[slot] = undefined;
+    this.#owners[slot] = undefined;
   }
 
   sync(): void {
