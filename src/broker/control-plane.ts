@@ -11,6 +11,7 @@ import { BrokerAdmin } from "./broker-admin.ts";
 import { BrokerStats, type ServedTotals } from "./broker-stats.ts";
 import type { Channel } from "./channel.ts";
 import { ClientCalls } from "./client-calls.ts";
+import { Compaction, type CompactionFiles } from "./compaction.ts";
 import { ConfigFile } from "./config-file.ts";
 import { ConsumeStats } from "./consume-stats.ts";
 import { Consumers } from "./consumers.ts";
@@ -48,6 +49,7 @@ export interface ControlPlaneOptions {
   /** `ip:port` that clients are told. */
   brokerAddress: string;
   delayLevelsMs: readonly number[];
+  compactionFiles: CompactionFiles;
   /** The newest so many bytes of the log count as in memory. */
   inMemorySize: number;
   /** For messages that come without one. */
@@ -76,6 +78,7 @@ const PULL_CODES: ReadonlySet<number> = new Set([RequestCode.PULL_MESSAGE, Reque
  */
 export class ControlPlane {
   readonly topics: Topics;
+  readonly compaction: Compaction;
   readonly #o: ControlPlaneOptions;
   readonly #groups: SubscriptionGroups;
   readonly #offsets: Offsets;
@@ -118,10 +121,14 @@ export class ControlPlane {
         for (const { topicName } of changed) this.#offsets.republishTopic(topicName);
         options.onTopicsChanged();
       },
-      onDeleted: (topic) => this.#offsets.removeTopic(topic),
+      onDeleted: (topic) => {
+        this.#offsets.removeTopic(topic);
+        this.compaction.topicDeleted(topic);
+      },
       groupsOf: (topic) => this.#offsets.groupsOf(topic),
       storedTopics: options.storedTopics,
       brokerPermission: () => values.brokerPermission,
+      compactedUpTo: (topic) => this.compaction.bounds(topic),
     });
     this.#groups = new SubscriptionGroups({
       file: file("subscriptionGroup.json"),
@@ -136,6 +143,18 @@ export class ControlPlane {
       },
     });
     const [topics, groups, offsets] = [this.topics, this.#groups, this.#offsets];
+    this.compaction = new Compaction({
+      topics,
+      groups,
+      store,
+      files: options.compactionFiles,
+      clock,
+      log,
+      intervalMs: values.compactionScheduleInternal,
+      sizeMax: values.maxTransferBytesOnMessageInMemory,
+      countMax: values.maxTransferCountOnMessageInMemory,
+      onCompacted: (topic) => topics.republishOne(topic),
+    });
     this.#consumers = new Consumers({
       clock,
       log,
@@ -177,6 +196,7 @@ export class ControlPlane {
       offsets,
       published: this.#published,
       store,
+      compaction: this.compaction,
       log,
     });
     const replies = new RequestReply({
@@ -264,6 +284,7 @@ export class ControlPlane {
     for (const { groupName } of this.#groups.all()) this.#offsets.republish(groupName);
     this.#schedule.load();
     this.#schedule.start();
+    if (this.#o.values.enableCompaction) this.compaction.start();
   }
 
   /** Marks as ordered the topics that the name servers' KV table names, and no others. */
@@ -307,6 +328,7 @@ export class ControlPlane {
 
   /** Writes everything to the files. @throws MillraceError MILLRACE_STORE_… */
   async close(): Promise<void> {
+    this.compaction.close();
     this.#stats.close();
     this.#locks.close();
     this.#consumers.close();

@@ -4,6 +4,7 @@ import { type HeaderValues, type RemotingCommand, response } from "../format/rem
 import { PERM_READ } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Channel } from "./channel.ts";
+import type { Compaction } from "./compaction.ts";
 import type { ConsumerLookup, GroupLookup, OffsetLookup, SubscriptionGroupConfig, TopicLookup } from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { PublishedGroups } from "./published-groups.ts";
@@ -16,6 +17,7 @@ export interface PullCheckOptions {
   offsets: OffsetLookup;
   published: PublishedGroups;
   store: MessageStore;
+  compaction: Pick<Compaction, "serve">;
   log: Log;
 }
 
@@ -27,6 +29,7 @@ export interface PullCheckSettings {
 }
 
 /** Bits of a pull's sysFlag. Source: Apache `PullSysFlag`. */
+const FLAG_COMMIT_OFFSET = 1;
 const FLAG_SUBSCRIPTION = 4;
 const FLAG_CLASS_FILTER = 8;
 /** Who forbids a pull. Source: Apache `ForbiddenType`. */
@@ -75,6 +78,12 @@ export class PullCheck {
 
     const reset = this.#o.offsets.pendingReset(group, topic, queueId);
     if (reset >= 0) return this.#answerReset(command, group, topic, queueId);
+    const compacted = this.#o.compaction.serve(command);
+    if (compacted !== undefined) {
+      const commitOffset = requiredInteger(command, "commitOffset");
+      if ((sysFlag & FLAG_COMMIT_OFFSET) !== 0 && commitOffset >= 0) this.#o.offsets.commit(group, topic, queueId, commitOffset);
+      return compacted;
+    }
     this.#o.published.refresh(group);
     return "replay";
   }

@@ -8,6 +8,7 @@ import { type SendRequest, sendRequestOf, subMessagesOf } from "../format/send-r
 import { PERM_WRITE, TOPIC_UNIT, TOPIC_UNIT_SUB, type TopicConfig } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Channel } from "./channel.ts";
+import { isCompacted } from "./compaction.ts";
 import type { GroupLookup } from "./contracts.ts";
 import type { SendRefusal, SendResponses } from "./send-responses.ts";
 import { isSpecialProperty, type SpecialSends } from "./special-send.ts";
@@ -57,7 +58,7 @@ export class SendCheck {
       return responses.failed(command, error);
     }
     if ("code" in topic) return responses.refused(command, topic);
-    const refusal = this.#checkContent(command, request);
+    const refusal = this.#checkContent(command, request) ?? keyRefusal(request, topic);
     if (refusal !== undefined) return responses.refused(command, refusal);
     if (request.batch) return this.#checkBatch(command, channel, request, topic);
     return specials.isSpecial(request) ? specials.store(command, channel, request, topic) : "replay";
@@ -151,6 +152,13 @@ export class SendCheck {
     }
     return isSpecial ? specials.storeBatch(command, channel, request, topic, messages) : "replay";
   }
+}
+
+/** Without a key a message of a compacted topic would be lost. */
+function keyRefusal({ batch, properties }: SendRequest, topic: TopicConfig): SendRefusal | undefined {
+  if (batch || !isCompacted(topic)) return undefined;
+  const keys = decodeProperties(properties).get(PROPERTY.KEYS) ?? "";
+  return keys.trim() === "" ? illegal("Required message key is missing") : undefined;
 }
 
 /** Does the property ask to hold the message back? */

@@ -17,6 +17,8 @@ export interface PublishedTopic {
   topicSysFlag: number;
   topicFilterType: string;
   attributes: Readonly<Record<string, string>>;
+  /** By queueId: pulls below this queueOffset are the control thread's. */
+  compactedUpTo?: readonly number[] | undefined;
 }
 
 export interface PublishedSubscription {

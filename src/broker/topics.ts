@@ -44,6 +44,8 @@ export interface TopicsOptions {
   storedTopics: () => readonly string[];
   /** Perm bits of the whole broker, read at each publication. Default: read and write. */
   brokerPermission?: () => number;
+  /** PublishedTopic.compactedUpTo of the topic. */
+  compactedUpTo?: (topic: string) => readonly number[] | undefined;
 }
 
 /** More queues than this are refused: each costs memory in all threads. */
@@ -178,6 +180,12 @@ export class Topics implements TopicLookup {
     for (const config of this.#table.values()) this.#publish(config);
   }
 
+  /** What is published of the topic beside its config has changed. */
+  republishOne(topic: string): void {
+    const config = this.#table.get(topic);
+    if (config !== undefined) this.#publish(config);
+  }
+
   /** For changes that nobody waits for: a failed save is logged, and made good by the next one. */
   #putQuietly(configs: readonly TopicConfig[]): void {
     this.put(configs).catch((error: unknown) => {
@@ -189,7 +197,12 @@ export class Topics implements TopicLookup {
     const { topicName, ...rest } = config;
     const allowed = this.#o.brokerPermission?.() ?? PERM_READ_WRITE;
     this.#o.store.ensureQueues(topicName, queueCountOf(config));
-    this.#o.tables.topicChanged({ topic: topicName, ...rest, perm: config.perm & (allowed | ~PERM_READ_WRITE) });
+    this.#o.tables.topicChanged({
+      topic: topicName,
+      ...rest,
+      perm: config.perm & (allowed | ~PERM_READ_WRITE),
+      compactedUpTo: this.#o.compactedUpTo?.(topicName),
+    });
   }
 
   #text(): string {

@@ -49,6 +49,9 @@ export interface StoreValues {
   timerWheelEnable: boolean;
   timerMaxDelaySec: number;
 
+  enableCompaction: boolean;
+  compactionScheduleInternal: number;
+
   dedupMaxEntries: number;
 
   nativeFree: boolean;
@@ -106,6 +109,9 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   flushDelayOffsetInterval: whole(10_000, "ms", 1, INT_MAX, "Time between writes of the delay offsets."),
   timerWheelEnable: flag(true, "Take messages with a delivery time of their own."),
   timerMaxDelaySec: whole(259_200, "s", 1, INT_MAX, "Furthest delivery time."),
+
+  enableCompaction: flag(true, "Compact topics with cleanup.policy=COMPACTION."),
+  compactionScheduleInternal: whole(900_000, "ms", 1, INT_MAX, "Time between compactions of a topic."),
 
   dedupMaxEntries: ours(
     whole(

@@ -73,6 +73,16 @@ export function fileExists(file: string): boolean {
   return fs.existsSync(file);
 }
 
+/** Gives a whole, synced file its final name, durably. @throws MillraceError MILLRACE_STORE_… */
+export function renameFile(from: string, to: string): void {
+  try {
+    fs.renameSync(from, to);
+    syncDirectory(path.dirname(to));
+  } catch (error) {
+    throw storeError(error, "rename", from);
+  }
+}
+
 export function removeFile(file: string): void {
   fs.rmSync(file, { force: true });
 }

@@ -1,5 +1,6 @@
 import { ByteMap } from "../base/byte-map.ts";
 import { dedupWindowOf } from "../broker/attributes.ts";
+import { isCompacted } from "../broker/compaction.ts";
 import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
 import { topicHashOfBytes } from "../format/index-file.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
@@ -22,6 +23,10 @@ export interface IoTopic extends TopicSlots {
   /** Plain sends may be stored without asking the control thread. */
   isPlain: boolean;
   topicSysFlag: number;
+  /** By queueId: pulls below this queueOffset are the control thread's; undefined: none are. */
+  compactedUpTo: readonly number[] | undefined;
+  /** Messages without KEYS are refused. */
+  needsKeys: boolean;
   /** Seconds; 0: messages are not de-duplicated. */
   dedupWindowS: number;
   /** What its key hashes go on from (format/index-file.ts). */
@@ -69,6 +74,8 @@ export class IoTables {
       isReadable: (published.perm & 4) !== 0,
       isPlain: isPlainName(published.topic) && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
       topicSysFlag: published.topicSysFlag,
+      compactedUpTo: published.compactedUpTo,
+      needsKeys: isCompacted(published),
       dedupWindowS: dedupWindowOf(published.attributes),
       keyHashSeed: topicHashOfBytes(key, 0, key.length),
     });

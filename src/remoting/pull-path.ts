@@ -102,6 +102,7 @@ export class PullPath {
     if (!(queueId >= 0 && queueId < topic.readQueueNums && queueId < topic.slots.length)) return PULL_UNUSUAL;
     if (Number.isNaN(queueOffset + count + sysFlag + suspendMs + commitOffset) || (sysFlag & FLAG_CLASS_FILTER) !== 0)
       return PULL_UNUSUAL;
+    if (topic.compactedUpTo !== undefined && queueOffset < (topic.compactedUpTo[queueId] ?? 0)) return PULL_UNUSUAL;
     const filter = this.#filterOf(scan, sysFlag, group, topic);
     if (filter === undefined) return PULL_UNUSUAL;
     const slot = topic.slots[queueId]!;

@@ -13,6 +13,8 @@ const BLANK = 0x20;
 export class RecordProperties {
   isSpecial = false;
   isNoWait = false;
+  /** It has KEYS that are not blank. */
+  hasKeys = false;
   keyStart = 0;
   /** 0: no unique key. */
   keyEnd = 0;
@@ -25,6 +27,7 @@ export class RecordProperties {
   scan(bytes: Buffer, start: number, end: number): void {
     this.isSpecial = false;
     this.isNoWait = false;
+    this.hasKeys = false;
     this.keyEnd = 0;
     this.#wordsEnd = 0;
     this.#tagsEnd = 0;
@@ -49,6 +52,7 @@ export class RecordProperties {
         if (!is(bytes, start, nameEnd, KEYS) || valueEnd - nameEnd < 2) return;
         this.#wordsStart = nameEnd + 1;
         this.#wordsEnd = valueEnd;
+        this.hasKeys = !isBlank(bytes, nameEnd + 1, valueEnd);
         return;
       case 0x57: // W
         if (is(bytes, start, nameEnd, WAIT)) this.isNoWait = bytes[nameEnd + 1] === 0x66; // "false"
@@ -118,6 +122,11 @@ const POP_CK = Buffer.from("POP_CK");
 const INNER = Buffer.from("INNER_");
 const PRIORITY = Buffer.from("_SYS_MSG_PRIORITY_");
 const LITE_TOPIC = Buffer.from("__LITE_TOPIC");
+
+function isBlank(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i]! > 0x20) return false;
+  return true;
+}
 
 function is(bytes: Buffer, start: number, end: number, name: Buffer): boolean {
   return end - start === name.length && startsWith(bytes, start, end, name);

@@ -163,7 +163,7 @@ export class SendPath {
     }
     const properties = this.#properties;
     properties.scan(data, propertiesAt, end);
-    if (properties.isSpecial) return SEND_UNUSUAL;
+    if (properties.isSpecial || (topic.needsKeys && !properties.hasKeys)) return SEND_UNUSUAL;
     let keyStart = properties.keyStart;
     let keyEnd = properties.keyEnd;
     const hasOwnKey = keyEnd !== 0;

@@ -23,6 +23,7 @@ import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
+import { StoreCompaction } from "./compaction-files.ts";
 import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
@@ -102,6 +103,7 @@ interface BrokerParts {
   engine: Engine;
   store: EngineStore;
   control: ControlPlane;
+  compactionFiles: StoreCompaction;
   pool: IoPool;
   nameServer: NameServer | undefined;
   registration: BrokerRegistration;
@@ -113,6 +115,7 @@ async function closeParts(parts: BrokerParts): Promise<void> {
   await parts.registration.stop();
   await parts.pool.stop();
   await parts.control.close();
+  await parts.compactionFiles.close();
   await parts.store.close();
   await parts.engine.close();
   await parts.outbound.close();
@@ -151,6 +154,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
     undo.unshift(() => store.close());
+    const compactionFiles = new StoreCompaction(engine, store);
     const cells = new OffsetCells();
     const counters = Array.from({ length: values.ioWorkers }, createIoCounters);
     const pool: IoPool = new IoPool(
@@ -176,12 +180,14 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       configDirectory: engine.paths.config,
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
+      compactionFiles,
       inMemorySize: inMemorySize(values),
       newUniqueKey: uniqueKeys(storeHost, clock),
       storedTopics: () => engine.topicNames(),
       onTopicsChanged: () => void registration.topicsChanged(),
       served: () => servedTotals(counters),
     });
+    store.compactedFirstOffset = (topic, queueId) => control.compaction.firstOffset(topic, queueId);
     control.load();
     rebuildDedupWindow(engine, store, control.topics.all(), clock.now());
     const registration = new BrokerRegistration({
@@ -210,6 +216,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       engine,
       store,
       control,
+      compactionFiles,
       pool,
       nameServer,
       registration,

@@ -47,7 +47,15 @@ export class EngineStore implements MessageStore {
     return this.#lane;
   }
 
+  /** The first kept offset of a queue of a compacted topic; set by whoever compacts. */
+  compactedFirstOffset: (topic: string, queueId: number) => number | undefined = () => undefined;
+
   minQueueOffset(topic: string, queueId: number): number {
+    const min = this.#minStoredOffset(topic, queueId);
+    return Math.min(min, this.compactedFirstOffset(topic, queueId) ?? min);
+  }
+
+  #minStoredOffset(topic: string, queueId: number): number {
     const slot = this.#engine.slotOf(topic, queueId);
     return slot === undefined ? 0 : this.#engine.slots.minOffset(slot);
   }
@@ -78,7 +86,7 @@ export class EngineStore implements MessageStore {
     const queue = this.#queue(topic, queueId);
     if (
       queue === undefined ||
-      queueOffset < this.minQueueOffset(topic, queueId) ||
+      queueOffset < this.#minStoredOffset(topic, queueId) ||
       queueOffset >= this.maxQueueOffset(topic, queueId)
     ) {
       return undefined;
@@ -107,7 +115,7 @@ export class EngineStore implements MessageStore {
   }
 
   searchOffset(topic: string, queueId: number, timestampMs: number, boundary: "LOWER" | "UPPER"): number {
-    const min = this.minQueueOffset(topic, queueId);
+    const min = this.#minStoredOffset(topic, queueId);
     const max = this.maxQueueOffset(topic, queueId);
     let low = min;
     let high = max;

@@ -6,6 +6,7 @@ export class StorePaths {
   readonly commitLog: string;
   readonly consumeQueue: string;
   readonly index: string;
+  readonly compaction: string;
   readonly config: string;
   readonly checkpoint: string;
   readonly abort: string;
@@ -16,6 +17,7 @@ export class StorePaths {
     this.commitLog = commitLog;
     this.consumeQueue = path.join(root, "consumequeue");
     this.index = path.join(root, "index");
+    this.compaction = path.join(root, "compaction");
     this.config = path.join(root, "config");
     this.checkpoint = path.join(root, "checkpoint");
     this.abort = path.join(root, "abort");

@@ -31,6 +31,12 @@ function rig(t: ExecutionContext) {
       configDirectory: directory,
       brokerAddress: "127.0.0.1:10911",
       delayLevelsMs: Array.from({ length: 18 }, (_, level) => (level + 1) * 1000),
+      compactionFiles: {
+        open: () => undefined,
+        compact: () => Promise.reject(new Error("nothing here to compact")),
+        keepOnly: () => {},
+        remove: () => {},
+      },
       inMemorySize: 1_000_000,
       newUniqueKey: () => "UNIQUE",
       storedTopics: () => [],

@@ -87,6 +87,7 @@ function rig(change: Partial<PullCheckSettings> = {}) {
     offsets,
     published: new PublishedGroups({ groups, consumers, tables }),
     store,
+    compaction: { serve: () => undefined },
     log: silentLog,
   });
   const channel = new FakeChannel();

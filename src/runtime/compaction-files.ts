@@ -1,0 +1,57 @@
+import path from "node:path";
+import type { CompactionFiles } from "../broker/compaction.ts";
+import { removeTree } from "../os/files.ts";
+import { type CompactResult, removeCompactedExcept } from "../store/compact-queue.ts";
+import { type CompactedQueue, openCompactedQueue } from "../store/compacted-queue.ts";
+import { queueDirectory } from "../store/consume-queue.ts";
+import { Compactor } from "./compactor.ts";
+import type { Engine } from "./engine.ts";
+import type { EngineStore } from "./engine-store.ts";
+
+/** The compacted files of a broker's store. */
+export class StoreCompaction implements CompactionFiles {
+  readonly #engine: Engine;
+  readonly #store: EngineStore;
+  readonly #compactor: Compactor;
+
+  constructor(engine: Engine, store: EngineStore) {
+    this.#engine = engine;
+    this.#store = store;
+    this.#compactor = new Compactor(engine.drive.name);
+  }
+
+  #directory(topic: string, queueId: number): string {
+    return queueDirectory(this.#engine.paths.compaction, topic, queueId);
+  }
+
+  open(topic: string, queueId: number): CompactedQueue | undefined {
+    return openCompactedQueue(this.#engine.drive, this.#directory(topic, queueId));
+  }
+
+  compact(topic: string, queueId: number, previous: string | undefined, from: number, upTo: number): Promise<CompactResult> {
+    const { paths, init } = this.#engine;
+    return this.#compactor.run({
+      directory: this.#directory(topic, queueId),
+      previous,
+      queueDirectory: queueDirectory(paths.consumeQueue, topic, queueId),
+      queueFileSize: init.queueFileSize,
+      logDirectory: paths.commitLog,
+      logFileSize: init.logFileSize,
+      from,
+      upTo,
+      logEnd: this.#store.maxPhysicalOffset(),
+    });
+  }
+
+  keepOnly(topic: string, queueId: number, file: string): void {
+    removeCompactedExcept(this.#directory(topic, queueId), file);
+  }
+
+  remove(topic: string): void {
+    removeTree(path.join(this.#engine.paths.compaction, topic));
+  }
+
+  close(): Promise<void> {
+    return this.#compactor.close();
+  }
+}
