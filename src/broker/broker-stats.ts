@@ -5,12 +5,17 @@ import type { MessageStore } from "./message-store.ts";
 export interface BrokerStatsOptions {
   topics: TopicLookup;
   store: MessageStore;
-  /** Messages, bytes and pulls that the I/O workers have served since the start. */
+  /** What has been done since the start. */
   served: () => ServedTotals;
   clock: Clock;
 }
 
 export interface ServedTotals {
+  /** Messages that were stored, their bytes in the log, and messages that the store has refused. */
+  puts: number;
+  putBytes: number;
+  putsFailed: number;
+  /** Messages and their bytes that pulls were answered with. */
   messages: number;
   bytes: number;
   pullsFound: number;
@@ -19,8 +24,6 @@ export interface ServedTotals {
 
 interface Sample extends ServedTotals {
   atMs: number;
-  puts: number;
-  putBytes: number;
 }
 
 const SAMPLE_MS = 1000;
@@ -47,13 +50,7 @@ export class BrokerStats {
   }
 
   #sample(): Sample {
-    const { store, topics, served, clock } = this.#o;
-    let puts = 0;
-    for (const { topicName, readQueueNums, writeQueueNums } of topics.all()) {
-      for (let queueId = Math.max(readQueueNums, writeQueueNums) - 1; queueId >= 0; queueId--)
-        puts += store.appendedQueueOffset(topicName, queueId);
-    }
-    return { atMs: clock.now(), puts, putBytes: store.maxPhysicalOffset(), ...served() };
+    return { atMs: this.#o.clock.now(), ...this.#o.served() };
   }
 
   #tick(): void {
@@ -90,7 +87,7 @@ export class BrokerStats {
       putMessageTimesTotal: String(now.puts),
       putMessageSizeTotal: String(now.putBytes),
       putMessageAverageSize: String(now.puts === 0 ? 0 : now.putBytes / now.puts),
-      putMessageFailedTimes: "0",
+      putMessageFailedTimes: String(now.putsFailed),
       msgPutTotalYesterdayMorning: String(this.#yesterday.puts),
       msgPutTotalTodayMorning: String(this.#today.puts),
       msgPutTotalTodayNow: String(now.puts),

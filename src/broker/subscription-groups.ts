@@ -180,7 +180,7 @@ export class SubscriptionGroups implements GroupLookup {
   }
 
   #one(command: RemotingCommand): RemotingCommand {
-    const config = this.#table.get(requiredText(command, "group"));
+    const config = this.find(requiredText(command, "group"));
     if (config === undefined) return response(command, ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker");
     return response(command, ResponseCode.SUCCESS, undefined, {}, Buffer.from(writeJson(groupConfigMembers(config))));
   }

@@ -28,6 +28,11 @@ export const MIN_OFFSET: number = f64(4);
 /** storeTimestamp of the last appended record, ms. Writer: log writer. */
 export const LAST_STORE_TIMESTAMP: number = f64(5);
 
+/** Messages appended, their bytes, and messages refused since the start. Writer: log writer. */
+export const APPENDED_COUNT: number = f64(28);
+export const APPENDED_SIZE: number = f64(29);
+export const REFUSED_COUNT: number = f64(30);
+
 /** First offset of the log file being written. Writer: log writer; reader: flusher. */
 export const CURRENT_FILE_BASE: number = f64(8);
 /** The next log file, made ready by the flusher and taken over by the log writer. See PREPARE_*. */

@@ -151,7 +151,7 @@ function readSettings(texts: Iterable<readonly [string, string]>, log: Log): Map
   for (const [key, text] of texts) {
     if (isKey(key)) settings.set(key, readValue(key, text.trim()));
     else if (ROCKETMQ_KEYS.has(key)) log.warn({ key }, "this key has no effect here");
-    else throw unknownKey(key);
+    else throw unknownKey(key, text);
   }
   return settings;
 }
@@ -173,8 +173,12 @@ function readValue(key: Key, text: string): Value {
   throw new MillraceError("MILLRACE_CONFIG_INVALID", message, { key, value: text });
 }
 
-function unknownKey(key: string): MillraceError {
+function unknownKey(key: string, value: string): MillraceError {
   const nearest = nearestName(key, Object.keys(NAME_SERVER_KEYS));
   const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
-  return new MillraceError("MILLRACE_CONFIG_INVALID", `unknown configuration key ${JSON.stringify(key)}${hint}`, { key });
+  return new MillraceError(
+    "MILLRACE_CONFIG_INVALID",
+    `unknown configuration key ${JSON.stringify(key)} (value ${JSON.stringify(value)})${hint}`,
+    { key, value },
+  );
 }

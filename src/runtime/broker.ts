@@ -19,10 +19,12 @@ import {
   createIoCounters,
 } from "../format/io-counters.ts";
 import { OffsetCells } from "../format/offset-cells.ts";
+import * as shared from "../format/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
+import type { SharedLog } from "../store/shared-log.ts";
 import { StoreCompaction } from "./compaction-files.ts";
 import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
@@ -185,7 +187,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       newUniqueKey: uniqueKeys(storeHost, clock),
       storedTopics: () => engine.topicNames(),
       onTopicsChanged: () => void registration.topicsChanged(),
-      served: () => servedTotals(counters),
+      served: () => servedTotals(engine.log, counters),
     });
     store.compactedFirstOffset = (topic, queueId) => control.compaction.firstOffset(topic, queueId);
     control.load();
@@ -373,9 +375,12 @@ function inMemorySize({ accessMessageInMemoryMaxRatio }: ConfigValues): number {
   return (os.totalmem() * accessMessageInMemoryMaxRatio) / 100;
 }
 
-function servedTotals(counters: readonly SharedArrayBuffer[]): ServedTotals {
+function servedTotals(log: SharedLog, counters: readonly SharedArrayBuffer[]): ServedTotals {
   const total = (counter: number): number => counters.reduce((sum, memory) => sum + new Float64Array(memory)[counter]!, 0);
   return {
+    puts: log.offset(shared.APPENDED_COUNT),
+    putBytes: log.offset(shared.APPENDED_SIZE),
+    putsFailed: log.offset(shared.REFUSED_COUNT),
     messages: total(COUNTER_MESSAGES_OUT),
     bytes: total(COUNTER_BYTES_OUT),
     pullsFound: total(COUNTER_PULLS_FOUND),

@@ -86,6 +86,11 @@ export class CommitLog {
   hasWaiters = false;
   #undoLength = 0;
   #undoRemembered = 0;
+  /** Messages of the present run. */
+  #runCount = 0;
+  #appendedCount = 0;
+  #appendedSize = 0;
+  #refusedCount = 0;
 
   /** @param appendedOffset end of the last whole record, as recovery found it */
   constructor(options: CommitLogOptions, appendedOffset: number) {
@@ -135,6 +140,7 @@ export class CommitLog {
       if (taken++ === 0) this.#lastTimestamp = Math.max(this.#lastTimestamp, this.#clock.now());
       if (refusal !== ACK_OK) {
         lane.ack(lane.ticket, refusal, 0, 0, 0);
+        this.#refusedCount += lane.count;
         continue;
       }
       if ((lane.flags & APPEND_ONCE) !== 0 && this.#isLikelyDuplicate(lane)) {
@@ -150,6 +156,7 @@ export class CommitLog {
         runEnd = 0;
         if (!this.#roll()) {
           lane.ack(lane.ticket, ACK_STORE_FULL, 0, 0, 0);
+          this.#refusedCount += lane.count;
           continue;
         }
       } else if (lane.dataStart !== runEnd) {
@@ -169,6 +176,9 @@ export class CommitLog {
     this.#feeds.publish(); // Before the log's end, so that no indexer reads what it is about to be told.
     this.#log.setOffset(shared.APPENDED_OFFSET, this.#base + this.#position);
     this.#log.setOffset(shared.LAST_STORE_TIMESTAMP, this.#lastTimestamp);
+    this.#log.setOffset(shared.APPENDED_COUNT, this.#appendedCount);
+    this.#log.setOffset(shared.APPENDED_SIZE, this.#appendedSize);
+    this.#log.setOffset(shared.REFUSED_COUNT, this.#refusedCount);
     lane.publish();
     return taken;
   }
@@ -211,6 +221,7 @@ export class CommitLog {
     this.hasWaiters ||= this.#slots.hasWaiters(slot);
     this.#undoSlots[this.#undoLength] = slot;
     this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;
+    this.#runCount += lane.count;
     lane.ack(lane.ticket, ACK_OK, queueOffset, physicalOffset, timestamp);
     if ((lane.flags & APPEND_ONCE) === 0 || this.#duplicates === undefined) return;
     const queueId = view.getInt32(lane.dataStart + QUEUE_ID_OFFSET);
@@ -243,11 +254,14 @@ export class CommitLog {
     try {
       this.#file.write(this.#position, lane.data, runStart, runEnd);
       this.#position += size;
+      this.#appendedCount += this.#runCount;
+      this.#appendedSize += size;
       this.#feeds.settle();
     } catch (error) {
       const isFull = error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL";
       lane.refuseLast(this.#undoLength, isFull ? ACK_STORE_FULL : ACK_STORE_UNAVAILABLE);
       this.#feeds.undo();
+      this.#refusedCount += this.#runCount;
       for (let i = this.#undoLength - 1; i >= 0; i--) {
         const slot = this.#undoSlots[i]!;
         this.#slots.setAppendedOffset(slot, this.#slots.appendedOffset(slot) - this.#undoCounts[i]!);
@@ -256,6 +270,7 @@ export class CommitLog {
     }
     this.#undoLength = 0;
     this.#undoRemembered = 0;
+    this.#runCount = 0;
   }
 
   /** Closes the present file with a blank marker and goes to the next. @returns false when there is no room for one */

@@ -19,7 +19,7 @@ function rig() {
   const topics = new FakeTopics();
   topics.add("T", 2);
   store.ensureQueues("T", 2);
-  const served = { messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 };
+  const served = { puts: 0, putBytes: 0, putsFailed: 0, messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 };
   const stats = new BrokerStats({ topics, store, clock, served: () => served });
   const file = new ConfigFile("/nowhere/delayOffset.json");
   const schedule = new ScheduleService({ store, file, delayLevelsMs: [1000], saveIntervalMs: 1000, clock, log: silentLog });
@@ -88,7 +88,7 @@ test("figures are texts, true ones, under the names that consoles read", async (
   for (let i = 0; i < 20; i++) {
     await store.append({ ...send, topic: "T", queueId: i % 2, properties: new Map(), body: Buffer.from("x") });
   }
-  Object.assign(served, { messages: 30, pullsFound: 10, pullsEmpty: 5 });
+  Object.assign(served, { puts: 20, putBytes: 2000, putsFailed: 3, messages: 30, pullsFound: 10, pullsEmpty: 5 });
   clock.advance(10_000);
   const table = await runtimeInfo();
   t.true(Object.values(table).every((value) => typeof value === "string"));
@@ -105,6 +105,8 @@ test("figures are texts, true ones, under the names that consoles read", async (
     bootTimestamp: "1000000000000",
     runtime: "[ 0 days, 0 hours, 0 minutes, 10 seconds ]",
     putMessageTimesTotal: "20",
+    putMessageAverageSize: "100",
+    putMessageFailedTimes: "3",
     msgPutTotalTodayNow: "20",
     msgGetTotalTodayNow: "30",
     dispatchBehindBytes: "0",
@@ -118,8 +120,8 @@ test("figures are texts, true ones, under the names that consoles read", async (
 });
 
 test("statistics by name: the broker's own totals, and a refusal for what is not counted", async (t) => {
-  const { store, clock, handlers } = rig();
-  await store.append({ ...send, topic: "T", queueId: 0, properties: new Map(), body: Buffer.from("x") });
+  const { clock, handlers, served } = rig();
+  served.puts = 1;
   clock.advance(1000);
   const answer = await ask(handlers, RequestCode.VIEW_BROKER_STATS_DATA, { statsName: "BROKER_PUT_NUMS", statsKey: "c" });
   t.like(JSON.parse(bodyOf(answer)), { statsMinute: { sum: 1, tps: 1 }, statsHour: { sum: 1 }, statsDay: { sum: 1 } });

@@ -43,7 +43,7 @@ function rig(t: ExecutionContext) {
       onTopicsChanged: () => {
         announced.count++;
       },
-      served: () => ({ messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 }),
+      served: () => ({ puts: 0, putBytes: 0, putsFailed: 0, messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 }),
     });
     control.load();
     const channel = new FakeChannel();

@@ -111,7 +111,7 @@ test("bad groups are refused, and a list with one is refused whole", async (t) =
 
 test("deleting, reading and listing", async (t) => {
   const { groups, ask, deleted, changed } = rig(t);
-  t.is((await ask(RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, { group: "g" })).code, 26);
+  t.is((await ask(RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, { group: "no name" })).code, 26);
   await ask(RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, {}, { groupName: "g" });
   t.is(json(await ask(RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, { group: "g" })).groupName, "g");
   const all = await ask(RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG);

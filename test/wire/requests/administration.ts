@@ -67,7 +67,7 @@ async function figures(r: Recorder): Promise<void> {
   const names = (body: Buffer) => {
     const { table } = JSON.parse(body.toString()) as { table: Record<string, string> };
     const wanted =
-      /^(brokerVersionDesc|brokerActive|commitLogMinOffset|dispatchBehindBytes|pageCacheLockTimeMills|startAcceptSendRequestTimeStamp|remainTransientStoreBufferNumbs)$/;
+      /^(brokerVersionDesc|brokerActive|commitLogMinOffset|pageCacheLockTimeMills|startAcceptSendRequestTimeStamp|remainTransientStoreBufferNumbs)$/;
     return Object.fromEntries(Object.entries(table).filter(([name]) => wanted.test(name)));
   };
   await r.ask("admin", 28, {}, { show: names });
