@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { TopicLookup } from "./contracts.ts";
+import type { KeyStats, StatsData, StatsWindow } from "./key-stats.ts";
 import type { MessageStore } from "./message-store.ts";
 
 export interface BrokerStatsOptions {
@@ -7,6 +8,7 @@ export interface BrokerStatsOptions {
   store: MessageStore;
   /** What has been done since the start. */
   served: () => ServedTotals;
+  keys: Pick<KeyStats, "view">;
   clock: Clock;
 }
 
@@ -111,16 +113,16 @@ export class BrokerStats {
     return earliest;
   }
 
-  /** VIEW_BROKER_STATS_DATA: the broker's own totals; undefined for what is not counted. */
-  view(name: string, _key: string): object | undefined {
+  /** VIEW_BROKER_STATS_DATA: the broker's own totals, and those of topics and groups; undefined for what is not counted. */
+  view(name: string, key: string): StatsData | undefined {
     const of =
       name === "BROKER_PUT_NUMS"
         ? (sample: Sample) => sample.puts
         : name === "BROKER_GET_NUMS"
           ? (sample: Sample) => sample.messages
           : undefined;
-    if (of === undefined) return undefined;
-    const window = (seconds: number): object => {
+    if (of === undefined) return this.#o.keys.view(name, key);
+    const window = (seconds: number): StatsWindow => {
       const last = this.#samples.at(-1)!;
       const first = this.#samples[Math.max(0, this.#samples.length - 1 - seconds)]!;
       const sum = of(last) - of(first);

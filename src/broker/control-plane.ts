@@ -17,6 +17,7 @@ import { ConsumeStats } from "./consume-stats.ts";
 import { Consumers } from "./consumers.ts";
 import type { HandlerTable } from "./contracts.ts";
 import { Heartbeats } from "./heartbeat.ts";
+import { KeyStats } from "./key-stats.ts";
 import type { MessageStore } from "./message-store.ts";
 import { OffsetRequests } from "./offset-requests.ts";
 import { OffsetReset } from "./offset-reset.ts";
@@ -89,6 +90,7 @@ export class ControlPlane {
   readonly #published: PublishedGroups;
   readonly #schedule: ScheduleService;
   readonly #stats: BrokerStats;
+  readonly #keyStats: KeyStats;
   readonly #sendCheck: SendCheck;
   readonly #pullCheck: PullCheck;
   readonly #handlers: HandlerTable;
@@ -176,7 +178,8 @@ export class ControlPlane {
       clock,
       log,
     });
-    this.#stats = new BrokerStats({ topics, store, served: options.served, clock });
+    this.#keyStats = new KeyStats({ topics, offsets, store, clock });
+    this.#stats = new BrokerStats({ topics, store, served: options.served, keys: this.#keyStats, clock });
     const responses = new SendResponses({ ...values, storeHost: () => options.brokerAddress });
     const specials = new SpecialSends({
       settings,
@@ -236,7 +239,7 @@ export class ControlPlane {
         consumers,
         offsets,
         store,
-        consumeTps: () => 0,
+        consumeTps: (group, topic) => this.#keyStats.consumeTps(group, topic),
       }).handlers(),
       ...new ClientCalls({ brokerName, consumers, topics, groups, store }).handlers(),
       ...new QueueQueries({ brokerName, topics, consumers, store, queryCountMax: () => values.defaultQueryMaxNum }).handlers(),
@@ -283,6 +286,7 @@ export class ControlPlane {
     this.#published.refreshAll();
     for (const { groupName } of this.#groups.all()) this.#offsets.republish(groupName);
     this.#schedule.load();
+    this.#keyStats.load();
     this.#schedule.start();
     if (this.#o.values.enableCompaction) this.compaction.start();
   }
@@ -330,6 +334,7 @@ export class ControlPlane {
   async close(): Promise<void> {
     this.compaction.close();
     this.#stats.close();
+    this.#keyStats.close();
     this.#locks.close();
     this.#consumers.close();
     this.#producers.close();

@@ -110,6 +110,15 @@ export class Offsets implements OffsetLookup {
     return cell === undefined ? 0 : this.#o.cells.pullOffset(cell);
   }
 
+  /** Calls `visit` with every queue of every group that has ever pulled or committed. */
+  eachServed(visit: (group: string, topic: string, cell: number, served: number) => void): void {
+    for (const [group, topics] of this.#cells) {
+      for (const [topic, queues] of topics) {
+        for (const cell of queues.values()) visit(group, topic, cell, this.#o.cells.served(cell));
+      }
+    }
+  }
+
   /** For pulls that the control thread answers. */
   notePull(group: string, topic: string, queueId: number, queueOffset: number): void {
     const cell = this.#cellOf(group, topic, queueId);

@@ -40,6 +40,8 @@ export interface PullRequest {
   readonly asked: number;
   readonly count: number;
   readonly filter: TagFilter;
+  /** Of the group's offset; -1: none yet. */
+  readonly cell: number;
   /** 0 until it is held. */
   deadlineMs: number;
   /** Stands in the list of deadlines. */
@@ -123,6 +125,7 @@ export class PullPath {
       asked: queueOffset,
       count,
       filter,
+      cell: cell ?? -1,
       deadlineMs: 0,
       isTimed: false,
       isDone: false,
@@ -194,6 +197,7 @@ export class PullPath {
     }
     const status = reader.read(request.queue, queueOffset, max, Math.max(1, request.count), request.filter, logEnd());
     if (status === READ_FOUND) {
+      if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
       responder.found(request, reader, min, max);
     } else if (status === READ_NO_MATCH) {
       if (request.deadlineMs > 0 && maySuspend) {

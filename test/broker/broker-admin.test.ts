@@ -20,7 +20,7 @@ function rig() {
   topics.add("T", 2);
   store.ensureQueues("T", 2);
   const served = { puts: 0, putBytes: 0, putsFailed: 0, messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 };
-  const stats = new BrokerStats({ topics, store, clock, served: () => served });
+  const stats = new BrokerStats({ topics, store, clock, served: () => served, keys: { view: () => undefined } });
   const file = new ConfigFile("/nowhere/delayOffset.json");
   const schedule = new ScheduleService({ store, file, delayLevelsMs: [1000], saveIntervalMs: 1000, clock, log: silentLog });
   const changed: (readonly string[])[] = [];
