@@ -23,9 +23,6 @@ export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "channelExpiredTimeout",
   "subscriptionExpiredTimeout",
   "serverSocketBacklog",
-  "flushIntervalConsumeQueue",
-  "flushConsumeQueueLeastPages",
-  "flushConsumeQueueThoroughInterval",
   "osPageCacheBusyTimeOutMills",
   "maxMsgsNumBatch",
   "fileReservedTime",
@@ -36,7 +33,6 @@ export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "cleanFileForciblyEnable",
   "cleanResourceInterval",
   "deleteFileBatchMax",
-  "checkCRCOnRecover",
   "commitLogRecoverMaxNum",
   "timerMaxDelaySec",
 ]);

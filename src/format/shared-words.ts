@@ -32,6 +32,13 @@ export const LAST_STORE_TIMESTAMP: number = f64(5);
 export const APPENDED_COUNT: number = f64(28);
 export const APPENDED_SIZE: number = f64(29);
 export const REFUSED_COUNT: number = f64(30);
+/** storeTimestamp up to which the log is on the disk, ms. Writer: flusher. */
+export const FLUSHED_TIMESTAMP: number = f64(6);
+/** Every record below has its ConsumeQueue entry on the disk; and the timestamp of the last of them. Writer: flusher. */
+export const QUEUES_FLUSHED_OFFSET: number = f64(9);
+export const QUEUES_FLUSHED_TIMESTAMP: number = f64(10);
+/** Up to this store timestamp the key index is on the disk. Writer: key indexer. */
+export const INDEX_DURABLE_TIMESTAMP: number = f64(12);
 
 /** First offset of the log file being written. Writer: log writer; reader: flusher. */
 export const CURRENT_FILE_BASE: number = f64(8);

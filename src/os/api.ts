@@ -59,8 +59,36 @@ export interface GatherWriter {
   sendFile(socketFd: number, file: StoreFile, position: number, size: number): number;
 }
 
+/** Names of files and directories, and whole small files: what the store does to them beside reading and writing. */
+export interface FileNames {
+  exists(file: string): boolean;
+  /** Bytes. */
+  size(file: string): number;
+  /** Last change of its bytes, ms since the epoch. */
+  modifiedMs(file: string): number;
+  /** Names in the directory, sorted; empty when it does not exist. */
+  list(directory: string): string[];
+  /** With all above it; new names are durable on return. */
+  makeDirectory(directory: string): void;
+  /** Makes created, renamed and removed names durable (fsync of the directory). */
+  syncDirectory(directory: string): void;
+  /** Waits until the file's bytes are on the disk. @returns false: there is no such file */
+  syncFile(file: string): boolean;
+  remove(file: string): void;
+  removeTree(directory: string): void;
+  /** Cuts or grows a file; what is grown reads as zeros. Nobody may have it mapped. */
+  resize(file: string, size: number): void;
+  /** undefined: there is none. */
+  readSmall(file: string): Buffer | undefined;
+  /** In place; on the disk on return. */
+  writeSmall(file: string, bytes: Buffer): void;
+  /** Replaces the file, as a whole or not at all when the process dies; nothing is promised when the machine does. */
+  replaceSmall(file: string, bytes: Buffer): void;
+}
+
 export interface Drive {
   readonly name: DriveName;
+  readonly names: FileNames;
   /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
   openFile(path: string, options: OpenFileOptions): StoreFile;
   /** A file that another thread of this process opened, and will not close; not mapped. */

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
-import { closeFd, openSized, storeError, syncFd } from "./files.ts";
+import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
 import { PlainFile } from "./plain-file.ts";
 import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
 
@@ -34,6 +34,7 @@ const TWO_32 = 4_294_967_296;
 
 export const ffiDrive: Drive = {
   name: "ffi",
+  names: realFileNames,
   openFile: (path, options) =>
     options.mapped === false ? PlainFile.open(path, options, allocate) : MappedFile.open(path, options),
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),

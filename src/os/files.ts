@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
+import type { FileNames } from "./api.ts";
 
 /** Turns a Node file-system error into ours: no space is told apart from all other failures. */
 export function storeError(error: unknown, action: string, file: string): MillraceError {
@@ -34,12 +35,14 @@ export function openSized(file: string, size: number, writable: boolean): number
   }
 }
 
-/** Creates the directory and makes the new name durable. */
+/** Creates the directory, and those above it that are missing, and makes the new names durable. */
 export function makeDirectory(directory: string): void {
   if (fs.existsSync(directory)) return;
   try {
-    fs.mkdirSync(directory, { recursive: true });
-    syncDirectory(path.dirname(directory));
+    const first = fs.mkdirSync(directory, { recursive: true });
+    if (first === undefined) return; // Another thread was faster.
+    for (let made = path.resolve(directory); made.length >= path.resolve(first).length; made = path.dirname(made))
+      syncDirectory(path.dirname(made));
   } catch (error) {
     throw storeError(error, "create directory", directory);
   }
@@ -149,3 +152,47 @@ export function resizeFile(file: string, size: number): void {
     throw storeError(error, "resize", file);
   }
 }
+
+/** Whole or not at all when the process dies. When the machine dies it may be old, new or garbage: what is written has a checksum. */
+function replaceSmallFile(file: string, bytes: Buffer): void {
+  const temporary = `${file}.tmp`;
+  try {
+    fs.writeFileSync(temporary, bytes);
+    fs.renameSync(temporary, file);
+  } catch (error) {
+    throw storeError(error, "replace", file);
+  }
+}
+
+function syncFile(file: string): boolean {
+  let fd: number;
+  try {
+    fd = fs.openSync(file, fs.constants.O_RDONLY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw storeError(error, "open", file);
+  }
+  try {
+    syncFd(fd, file);
+  } finally {
+    fs.closeSync(fd);
+  }
+  return true;
+}
+
+/** The real file system; both drives use it. */
+export const realFileNames: FileNames = {
+  exists: fileExists,
+  size: fileSize,
+  modifiedMs,
+  list: listDirectory,
+  makeDirectory,
+  syncDirectory,
+  syncFile,
+  remove: removeFile,
+  removeTree,
+  resize: resizeFile,
+  readSmall: readSmallFile,
+  writeSmall: writeSmallFile,
+  replaceSmall: replaceSmallFile,
+};

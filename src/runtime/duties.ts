@@ -1,14 +1,19 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
-import { clockFrom } from "../base/clock.ts";
+import { clockFrom, monotonicMs } from "../base/clock.ts";
+import type { Checkpoint } from "../format/checkpoint.ts";
+import { RecordParts } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { IndexFeedConsumer } from "../ring/index-feed.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
+import { CheckpointWriter } from "../store/checkpoint-writer.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { Flusher } from "../store/flusher.ts";
 import { LogReader } from "../store/log-reader.ts";
+import { nextRecord } from "../store/log-scan.ts";
 import { QueueDispatcher } from "../store/queue-dispatcher.ts";
+import { QueueFlusher } from "../store/queue-flusher.ts";
 import { QueueSlots } from "../store/queue-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
@@ -26,6 +31,7 @@ export class QueueIndexerDuty implements Duty {
   readonly #own: Doorbell;
   readonly #lanes: { wakeRing: WakeRing | undefined; doorbell: Doorbell }[];
   readonly #updates: MessagePort;
+  readonly #parts = new RecordParts();
   #topicsVersion = -1;
 
   /** @param topics where the control thread posts TopicSlotsUpdates */
@@ -72,8 +78,12 @@ export class QueueIndexerDuty implements Duty {
     this.#readUpdates();
     if (from >= limit) return false;
     this.#reader.invalidate();
-    const done = this.#dispatcher.dispatch(from, limit);
-    if (done === from) throw new Error(`no record at physicalOffset ${from} of the log, which ends at ${limit}`);
+    let done = this.#dispatcher.dispatch(from, limit);
+    if (done === from) {
+      // Damaged since it was appended; recovery would step over it as well.
+      const next = nextRecord(this.#reader, from + 1, limit, this.#parts);
+      done = next < 0 ? limit : next;
+    }
     this.#log.setOffset(shared.DISPATCHED_OFFSET, done);
     // Orders the new maximum offsets before the look at the waiters; see QueueSlots.
     Atomics.add(this.#log.words, shared.STOPPING, 0);
@@ -100,36 +110,86 @@ export class QueueIndexerDuty implements Duty {
   }
 }
 
-/** The flusher: log -> disk; prepares the next log file. */
+export interface FlusherInit {
+  engine: EngineInit;
+  /** Where the control thread posts TopicSlotsUpdates; those of the start are there. */
+  topics: MessagePort;
+  checkpoint: Checkpoint;
+  /** Whether all that was found at the start is on the disk. */
+  isDurable: boolean;
+}
+
+/** The flusher: log and queues -> disk; prepares the next log file; writes down how far all that is. */
 export class FlusherDuty implements Duty {
   readonly #flusher: Flusher;
+  readonly #queues: QueueFlusher;
+  readonly #checkpoint: CheckpointWriter;
+  readonly #topics: MessagePort;
   readonly #log: SharedLog;
   readonly #init: EngineInit;
+  #topicsVersion = 0;
+  /** Until then senders who wait for the log go before the queues. */
+  #queuesRestUntilMs = 0;
 
-  constructor(init: EngineInit, drive: Drive) {
+  constructor({ engine: init, topics, checkpoint, isDurable }: FlusherInit, drive: Drive) {
     const paths = new StorePaths(init.storePath, init.commitLogPath);
+    const clock = clockFrom(init.clock);
+    const slots = new QueueSlots(init.queueSlots);
     this.#init = init;
+    this.#topics = topics;
     this.#log = new SharedLog(init.shared);
     this.#flusher = new Flusher({
       drive,
       directory: paths.commitLog,
       fileSize: init.logFileSize,
       log: this.#log,
-      clock: clockFrom(init.clock),
+      clock,
       isSync: init.isSyncFlush,
       flushIntervalMs: init.flushIntervalMs,
       flushLeastPages: init.flushLeastPages,
       flushThoroughIntervalMs: init.flushThoroughIntervalMs,
     });
+    const { queueFileSize } = init;
+    const common = { drive, queueFileSize, log: this.#log, slots, clock };
+    this.#queues = new QueueFlusher({
+      ...common,
+      consumeQueue: paths.consumeQueue,
+      intervalMs: init.queueFlushIntervalMs,
+      leastPages: init.queueFlushLeastPages,
+      thoroughIntervalMs: init.queueFlushThoroughIntervalMs,
+    });
+    this.#readTopics();
+    this.#queues.startFromHere(isDurable);
+    this.#checkpoint = new CheckpointWriter({ ...common, paths, checkpoint, topics: () => this.#queues.topics });
+  }
+
+  #readTopics(): void {
+    this.#topicsVersion = Atomics.load(this.#log.words, shared.TOPICS_VERSION);
+    for (let next = receiveMessageOnPort(this.#topics); next !== undefined; next = receiveMessageOnPort(this.#topics)) {
+      this.#queues.update(next.message as TopicSlotsUpdate);
+    }
   }
 
   work(): boolean {
     const before = this.#log.offset(shared.FLUSHED_OFFSET);
     const hasMore = this.#flusher.work();
-    if (this.#init.isSyncFlush && this.#log.offset(shared.FLUSHED_OFFSET) > before) {
+    const hasFlushed = this.#log.offset(shared.FLUSHED_OFFSET) > before;
+    if (this.#init.isSyncFlush && hasFlushed) {
       this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER).ring();
       for (let lane = 0; lane < this.#init.lanes.length; lane++) this.#log.doorbell(shared.DOORBELL_LANES + lane).ring();
     }
+    if (Atomics.load(this.#log.words, shared.TOPICS_VERSION) !== this.#topicsVersion) this.#readTopics();
+    return this.#flushQueues(hasFlushed) || hasMore;
+  }
+
+  /** While senders wait for the disk, queues and checkpoint get a fifth of its time. */
+  #flushQueues(hasFlushed: boolean): boolean {
+    const started = monotonicMs();
+    if (this.#init.isSyncFlush && hasFlushed && started < this.#queuesRestUntilMs) return false;
+    const hasMore = this.#queues.work();
+    this.#checkpoint.work();
+    const ended = monotonicMs();
+    this.#queuesRestUntilMs = ended + 4 * (ended - started);
     return hasMore;
   }
 

@@ -2,25 +2,25 @@ import path from "node:path";
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import { encodeCheckpoint } from "../format/checkpoint.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive } from "../os/choose.ts";
-import { makeDirectory, removeTree, writeSmallFile } from "../os/files.ts";
+import { makeDirectory, removeTree } from "../os/files.ts";
 import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
+import { CheckpointWriter } from "../store/checkpoint-writer.ts";
 import { createDedupWindowMemory } from "../store/dedup-window.ts";
 import type { EngineInit } from "../store/engine-init.ts";
-import { LogReader } from "../store/log-reader.ts";
-import { QueueDispatcher } from "../store/queue-dispatcher.ts";
+import { publishRecovered, rebuildQueues } from "../store/queue-rebuild.ts";
 import { createQueueSlotsMemory, QUEUE_SLOTS_MAX, QueueSlots } from "../store/queue-slots.ts";
 import { type RecoveredStore, recoverStore } from "../store/recovery.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
+import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+import type { FlusherInit } from "./duties.ts";
 import { STOP_FLUSHER, STOP_INDEXERS, STOP_WRITER } from "./duty.ts";
 import type { KeyIndexerInit } from "./key-indexer-duty.ts";
 import { ended, ready, startThread } from "./threads.ts";
@@ -43,6 +43,12 @@ export interface EngineOptions {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
+  /** The same of the queues' files. */
+  queueFlushIntervalMs: number;
+  queueFlushLeastPages: number;
+  queueFlushThoroughIntervalMs: number;
+  /** Whether recovery compares the CRCs of bodies. Default true. */
+  isCrcChecked?: boolean;
   delayLevelsMs: number[];
   /** Messages that are remembered for de-duplication; 0: none. */
   dedupMaxEntries: number;
@@ -57,7 +63,8 @@ export interface EngineOptions {
 
 const LANE_ENTRY_COUNT = 8192;
 const LANE_DATA_SIZE = 16 * 1_048_576;
-const CHECKPOINT_MS = 1000;
+const PROGRESS_MS = 2000;
+const DAMAGES_REPORTED_MAX = 10;
 
 /**
  * The store's threads and the memory that they share: log writer, queue indexer, key indexer, flusher. Owned by
@@ -74,9 +81,8 @@ export class Engine {
   readonly #lock: FileLock;
   readonly #topics = new Map<string, number[]>();
   readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
-  readonly #indexerPort: MessagePort;
+  readonly #topicPorts: MessagePort[] = [];
   readonly #threads: { writers: Worker[]; indexers: Worker[]; flusher: Worker };
-  readonly #checkpointTicker: { cancel(): void };
   #nextSlot: number;
   #isClosing = false;
 
@@ -109,11 +115,20 @@ export class Engine {
     const queueSlots = createQueueSlotsMemory();
     this.log = new SharedLog();
     this.slots = new QueueSlots(queueSlots);
-    this.recovered = recoverStore({ drive, paths, ...options });
+    this.recovered = recoverStore({ drive, paths, ...options, onProgress: this.#progress("the log is read") });
     this.#nextSlot = 0;
     this.#reportRecovery();
-    this.#dispatchRest();
-    writeAbortFile(paths.abort);
+    rebuildQueues(this.recovered, {
+      ...options,
+      drive,
+      paths,
+      slots: this.slots,
+      slotsOf: (topic, queueCount) => this.#slotsOf(topic, queueCount),
+      onProgress: this.#progress("queues are made from the log"),
+    });
+    publishRecovered(this.log, this.recovered);
+    this.#checkpointWriter().work(); // What the last process wrote down need not hold any more.
+    writeAbortFile(drive.names, paths.abort);
     const lanes = Array.from({ length: options.laneCount }, () =>
       createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
     );
@@ -136,76 +151,55 @@ export class Engine {
       flushIntervalMs: options.flushIntervalMs,
       flushLeastPages: options.flushLeastPages,
       flushThoroughIntervalMs: options.flushThoroughIntervalMs,
+      queueFlushIntervalMs: options.queueFlushIntervalMs,
+      queueFlushLeastPages: options.queueFlushLeastPages,
+      queueFlushThoroughIntervalMs: options.queueFlushThoroughIntervalMs,
       delayLevelsMs: options.delayLevelsMs,
       isIndexed: options.isIndexed,
       indexSlotCount: options.indexSlotCount,
       indexEntryCount: options.indexEntryCount,
     };
-    const { port1, port2 } = new MessageChannel();
-    this.#indexerPort = port1;
-    port1.unref();
-    for (const [topic, slots] of this.#topics) port1.postMessage({ topic, slots } satisfies TopicSlotsUpdate);
-    const indexers = [startThread("queue-indexer", { init: this.init, topics: port2 }, [port2])];
+    const [forIndexer, forFlusher] = [this.#topicsPort(), this.#topicsPort()];
+    const indexers = [startThread("queue-indexer", { init: this.init, topics: forIndexer }, [forIndexer])];
     if (options.isIndexed) {
       const { exit, checkpoint } = this.recovered;
       const trustedTimestamp = exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined;
       indexers.push(startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit));
     }
     const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
-    this.#threads = { writers, indexers, flusher: startThread("flusher", this.init) };
-    this.#checkpointTicker = options.clock.setTicker(() => this.#writeCheckpoint(0), CHECKPOINT_MS);
+    const { checkpoint, exit } = this.recovered;
+    const flusherInit = { engine: this.init, topics: forFlusher, checkpoint, isDurable: exit === "clean" } satisfies FlusherInit;
+    this.#threads = { writers, indexers, flusher: startThread("flusher", flusherInit, [forFlusher]) };
+  }
+
+  /** The end, for another thread, of a channel on which it is told of all topics, now and later. */
+  #topicsPort(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#topicPorts.push(port1);
+    port1.unref();
+    for (const [topic, slots] of this.#topics) port1.postMessage({ topic, slots } satisfies TopicSlotsUpdate);
+    return port2;
+  }
+
+  /** Logs how far a long piece of the recovery is, every few seconds. */
+  #progress(what: string): (done: number, total: number) => void {
+    const { clock, log } = this.#options;
+    let nextMs = clock.now() + PROGRESS_MS;
+    return (done, total) => {
+      if (clock.now() < nextMs) return;
+      nextMs = clock.now() + PROGRESS_MS;
+      log.info({ done, total, percent: Math.floor((100 * done) / Math.max(1, total)) }, what);
+    };
   }
 
   #reportRecovery(): void {
-    const { exit, gaps, scannedRecords, appendedOffset, queues } = this.recovered;
-    this.#options.log.info({ exit, appendedOffset, queueCount: queues.length, scannedRecords }, "store recovered");
-    for (const gap of gaps) this.#options.log.error({ ...gap }, "a stretch of the log cannot be read; what follows is kept");
-  }
-
-  /** Makes the queue entries that recovery found missing, with the same code as the queue indexer. */
-  #dispatchRest(): void {
-    const { drive, paths } = this;
-    const { appendedOffset, dispatchFrom, minPhysicalOffset, lastStoreTimestamp, queues, gaps } = this.recovered;
-    for (const queue of queues) {
-      const slot = this.#slotsOf(queue.topic, queue.queueId + 1)[queue.queueId]!;
-      this.slots.setMinOffset(slot, queue.minOffset);
-      this.slots.setMaxOffset(slot, queue.maxOffset);
-    }
-    const reader = new LogReader(drive, paths.commitLog, this.#options.logFileSize);
-    const table = new TopicSlotsTable(drive, paths.consumeQueue, this.#options.queueFileSize, true);
-    for (const [topic, slots] of this.#topics) table.update({ topic, slots });
-    const dispatcher = new QueueDispatcher({
-      reader,
-      topics: table,
-      slots: this.slots,
-      delayLevelsMs: this.#options.delayLevelsMs,
-      refreshTopics: (topic, queueId) => {
-        table.update({ topic, slots: this.#slotsOf(topic, queueId + 1) });
-        dispatcher.forgetLastTopic();
-        return true;
-      },
-    });
-    for (let offset = dispatchFrom; offset < appendedOffset; ) {
-      const done = dispatcher.dispatch(offset, appendedOffset);
-      if (done > offset) {
-        offset = done;
-        continue;
-      }
-      const gap = gaps.find(({ start, end }) => offset >= start && offset < end);
-      if (gap === undefined)
-        throw new MillraceError("MILLRACE_STORE_CORRUPT", `no record at physicalOffset ${offset}`, { offset });
-      offset = gap.end;
-    }
-    table.sync();
-    table.close();
-    reader.close();
-    for (const slots of this.#topics.values()) {
-      for (const slot of slots) this.slots.setAppendedOffset(slot, this.slots.maxOffset(slot));
-    }
-    this.log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
-    for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
-      this.log.setOffset(cell, appendedOffset);
-    this.log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
+    const { log } = this.#options;
+    const { exit, gaps, damages, scannedRecords, appendedOffset, dispatchFrom, queues } = this.recovered;
+    const queueCount = queues.length;
+    log.info({ exit, appendedOffset, dispatchFrom, queueCount, scannedRecords }, "store recovered");
+    for (const gap of gaps) log.error({ ...gap }, "a stretch of the log cannot be read; what follows is kept");
+    for (const damage of damages.slice(0, DAMAGES_REPORTED_MAX)) log.warn(damage, "a queue is made anew from the log");
+    if (damages.length > DAMAGES_REPORTED_MAX) log.warn({ count: damages.length }, "queues are made anew from the log");
   }
 
   #all(): Worker[] {
@@ -257,7 +251,8 @@ export class Engine {
 
   #publish(topic: string, slots: readonly number[]): void {
     const update = { topic, slots: [...slots] };
-    this.#indexerPort.postMessage(update); // First: it must know the topic before a message of it is in the log.
+    // First: the queue indexer must know the topic before a message of it is in the log.
+    for (const port of this.#topicPorts) port.postMessage(update);
     Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
     for (const listener of this.#listeners) listener(update);
   }
@@ -298,18 +293,11 @@ export class Engine {
     return [...this.#topics.keys()];
   }
 
-  /** @param logicsPhysicalOffset end of the log whose queue entries are on the disk; 0 keeps the last one */
-  #writeCheckpoint(logicsPhysicalOffset: number): void {
-    const timestamp = this.log.offset(shared.LAST_STORE_TIMESTAMP);
+  #checkpointWriter(): CheckpointWriter {
+    const { drive, paths, log, slots } = this;
+    const { queueFileSize, clock } = this.#options;
     const { checkpoint } = this.recovered;
-    if (logicsPhysicalOffset === 0 && timestamp === checkpoint.physicMsgTimestamp) return;
-    if (logicsPhysicalOffset > 0) checkpoint.logicsPhysicalOffset = logicsPhysicalOffset;
-    checkpoint.physicMsgTimestamp = timestamp;
-    if (logicsPhysicalOffset > 0) {
-      checkpoint.logicsMsgTimestamp = timestamp;
-      checkpoint.indexMsgTimestamp = timestamp; // The key indexer has ended and synced by then.
-    }
-    writeSmallFile(this.paths.checkpoint, encodeCheckpoint(checkpoint));
+    return new CheckpointWriter({ drive, paths, queueFileSize, log, slots, clock, checkpoint, topics: () => this.#topics });
   }
 
   async #stop(stage: number, threads: Worker[]): Promise<void> {
@@ -323,16 +311,17 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    this.#checkpointTicker.cancel();
     const { writers, indexers, flusher } = this.#threads;
     // First the writer, so that the others see the log's end; a stage includes those below it.
     await this.#stop(STOP_WRITER, writers);
     await this.#stop(STOP_INDEXERS, indexers);
     await this.#stop(STOP_FLUSHER, [flusher]);
-    this.#indexerPort.close();
-    this.#writeCheckpoint(this.log.offset(shared.DISPATCHED_OFFSET));
+    for (const port of this.#topicPorts) port.close();
     const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED;
-    if (hasFailed === 0) removeAbortFile(this.paths.abort);
+    if (hasFailed === 0) {
+      this.#checkpointWriter().finish();
+      removeAbortFile(this.drive.names, this.paths.abort);
+    }
     this.#lock.release();
   }
 }

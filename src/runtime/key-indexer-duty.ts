@@ -64,8 +64,13 @@ export class KeyIndexerDuty implements Duty {
     }
     this.#feed?.release();
     this.#index.publish();
+    this.#tellDurable();
     this.#log.setOffset(shared.INDEXED_OFFSET, offset);
     return true;
+  }
+
+  #tellDurable(): void {
+    if (this.#index.durableTimestamp > 0) this.#log.setOffset(shared.INDEX_DURABLE_TIMESTAMP, this.#index.durableTimestamp);
   }
 
   /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */
@@ -101,6 +106,7 @@ export class KeyIndexerDuty implements Duty {
 
   close(): void {
     this.#index.close();
+    this.#tellDurable();
     this.#reader.close();
   }
 }

@@ -5,6 +5,9 @@ export interface StoreDefaults {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
+  queueFlushIntervalMs: number;
+  queueFlushLeastPages: number;
+  queueFlushThoroughIntervalMs: number;
   isIndexed: boolean;
   indexSlotCount: number;
   indexEntryCount: number;
@@ -19,6 +22,9 @@ export const STORE_DEFAULTS: Readonly<StoreDefaults> = {
   flushIntervalMs: 500,
   flushLeastPages: 4,
   flushThoroughIntervalMs: 10_000,
+  queueFlushIntervalMs: 1000,
+  queueFlushLeastPages: 2,
+  queueFlushThoroughIntervalMs: 60_000,
   isIndexed: true,
   indexSlotCount: 5_000_000,
   indexEntryCount: 20_000_000,

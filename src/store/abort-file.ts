@@ -1,4 +1,5 @@
-import { readSmallFile, removeFile, writeSmallFile } from "../os/files.ts";
+import path from "node:path";
+import type { FileNames } from "../os/api.ts";
 
 /**
  * `abort` exists while a broker runs, so finding it at start means that the last one did not end well.
@@ -7,24 +8,26 @@ import { readSmallFile, removeFile, writeSmallFile } from "../os/files.ts";
  */
 export type LastExit = "clean" | "process-died" | "machine-died";
 
-export function lastExit(abortFile: string): LastExit {
-  const text = readSmallFile(abortFile)?.toString("latin1");
+export function lastExit(names: FileNames, abortFile: string): LastExit {
+  const text = names.readSmall(abortFile)?.toString("latin1");
   if (text === undefined) return "clean";
-  const boot = bootId();
+  const boot = bootId(names);
   return boot !== "" && text.includes(`boot=${boot}`) ? "process-died" : "machine-died";
 }
 
-export function writeAbortFile(abortFile: string): void {
-  writeSmallFile(abortFile, Buffer.from(`${process.pid} boot=${bootId()}\n`));
+/** On return the file is on the disk, its name too: else a power cut would look like a clean stop. */
+export function writeAbortFile(names: FileNames, abortFile: string): void {
+  names.writeSmall(abortFile, Buffer.from(`${process.pid} boot=${bootId(names)}\n`));
+  names.syncDirectory(path.dirname(abortFile));
 }
 
-export function removeAbortFile(abortFile: string): void {
-  removeFile(abortFile);
+export function removeAbortFile(names: FileNames, abortFile: string): void {
+  names.remove(abortFile);
 }
 
-function bootId(): string {
+function bootId(names: FileNames): string {
   try {
-    return readSmallFile("/proc/sys/kernel/random/boot_id")?.toString("latin1").trim() ?? "";
+    return names.readSmall("/proc/sys/kernel/random/boot_id")?.toString("latin1").trim() ?? "";
   } catch {
     return "";
   }

@@ -1,7 +1,6 @@
 import path from "node:path";
-import { ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../format/consume-queue.ts";
+import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, writeEntry } from "../format/consume-queue.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
-import { fileExists, makeDirectory } from "../os/files.ts";
 import { basePath, listBases } from "./log-files.ts";
 
 /** Where the queue's files lie. Names were validated when the topic was made. */
@@ -40,9 +39,10 @@ export class ConsumeQueue {
     if (base === this.#lastBase) return this.#last;
     let file = this.#files.get(base);
     if (file === undefined) {
+      const { names } = this.#drive;
       const name = basePath(this.directory, base);
-      if (!this.#writable && !fileExists(name)) return undefined;
-      if (this.#writable) makeDirectory(this.directory);
+      if (!this.#writable && !names.exists(name)) return undefined;
+      if (this.#writable) names.makeDirectory(this.directory);
       file = this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false });
       this.#files.set(base, file);
     }
@@ -91,57 +91,59 @@ export class ConsumeQueue {
     return size / ENTRY_SIZE;
   }
 
+  /** Enters [first, end) as entries without a message: their records are lost, or were deleted before. Source: Apache `ConsumeQueue.fillPreBlank`. */
+  fillBlank(first: number, end: number): void {
+    const blanks = Buffer.alloc(Math.min(end - first, 1024) * ENTRY_SIZE);
+    for (let at = 0; at < blanks.length; at += ENTRY_SIZE) writeEntry(blanks, at, 0, BLANK_ENTRY_SIZE, 0);
+    for (let next = first; next < end; ) {
+      const count = Math.min(1024, end - next);
+      this.write(next, blanks, 0, count * ENTRY_SIZE);
+      next += count;
+    }
+  }
+
+  /** First queueOffset of the file that holds the entry. */
+  fileStart(queueOffset: number): number {
+    return queueOffset - (queueOffset % this.entriesPerFile);
+  }
+
+  /** First offsets of its files, ascending, in entries. @throws MillraceError MILLRACE_STORE_CORRUPT on files of another size, or a gap */
+  fileStarts(): number[] {
+    return listBases(this.#drive.names, this.directory, this.#fileSize).map((base) => base / ENTRY_SIZE);
+  }
+
   /**
-   * First and one-past-last valid entry on disk, of entries that point below `logEnd`.
-   * Entries are written in order, so the end is found by bisection. Source: Apache `ConsumeQueue.recover`.
+   * One past the last entry of a message that ends at or below `logEnd`, by bisection: right where all entries below
+   * it were written. Source: Apache `ConsumeQueue.recover`.
    */
-  bounds(logEnd: number): { first: number; end: number } {
-    const bases = listBases(this.directory, this.#fileSize);
-    if (bases.length === 0) return { first: 0, end: 0 };
+  endBelow(logEnd: number): number {
+    const starts = this.fileStarts();
+    if (starts.length === 0) return 0;
     const scratch = Buffer.alloc(ENTRY_SIZE);
-    const isValid = (queueOffset: number): boolean => {
+    const isBelow = (queueOffset: number): boolean => {
       if (this.read(queueOffset, 1, scratch) === 0) return false;
       const size = entrySize(scratch, 0);
       const physicalOffset = entryPhysicalOffset(scratch, 0);
-      return size > 0 && physicalOffset >= 0 && physicalOffset + (size === 0x7fff_ffff ? 0 : size) <= logEnd;
+      return size > 0 && physicalOffset >= 0 && physicalOffset + (size === BLANK_ENTRY_SIZE ? 0 : size) <= logEnd;
     };
-    const first = bases[0]! / ENTRY_SIZE;
-    let low = first;
-    for (const base of bases) if (isValid(base / ENTRY_SIZE)) low = base / ENTRY_SIZE;
-    if (!isValid(low)) return { first, end: first };
+    let low = starts[0]!;
+    for (const start of starts) if (isBelow(start)) low = start;
+    if (!isBelow(low)) return low;
     let high = low + this.entriesPerFile;
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
-      if (isValid(middle)) low = middle;
+      if (isBelow(middle)) low = middle;
       else high = middle;
     }
-    return { first, end: low + 1 };
+    return low + 1;
   }
 
-  /** Physical end of the record behind the entry, or 0. */
+  /** Physical end of the record behind the entry; 0 without one. */
   physicalEnd(queueOffset: number): number {
     const scratch = Buffer.alloc(ENTRY_SIZE);
     if (this.read(queueOffset, 1, scratch) === 0) return 0;
-    return entryPhysicalOffset(scratch, 0) + entrySize(scratch, 0);
-  }
-
-  /** Zeroes everything from queueOffset to the end of its files. */
-  truncate(queueOffset: number): void {
-    const zeros = Buffer.alloc(65_536 - (65_536 % ENTRY_SIZE));
-    for (const base of listBases(this.directory, this.#fileSize)) {
-      let position = Math.max(base, queueOffset * ENTRY_SIZE);
-      while (position < base + this.#fileSize) {
-        const size = Math.min(zeros.length, base + this.#fileSize - position);
-        if (!this.#isZero(position, size)) this.write(position / ENTRY_SIZE, zeros, 0, size);
-        position += size;
-      }
-    }
-  }
-
-  #isZero(position: number, size: number): boolean {
-    const bytes = Buffer.allocUnsafe(size);
-    this.#file(position)!.read(position % this.#fileSize, bytes, 0, size);
-    return bytes.every((byte) => byte === 0);
+    const size = entrySize(scratch, 0);
+    return size === BLANK_ENTRY_SIZE ? 0 : entryPhysicalOffset(scratch, 0) + size;
   }
 
   /** Writes changed pages to the disk. */

@@ -31,6 +31,10 @@ export interface EngineInit {
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
+  /** The same of the queues' files. */
+  queueFlushIntervalMs: number;
+  queueFlushLeastPages: number;
+  queueFlushThoroughIntervalMs: number;
   delayLevelsMs: number[];
   /** Whether records enter the key index, and the shape of its files. */
   isIndexed: boolean;

@@ -2,7 +2,6 @@ import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
-import { syncDirectory } from "../os/files.ts";
 import { basePath } from "./log-files.ts";
 import type { SharedLog } from "./shared-log.ts";
 
@@ -46,10 +45,12 @@ export class Flusher {
   work(): boolean {
     const { log, isSync } = this.#options;
     this.#prepareNext();
+    const timestamp = log.offset(shared.LAST_STORE_TIMESTAMP); // First: what is appended meanwhile is newer.
     const appended = log.offset(shared.APPENDED_OFFSET);
     if (appended <= log.offset(shared.FLUSHED_OFFSET)) return false;
     if (!isSync && !this.#isDue(appended)) return false;
     this.flushTo(appended);
+    log.setOffset(shared.FLUSHED_TIMESTAMP, timestamp);
     return isSync;
   }
 
@@ -76,7 +77,7 @@ export class Flusher {
           this.#directoryDirty = true;
         }
         if (this.#directoryDirty) {
-          syncDirectory(directory);
+          drive.names.syncDirectory(directory);
           this.#directoryDirty = false;
         }
         this.#file!.sync();

@@ -1,6 +1,5 @@
 import { MAGIC_BLANK, RECORD_INVALID, recordSizeAt } from "../format/message.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
-import { fileExists } from "../os/files.ts";
 import { basePath } from "./log-files.ts";
 
 /** Bytes that the native-free drive reads ahead when a scan needs more. */
@@ -42,7 +41,7 @@ export class LogReader {
     const known = this.#files.get(base);
     if (known !== undefined) return known;
     const path = basePath(this.#directory, base);
-    if (!fileExists(path)) return undefined;
+    if (!this.#drive.names.exists(path)) return undefined;
     const file = this.#drive.openFile(path, { size: this.fileSize, writable: false });
     this.#files.set(base, file);
     return file;

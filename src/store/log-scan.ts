@@ -33,30 +33,43 @@ export interface LogScanResult {
   gaps: LogGap[];
 }
 
+export interface LogScanOptions {
+  /** A record boundary. */
+  start: number;
+  /** One past the last byte that the log's files have. */
+  limit: number;
+  /** How far behind a bad record the next good one is looked for, bytes; the start of the next file is tried in any case. */
+  searchSize: number;
+  /** false: the CRC of the body may be wrong. */
+  isCrcChecked: boolean;
+  /** Told from time to time how far the scan has come. */
+  onProgress?: (offset: number) => void;
+}
+
 /**
- * Walks the log from `start`, a record boundary, and checks every record: sizes, magic, its own
- * physicalOffset, the CRC of its body. Behind a record that cannot be read it looks for the next good one,
- * at most `searchSize` bytes on: only what no good record follows is the torn end.
+ * Walks the log and checks every record: sizes, magic, its own physicalOffset, the CRC of its body. Behind a record
+ * that cannot be read it looks for the next good one: only what no good record follows is the torn end.
  * Source: Apache `CommitLog.checkMessageAndReturnSize`; unlike it, a hole does not end the log.
  */
-export function scanLog(reader: LogReader, start: number, limit: number, searchSize: number): LogScanResult {
+export function scanLog(reader: LogReader, options: LogScanOptions): LogScanResult {
+  const { start, limit, searchSize, isCrcChecked, onProgress } = options;
   const result: LogScanResult = { end: start, lastStoreTimestamp: 0, recordCount: 0, gaps: [] };
   const parts = new RecordParts();
   let offset = start;
   while (offset < limit) {
-    const size = checkedSize(reader, offset, limit, parts);
+    const size = checkedSize(reader, offset, limit, parts, isCrcChecked);
     if (size === RECORD_BLANK) {
       offset = reader.baseOf(offset) + reader.fileSize;
       continue;
     }
     if (size > 0) {
       result.lastStoreTimestamp = readInt64(reader.bytes, parts.storeTimestampAt);
-      result.recordCount++;
+      if ((++result.recordCount & 0xffff) === 0) onProgress?.(offset);
       offset += size;
       result.end = offset;
       continue;
     }
-    const next = nextRecord(reader, offset + 1, Math.min(limit, offset + searchSize), parts);
+    const next = nextGood(reader, offset, limit, searchSize, parts);
     if (next < 0) break;
     result.gaps.push({ start: offset, end: next });
     offset = next;
@@ -64,8 +77,20 @@ export function scanLog(reader: LogReader, start: number, limit: number, searchS
   return result;
 }
 
+/** Where the log goes on behind a record that cannot be read at `offset`: near by, or at the start of a later file. */
+function nextGood(reader: LogReader, offset: number, limit: number, searchSize: number, parts: RecordParts): number {
+  const fileEnd = reader.baseOf(offset) + reader.fileSize;
+  const near = nextRecord(reader, offset + 1, Math.min(fileEnd, offset + searchSize), parts);
+  if (near >= 0) return near;
+  for (let base = fileEnd; base < limit; base += reader.fileSize) {
+    const first = nextRecord(reader, base, Math.min(limit, base + searchSize), parts);
+    if (first >= 0) return first;
+  }
+  return -1;
+}
+
 /** Size of the good record at `offset`, RECORD_BLANK or RECORD_INVALID; leaves it in the reader's window. */
-export function checkedSize(reader: LogReader, offset: number, limit: number, parts: RecordParts): number {
+export function checkedSize(reader: LogReader, offset: number, limit: number, parts: RecordParts, isCrcChecked = true): number {
   if (!reader.window(offset, limit)) return RECORD_INVALID;
   if (reader.end - reader.at >= 4) {
     const claimed = reader.bytes.readUInt32BE(reader.at);
@@ -76,6 +101,7 @@ export function checkedSize(reader: LogReader, offset: number, limit: number, pa
   if (size < 0) return size;
   if (readInt64(bytes, at + PHYSICAL_OFFSET_OFFSET) !== offset) return RECORD_INVALID;
   parts.locate(bytes, at);
+  if (!isCrcChecked) return size;
   const crc = crc32(bytes, parts.bodyStart, parts.bodyEnd) & 0x7fff_ffff;
   return crc === bytes.readUInt32BE(at + BODY_CRC_OFFSET) ? size : RECORD_INVALID;
 }

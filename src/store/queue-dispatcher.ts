@@ -29,6 +29,8 @@ export interface QueueDispatcherOptions {
   slots: QueueSlots;
   /** What the log writer says of the records; without it they are read. */
   feed?: feed.IndexFeedConsumer;
+  /** Recovery: records may be missing. Their places in the queue get entries without a message. */
+  fillsGaps?: boolean;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
@@ -45,6 +47,7 @@ export class QueueDispatcher {
   readonly #topics: TopicSlotsTable;
   readonly #slots: QueueSlots;
   readonly #feed: feed.IndexFeedConsumer | undefined;
+  readonly #fillsGaps: boolean;
   readonly #delayLevelsMs: readonly number[];
   readonly #refreshTopics: (topic: string, queueId: number) => boolean;
   readonly #parts = new RecordParts();
@@ -61,6 +64,7 @@ export class QueueDispatcher {
     this.#topics = options.topics;
     this.#slots = options.slots;
     this.#feed = options.feed;
+    this.#fillsGaps = options.fillsGaps === true;
     this.#delayLevelsMs = options.delayLevelsMs;
     this.#refreshTopics = options.refreshTopics;
   }
@@ -138,7 +142,17 @@ export class QueueDispatcher {
     const slot = topic.slots[parts.queueId]!;
     const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
     const tagsCode = this.#tagsCode(bytes, topic);
-    this.#put(this.#topics.queue(topic, parts.queueId), slot, queueOffset, physicalOffset, size, tagsCode);
+    const queue = this.#topics.queue(topic, parts.queueId);
+    if (this.#fillsGaps) this.#fillGap(queue, slot, queueOffset);
+    this.#put(queue, slot, queueOffset, physicalOffset, size, tagsCode);
+  }
+
+  #fillGap(queue: ConsumeQueue, slot: number, queueOffset: number): void {
+    const end = Math.max(this.#grownTo[slot] ?? 0, this.#slots.maxOffset(slot));
+    if (queueOffset <= end) return;
+    // A queue without entries: what was before its first record is gone with the start of the log.
+    if (end === 0) this.#slots.setMinOffset(slot, queueOffset);
+    queue.fillBlank(end === 0 ? queue.fileStart(queueOffset) : end, queueOffset);
   }
 
   #topicOf(bytes: Buffer, start: number, end: number, queueId: number): TopicSlots | undefined {

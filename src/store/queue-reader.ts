@@ -1,4 +1,4 @@
-import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
 import type { StoreFile } from "../os/api.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
@@ -87,6 +87,10 @@ export class QueueReader {
       for (let i = 0; i < available; i++, at += ENTRY_SIZE) {
         const physicalOffset = entryPhysicalOffset(bytes, at);
         const size = entrySize(bytes, at);
+        if (size === BLANK_ENTRY_SIZE || size <= 0) {
+          this.nextOffset++; // Its record is lost.
+          continue;
+        }
         if (!filter.matchesAll && !filter.codes.has(entryTagsCode(bytes, at))) {
           this.nextOffset++;
           continue;

@@ -1,14 +1,13 @@
-import path from "node:path";
 import { type Checkpoint, decodeCheckpoint } from "../format/checkpoint.ts";
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../format/consume-queue.ts";
-import { RecordParts } from "../format/message.ts";
+import { decodeKnownQueues, type KnownQueues, type QueueBounds } from "../format/queue-bounds.ts";
 import type { Drive } from "../os/api.ts";
-import { fileExists, listDirectory, readSmallFile, removeFile, removeTree, resizeFile } from "../os/files.ts";
 import { type LastExit, lastExit } from "./abort-file.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
-import { basePath, listBases } from "./log-files.ts";
+import { basePath, listBases, repairBases } from "./log-files.ts";
 import { LogReader } from "./log-reader.ts";
-import { checkedSize, type LogGap, scanLog } from "./log-scan.ts";
+import { type LogGap, scanLog } from "./log-scan.ts";
+import { type InspectedQueue, listQueues, QueueRecovery } from "./queue-recovery.ts";
 import type { StorePaths } from "./store-paths.ts";
 
 export interface RecoveryOptions {
@@ -18,6 +17,10 @@ export interface RecoveryOptions {
   queueFileSize: number;
   /** Largest possible record, bytes: how far behind a bad one the next good one is looked for. */
   recordSizeMax: number;
+  /** Whether the bodies' CRCs are compared. Default true. */
+  isCrcChecked?: boolean;
+  /** Told from time to time how much of the log has been scanned. */
+  onProgress?: (done: number, total: number) => void;
 }
 
 export interface RecoveredQueue {
@@ -37,115 +40,154 @@ export interface RecoveredStore {
   dispatchFrom: number;
   lastStoreTimestamp: number;
   queues: RecoveredQueue[];
+  /** Queues of which entries have to be made again, with the reason. */
+  damages: { topic: string; queueId: number; damage: string }[];
   gaps: LogGap[];
   scannedRecords: number;
 }
 
 /**
- * Finds the end of the log and the state of the queues, and cuts off a torn end. Runs before the threads
- * start. After a clean stop, or when only the process died, the ConsumeQueues tell a late record boundary to
- * start from; after the machine died only what the checkpoint vouches for is believed.
- * Source: Apache `DefaultMessageStore.recover`, `CommitLog.recoverNormally`, `recoverAbnormally`.
+ * Finds the end of the log and the state of the queues, and cuts off a torn end. Runs before the threads start.
+ *
+ * How much of the queues is believed depends on the last stop: all after a clean one; what was dispatched when the
+ * bounds were last written, if only the process died; what the checkpoint vouches for, if the machine died. The log
+ * is scanned from the last record that a believed entry points at. Source: Apache `DefaultMessageStore.recover`,
+ * `CommitLog.recoverNormally`, `recoverAbnormally`.
  */
 export function recoverStore(options: RecoveryOptions): RecoveredStore {
-  const { drive, paths, logFileSize } = options;
-  const exit = lastExit(paths.abort);
-  const checkpoint = decodeCheckpoint(readSmallFile(paths.checkpoint));
-  const bases = listBases(paths.commitLog, logFileSize);
+  const { drive, paths, logFileSize, isCrcChecked = true, onProgress } = options;
+  const { names } = drive;
+  const exit = lastExit(names, paths.abort);
+  const checkpoint = decodeCheckpoint(names.readSmall(paths.checkpoint));
+  const bases = (exit === "clean" ? listBases : repairBases)(names, paths.commitLog, logFileSize);
   if (bases.length === 0) {
-    removeTree(paths.consumeQueue); // Entries that point at nothing.
-    const nothing = { appendedOffset: 0, dispatchFrom: 0, lastStoreTimestamp: 0, queues: [], gaps: [], scannedRecords: 0 };
-    return { exit, checkpoint, minPhysicalOffset: 0, ...nothing };
+    names.removeTree(paths.consumeQueue); // Entries that point at nothing.
+    const nothing = { appendedOffset: 0, dispatchFrom: 0, lastStoreTimestamp: 0, queues: [], damages: [], gaps: [] };
+    return { exit, checkpoint, minPhysicalOffset: 0, ...nothing, scannedRecords: 0 };
   }
-  const first = bases[0]!;
-  const limit = bases.at(-1)! + logFileSize;
-  const queues = openQueues(options);
-  const believedEnd = exit === "machine-died" ? Math.min(checkpoint.logicsPhysicalOffset, limit) : limit;
+  const logStart = bases[0]!;
+  const logLimit = bases.at(-1)! + logFileSize;
+  const known = knownQueues(options, exit, checkpoint);
+  const believedEnd = Math.min(logLimit, believedEndOf(exit, checkpoint, known));
   const reader = new LogReader(drive, paths.commitLog, logFileSize);
-  let dispatchedEnd = 0;
-  let mustRebuild = false;
-  for (const { queue } of queues) {
-    const { first: firstEntry, end } = queue.bounds(believedEnd);
-    if (end === firstEntry) continue;
-    const physicalEnd = verifiedEnd(reader, queue, end - 1, limit);
-    if (physicalEnd < 0) mustRebuild = true;
-    else dispatchedEnd = Math.max(dispatchedEnd, physicalEnd);
-  }
-  const start = Math.max(first, dispatchedEnd);
-  const scan = scanLog(reader, start, limit, 2 * options.recordSizeMax);
+  const { consumeQueue } = paths;
+  const { queueFileSize } = options;
+  const queueRecovery = new QueueRecovery({ drive, consumeQueue, queueFileSize, reader, logStart, logLimit, believedEnd });
+  const queues = inspectAll(options, queueRecovery, known, logStart);
+  const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
+  const damaged = queues.filter(({ damage }) => damage !== undefined);
+  const dispatchFrom = damaged.reduce((from, { physicalEnd }) => Math.min(from, physicalEnd), lastEnd);
+  const scan = scanLog(reader, {
+    start: dispatchFrom,
+    limit: logLimit,
+    searchSize: 2 * options.recordSizeMax,
+    isCrcChecked,
+    onProgress: (offset) => onProgress?.(offset - dispatchFrom, logLimit - dispatchFrom),
+  });
   reader.close();
-  const appendedOffset = Math.max(scan.end, start);
-  if (exit !== "clean") cutLog(options, bases, appendedOffset);
-  const recovered = queues.map((found) => settleQueue(found, appendedOffset, first));
+  const appendedOffset = Math.max(scan.end, lastEnd);
+  if (exit !== "clean") {
+    cutLog(options, bases, appendedOffset);
+    syncLog(options, bases, Math.min(dispatchFrom, checkpoint.logicsPhysicalOffset), appendedOffset);
+  }
   return {
     exit,
     checkpoint,
-    minPhysicalOffset: first,
+    minPhysicalOffset: logStart,
     appendedOffset,
-    dispatchFrom: mustRebuild ? first : Math.min(start, appendedOffset),
+    dispatchFrom,
     lastStoreTimestamp: Math.max(scan.lastStoreTimestamp, checkpoint.physicMsgTimestamp),
-    queues: recovered,
+    queues: queues.map((queue) => ({
+      topic: queue.topic,
+      queueId: queue.queueId,
+      minOffset: minOffsetOf(options, queue, logStart),
+      maxOffset: queue.end,
+    })),
+    damages: damaged.map(({ topic, queueId, damage }) => ({ topic, queueId, damage: damage! })),
     gaps: scan.gaps,
     scannedRecords: scan.recordCount,
   };
 }
 
-interface FoundQueue {
-  topic: string;
-  queueId: number;
-  queue: ConsumeQueue;
+/** What the queues held when they were last written down, unless another broker has run since. */
+function knownQueues({ drive, paths }: RecoveryOptions, exit: LastExit, checkpoint: Checkpoint): KnownQueues | undefined {
+  if (exit === "machine-died") return undefined;
+  const known = decodeKnownQueues(drive.names.readSmall(paths.queueBounds));
+  const isOurs = exit === "process-died" || known?.physicMsgTimestamp === checkpoint.physicMsgTimestamp;
+  return isOurs || checkpoint.physicMsgTimestamp === 0 ? known : undefined;
 }
 
-function openQueues({ drive, paths, queueFileSize }: RecoveryOptions): FoundQueue[] {
-  const found: FoundQueue[] = [];
-  for (const topic of listDirectory(paths.consumeQueue)) {
-    for (const name of listDirectory(path.join(paths.consumeQueue, topic))) {
-      if (!/^\d{1,9}$/.test(name)) continue;
-      const queueId = Number(name);
-      const queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), queueFileSize, true);
-      found.push({ topic, queueId, queue });
-    }
+function believedEndOf(exit: LastExit, checkpoint: Checkpoint, known: KnownQueues | undefined): number {
+  if (exit === "machine-died") return checkpoint.logicsPhysicalOffset;
+  return exit === "process-died" && known !== undefined ? known.dispatchedOffset : Number.MAX_SAFE_INTEGER;
+}
+
+function inspectAll(
+  { drive, paths }: RecoveryOptions,
+  recovery: QueueRecovery,
+  known: KnownQueues | undefined,
+  logStart: number,
+): InspectedQueue[] {
+  const missing = new Map<string, QueueBounds>();
+  for (const queue of known?.queues ?? []) {
+    if (queue.maxOffset > queue.minOffset) missing.set(`${queue.topic}/${queue.queueId}`, queue);
+  }
+  const found = listQueues(drive.names, paths.consumeQueue).map(({ topic, queueId }) => {
+    const name = `${topic}/${queueId}`;
+    const bounds = missing.get(name);
+    missing.delete(name);
+    return recovery.inspect(topic, queueId, bounds);
+  });
+  for (const { topic, queueId } of missing.values()) {
+    found.push({ topic, queueId, end: 0, physicalEnd: logStart, damage: "its files are missing" });
   }
   return found;
 }
 
-/** End of the record that the entry points at, or -1 if no such record stands there: the queue's files are damaged. */
-function verifiedEnd(reader: LogReader, queue: ConsumeQueue, queueOffset: number, limit: number): number {
-  const entry = Buffer.alloc(ENTRY_SIZE);
-  queue.read(queueOffset, 1, entry);
-  const physicalOffset = entryPhysicalOffset(entry, 0);
-  const size = entrySize(entry, 0);
-  if (size === BLANK_ENTRY_SIZE) return 0;
-  if (reader.file(physicalOffset) === undefined) return 0; // Its log file has been deleted.
-  return checkedSize(reader, physicalOffset, limit, new RecordParts()) === size ? physicalOffset + size : -1;
-}
-
-/** Empties the log behind its end, so that nothing old can ever be taken for a record again. */
-function cutLog({ paths, logFileSize }: RecoveryOptions, bases: number[], end: number): void {
+/** Empties the log behind its end, so that nothing old can ever be taken for a record again; on return the disk has it so. */
+function cutLog({ drive, paths, logFileSize }: RecoveryOptions, bases: number[], end: number): void {
+  const { names } = drive;
   for (const base of bases) {
     if (base + logFileSize <= end) continue;
     const file = basePath(paths.commitLog, base);
-    if (base >= end && base !== bases[0]) removeFile(file);
-    else if (fileExists(file)) {
-      resizeFile(file, Math.max(0, end - base));
-      resizeFile(file, logFileSize);
+    if (base >= end && base !== bases[0]) names.remove(file);
+    else {
+      names.resize(file, Math.max(0, end - base));
+      names.resize(file, logFileSize);
     }
   }
 }
 
-/** Cuts entries that point past the log's end and skips those that point before its start. */
-function settleQueue({ topic, queueId, queue }: FoundQueue, logEnd: number, logStart: number): RecoveredQueue {
-  const { first, end } = queue.bounds(logEnd);
-  const raw = queue.bounds(Number.MAX_SAFE_INTEGER);
-  if (raw.end > end) queue.truncate(end);
-  let low = first;
-  let high = end;
-  while (low < high) {
+/** What is taken for appended must not be lost by the next power cut: producers may have been told that it is stored. */
+function syncLog({ drive, paths, logFileSize }: RecoveryOptions, bases: number[], from: number, end: number): void {
+  for (const base of bases) {
+    if (base + logFileSize <= from || (base >= end && base !== bases[0])) continue;
+    const file = drive.openFile(basePath(paths.commitLog, base), { size: logFileSize, writable: true, mapped: false });
+    file.sync();
+    file.close();
+  }
+  drive.names.syncDirectory(paths.commitLog);
+}
+
+/** The first entry of a message that the log still has, by bisection; `end` without any. */
+function minOffsetOf(options: RecoveryOptions, { topic, queueId, end }: InspectedQueue, logStart: number): number {
+  const { drive, paths, queueFileSize } = options;
+  const queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), queueFileSize, false);
+  const entry = Buffer.alloc(ENTRY_SIZE);
+  /** The next entry in [from, limit) that has a message; those that have none do not tell how old they are. */
+  const messageFrom = (from: number, limit: number): number => {
+    let next = from;
+    while (next < limit && queue.read(next, 1, entry) > 0 && [0, BLANK_ENTRY_SIZE].includes(entrySize(entry, 0))) next++;
+    return next;
+  };
+  let low = Math.min(end, queue.fileStarts()[0] ?? 0);
+  for (let high = end; low < high; ) {
     const middle = Math.floor((low + high) / 2);
-    if (queue.physicalEnd(middle) <= logStart) low = middle + 1;
+    const probe = messageFrom(middle, high);
+    if (probe < high && entryPhysicalOffset(entry, 0) + entrySize(entry, 0) <= logStart) low = probe + 1;
     else high = middle;
   }
-  queue.sync();
+  low = messageFrom(low, end);
   queue.close();
-  return { topic, queueId, minOffset: low, maxOffset: end };
+  return low;
 }

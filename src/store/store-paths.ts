@@ -9,6 +9,8 @@ export class StorePaths {
   readonly compaction: string;
   readonly config: string;
   readonly checkpoint: string;
+  /** Ours alone: format/queue-bounds.ts. */
+  readonly queueBounds: string;
   readonly abort: string;
   readonly lock: string;
 
@@ -20,6 +22,7 @@ export class StorePaths {
     this.compaction = path.join(root, "compaction");
     this.config = path.join(root, "config");
     this.checkpoint = path.join(root, "checkpoint");
+    this.queueBounds = path.join(root, "queuebounds");
     this.abort = path.join(root, "abort");
     this.lock = path.join(root, "lock");
   }

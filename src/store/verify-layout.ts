@@ -3,6 +3,7 @@ import { MillraceError } from "../base/errors.ts";
 import { decodeCheckpoint } from "../format/checkpoint.ts";
 import { ENTRY_SIZE } from "../format/consume-queue.ts";
 import { type IndexShape, indexFileSize } from "../format/index-file.ts";
+import { decodeKnownQueues } from "../format/queue-bounds.ts";
 import type { Drive } from "../os/api.ts";
 import { fileExists, fileSize, listDirectory, readSmallFile } from "../os/files.ts";
 import { type LastExit, lastExit } from "./abort-file.ts";
@@ -79,7 +80,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
   const layout: StoreLayout = {
     commitLog: paths.commitLog,
     consumeQueue: paths.consumeQueue,
-    lastExit: lastExit(paths.abort),
+    lastExit: lastExit(drive.names, paths.abort),
     queuesFlushedOffset: decodeCheckpoint(readSmallFile(paths.checkpoint)).logicsPhysicalOffset,
     logFileSize,
     logFiles: logFiles.filter(({ base }) => base % logFileSize === 0),
@@ -90,7 +91,11 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     knownTopics: knownTopics(path.join(paths.config, "topics.json")),
     pendingFrom: Number.MAX_SAFE_INTEGER,
   };
-  if (layout.lastExit !== "clean") layout.pendingFrom = dispatchedEnd(drive, layout);
+  if (layout.lastExit !== "clean") {
+    // Of entries that were being made when the process was killed some may be there and earlier ones not.
+    const known = layout.lastExit === "process-died" ? decodeKnownQueues(readSmallFile(paths.queueBounds)) : undefined;
+    layout.pendingFrom = Math.min(dispatchedEnd(drive, layout), known?.dispatchedOffset ?? Number.MAX_SAFE_INTEGER);
+  }
   return layout;
 }
 

@@ -97,7 +97,7 @@ class QueueCheck {
         // Before the first entry there may be zeros: the queue was built anew from a log whose start was gone.
         if (holeStart >= 0 && isAnyWritten) this.#addHole(queue, holeStart, queueOffset);
         holeStart = -1;
-        if (entries.isBlank && !isAnyWritten) continue;
+        if (entries.isBlank && entries.physicalOffset === 0) continue; // Of a record that was deleted, or that is lost.
         isAnyWritten = true;
         this.#checkEntry(queue, entries, queueOffset, lastPhysicalOffset);
         if (this.#fault === NO_FAULT) lastPhysicalOffset = entries.physicalOffset;

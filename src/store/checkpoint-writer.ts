@@ -1,0 +1,119 @@
+import type { Clock } from "../base/clock.ts";
+import { type Checkpoint, encodeCheckpoint } from "../format/checkpoint.ts";
+import { ENTRY_SIZE } from "../format/consume-queue.ts";
+import { encodeKnownQueues, type KnownQueues, type QueueBounds } from "../format/queue-bounds.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive } from "../os/api.ts";
+import { queueDirectory } from "./consume-queue.ts";
+import { basePath } from "./log-files.ts";
+import type { QueueSlots } from "./queue-slots.ts";
+import type { SharedLog } from "./shared-log.ts";
+import type { StorePaths } from "./store-paths.ts";
+
+export interface CheckpointWriterOptions {
+  drive: Drive;
+  paths: StorePaths;
+  queueFileSize: number;
+  log: SharedLog;
+  slots: QueueSlots;
+  clock: Clock;
+  /** Topics and the slots of their queues. */
+  topics: () => ReadonlyMap<string, readonly number[]>;
+  /** As recovery found it: fields that are not ours are kept. */
+  checkpoint: Checkpoint;
+}
+
+const INTERVAL_MS = 1000;
+/** A store of very many queues writes their bounds down less often: so many a millisecond. */
+const BOUNDS_PER_MS = 5;
+
+/**
+ * Writes down, once a second while something happens, how far log, queues and index are on the disk (`checkpoint`, as
+ * RocketMQ has it), and what the queues hold (`queuebounds`). Flusher thread; at the clean end the control thread.
+ */
+export class CheckpointWriter {
+  readonly #o: CheckpointWriterOptions;
+  #last = "";
+  #lastDispatched = -1;
+  #nextMs = 0;
+  /**
+   * What the queues held at the last look. They are written down beside a DISPATCHED_OFFSET read later, so that all
+   * their entries are of records below it.
+   */
+  #before: QueueBounds[];
+
+  constructor(options: CheckpointWriterOptions) {
+    this.#o = options;
+    this.#before = this.#bounds();
+  }
+
+  /** Writes what is due. @throws MillraceError MILLRACE_STORE_IO, MILLRACE_STORE_FULL */
+  work(): void {
+    const now = this.#o.clock.now();
+    if (now < this.#nextMs) return;
+    this.#nextMs = now + Math.max(INTERVAL_MS, this.#before.length / BOUNDS_PER_MS);
+    const { log, topics } = this.#o;
+    const queues = this.#before.filter(({ topic }) => topics().has(topic));
+    const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
+    if (dispatchedOffset !== this.#lastDispatched) {
+      this.#writeBounds({ dispatchedOffset, physicMsgTimestamp: 0, queues });
+      this.#lastDispatched = dispatchedOffset;
+    }
+    this.#before = this.#bounds();
+    this.#writeCheckpoint(
+      log.offset(shared.FLUSHED_TIMESTAMP),
+      log.offset(shared.QUEUES_FLUSHED_TIMESTAMP),
+      log.offset(shared.QUEUES_FLUSHED_OFFSET),
+    );
+  }
+
+  /** The last word of a clean stop: all threads have ended, all is on the disk. */
+  finish(): void {
+    const { log } = this.#o;
+    const timestamp = log.offset(shared.LAST_STORE_TIMESTAMP);
+    const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
+    const queues = this.#bounds().map((bounds) => ({ ...bounds, files: this.#filesOf(bounds) }));
+    this.#writeBounds({ dispatchedOffset, physicMsgTimestamp: timestamp, queues });
+    this.#writeCheckpoint(timestamp, timestamp, dispatchedOffset);
+  }
+
+  #writeBounds(known: KnownQueues): void {
+    const { drive, paths } = this.#o;
+    drive.names.replaceSmall(paths.queueBounds, encodeKnownQueues(known));
+  }
+
+  #writeCheckpoint(physicMsgTimestamp: number, logicsMsgTimestamp: number, logicsPhysicalOffset: number): void {
+    const { drive, paths, log, checkpoint } = this.#o;
+    const indexMsgTimestamp = log.offset(shared.INDEX_DURABLE_TIMESTAMP);
+    const figures = `${physicMsgTimestamp} ${logicsMsgTimestamp} ${indexMsgTimestamp} ${logicsPhysicalOffset}`;
+    if (figures === this.#last) return;
+    this.#last = figures;
+    const written = { ...checkpoint, physicMsgTimestamp, logicsMsgTimestamp, indexMsgTimestamp, logicsPhysicalOffset };
+    drive.names.writeSmall(paths.checkpoint, encodeCheckpoint(written));
+  }
+
+  #bounds(): QueueBounds[] {
+    const { slots, topics } = this.#o;
+    const all: QueueBounds[] = [];
+    for (const [topic, ofTopic] of topics()) {
+      for (let queueId = 0; queueId < ofTopic.length; queueId++) {
+        const slot = ofTopic[queueId]!;
+        const maxOffset = slots.maxOffset(slot);
+        if (maxOffset > 0) all.push({ topic, queueId, minOffset: slots.minOffset(slot), maxOffset, files: [] });
+      }
+    }
+    return all;
+  }
+
+  #filesOf({ topic, queueId, minOffset, maxOffset }: QueueBounds): QueueBounds["files"] {
+    const { drive, paths, queueFileSize } = this.#o;
+    const directory = queueDirectory(paths.consumeQueue, topic, queueId);
+    const files: QueueBounds["files"] = [];
+    const first = minOffset * ENTRY_SIZE;
+    for (let base = first - (first % queueFileSize); base < maxOffset * ENTRY_SIZE; base += queueFileSize) {
+      const file = basePath(directory, base);
+      if (drive.names.exists(file)) files.push({ base, modifiedMs: drive.names.modifiedMs(file) });
+    }
+    return files;
+  }
+}

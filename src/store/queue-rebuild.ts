@@ -1,0 +1,98 @@
+import { RecordParts } from "../format/message.ts";
+import * as shared from "../format/shared-words.ts";
+import type { Drive } from "../os/api.ts";
+import { LogReader } from "./log-reader.ts";
+import { nextRecord } from "./log-scan.ts";
+import { QueueDispatcher } from "./queue-dispatcher.ts";
+import type { QueueSlots } from "./queue-slots.ts";
+import type { RecoveredStore } from "./recovery.ts";
+import type { SharedLog } from "./shared-log.ts";
+import type { StorePaths } from "./store-paths.ts";
+import { TopicSlotsTable } from "./topic-slots.ts";
+
+export interface RebuildOptions {
+  drive: Drive;
+  paths: StorePaths;
+  logFileSize: number;
+  queueFileSize: number;
+  slots: QueueSlots;
+  /** Delay of each level in ms, level 1 first. */
+  delayLevelsMs: readonly number[];
+  /** Slots of the queues [0, queueCount) of a topic, given out when it has fewer. */
+  slotsOf: (topic: string, queueCount: number) => readonly number[];
+  /** Told from time to time how much of the log has been gone through. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Passes between two reports of progress. */
+const PROGRESS_PASSES = 64;
+
+/**
+ * Makes the queue entries that recovery found missing, with the same code as the queue indexer, and brings them to the
+ * disk. A place whose record is lost gets an entry without a message. Before the threads start.
+ */
+export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions): void {
+  const { drive, paths, logFileSize, queueFileSize, slots, delayLevelsMs, slotsOf, onProgress } = options;
+  const { appendedOffset, dispatchFrom, queues, gaps } = recovered;
+  const all = new Map<string, readonly number[]>();
+  for (const { topic, queueId, minOffset, maxOffset } of queues) {
+    const ofTopic = slotsOf(topic, queueId + 1);
+    all.set(topic, ofTopic);
+    slots.setMinOffset(ofTopic[queueId]!, minOffset);
+    slots.setMaxOffset(ofTopic[queueId]!, maxOffset);
+  }
+  const reader = new LogReader(drive, paths.commitLog, logFileSize);
+  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true);
+  for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic });
+  const dispatcher = new QueueDispatcher({
+    reader,
+    topics: table,
+    slots,
+    delayLevelsMs,
+    fillsGaps: true,
+    refreshTopics: (topic, queueId) => {
+      const ofTopic = slotsOf(topic, queueId + 1);
+      all.set(topic, ofTopic);
+      table.update({ topic, slots: [...ofTopic] });
+      dispatcher.forgetLastTopic();
+      return true;
+    },
+  });
+  const parts = new RecordParts();
+  let passes = 0;
+  let nextGap = 0;
+  for (let offset = dispatchFrom; offset < appendedOffset; ) {
+    while (nextGap < gaps.length && gaps[nextGap]!.end <= offset) nextGap++;
+    const gap = gaps[nextGap];
+    if (gap !== undefined && offset >= gap.start) {
+      offset = gap.end;
+      continue;
+    }
+    const limit = gap?.start ?? appendedOffset;
+    const done = dispatcher.dispatch(offset, limit);
+    if (done > offset) offset = done;
+    else {
+      const next = nextRecord(reader, offset + 1, limit, parts);
+      offset = next < 0 ? limit : next;
+    }
+    if (++passes % PROGRESS_PASSES === 0) onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);
+  }
+  table.sync();
+  table.close();
+  reader.close();
+  for (const ofTopic of all.values()) for (const slot of ofTopic) slots.setAppendedOffset(slot, slots.maxOffset(slot));
+}
+
+/** Tells all threads, before they start, where the log begins and ends. */
+export function publishRecovered(log: SharedLog, recovered: RecoveredStore): void {
+  const { appendedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint, exit } = recovered;
+  log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
+  for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
+    log.setOffset(cell, appendedOffset);
+  for (const cell of [shared.LAST_STORE_TIMESTAMP, shared.FLUSHED_TIMESTAMP]) log.setOffset(cell, lastStoreTimestamp);
+  // After a crash, entries of the last process may be in the page cache only.
+  const queuesFlushed = exit === "clean" ? appendedOffset : Math.min(appendedOffset, checkpoint.logicsPhysicalOffset);
+  log.setOffset(shared.QUEUES_FLUSHED_OFFSET, queuesFlushed);
+  log.setOffset(shared.QUEUES_FLUSHED_TIMESTAMP, exit === "clean" ? lastStoreTimestamp : checkpoint.logicsMsgTimestamp);
+  log.setOffset(shared.INDEX_DURABLE_TIMESTAMP, checkpoint.indexMsgTimestamp);
+}
