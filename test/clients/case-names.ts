@@ -10,7 +10,7 @@ export const JAVA_CASES: readonly string[] = [
   ...["orderly", "orderlySuspend", "orderlyTwo"],
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
-  ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections"],
+  ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections", "compactedTopic"],
   ...[
     "unknownCode",
     "illegalTopic",
@@ -27,6 +27,9 @@ export const JAVA_CASES: readonly string[] = [
 
 /** Retry, delay and request/reply. */
 export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply"];
+
+/** What RocketMQ has not: never run against Apache's broker. */
+export const JAVA_OWN_CASES: readonly string[] = ["sentAgain", "batchSentAgain"];
 
 /** Each way through the engine once, for the second drive. */
 export const JAVA_SHORT_CASES: readonly string[] = [

@@ -18,7 +18,7 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, volume   --parallel N (cases at a time, 1)
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, own, volume   --parallel N (cases at a time, 1)
  * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers, 2000)   --list
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
@@ -36,6 +36,7 @@ public final class Cases {
     StartCases.register(normal);
     PullCases.register(normal);
     AdminCases.register(normal);
+    KeyedCases.register(normal);
     RefusalCases.register(normal);
     // Last: what it looks for may end the broker, and the others should not suffer.
     normal.put("topicChurn", AdminCases::topicChurn);
@@ -46,6 +47,9 @@ public final class Cases {
     Map<String, Case> restart = new LinkedHashMap<>();
     RestartCases.register(restart);
     SETS.put("restart", restart);
+    Map<String, Case> own = new LinkedHashMap<>();
+    KeyedCases.registerOwn(own);
+    SETS.put("own", own);
     SETS.put("volume", Map.of("volume", VolumeCase::run));
   }
 
