@@ -68,3 +68,12 @@ export const FIELD_NAMES: readonly string[] = [
 
 /** The fields that have letters are the first ones, in the order of the letters a to n. */
 export const LETTER_COUNT = 14;
+
+/** Fields whose values change from request to request of the same client, beside the properties. */
+export const CHANGING_FIELDS: readonly number[] = [
+  FIELD_TOPIC,
+  FIELD_QUEUE_ID,
+  FIELD_BORN_TIMESTAMP,
+  FIELD_QUEUE_OFFSET,
+  FIELD_COMMIT_OFFSET,
+];

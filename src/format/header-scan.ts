@@ -1,38 +1,14 @@
 import { assert } from "../base/assert.ts";
 import { parseDecimal } from "./decimal.ts";
-import { FIELD_COUNT, FIELD_NAMES, LETTER_COUNT } from "./header-fields.ts";
-import { copyUnescaped, isUtf8, stringEnd } from "./json-bytes.ts";
-import { NAME_UNKNOWN, NameTable } from "./name-table.ts";
+import * as fields from "./header-fields.ts";
+import { type HeaderMemo, HeaderMemos } from "./header-memo.ts";
+import * as names from "./header-names.ts";
+import { copyUnescaped, isUtf8, literalEnd, stringEnd } from "./json-bytes.ts";
+import { NAME_UNKNOWN } from "./name-table.ts";
 import { RequestCode } from "./remoting-codes.ts";
 import { HEADER_OFFSET, SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "./remoting-frame.ts";
 
 export * from "./header-fields.ts";
-
-/** Long names take the places [0, FIELD_COUNT) of the tables, letters [LETTERS, LETTERS + LETTER_COUNT). */
-const LETTERS = 32;
-/** A letter slot that nothing is ever stored in: where fields without a letter look when letters count. */
-const NO_LETTER = 63;
-assert(FIELD_COUNT === FIELD_NAMES.length && FIELD_COUNT <= LETTERS, "one bit of a word for each field");
-assert(LETTERS + LETTER_COUNT <= NO_LETTER, "letters fit into the second word");
-
-const SLOTS_OF_NAMES = Uint8Array.from({ length: FIELD_COUNT }, (_, field) => field);
-const SLOTS_OF_LETTERS = Uint8Array.from({ length: FIELD_COUNT }, (_, field) =>
-  field < LETTER_COUNT ? LETTERS + field : NO_LETTER,
-);
-const FIELDS = new NameTable(FIELD_NAMES);
-
-const MEMBER_CODE = 0;
-const MEMBER_FLAG = 1;
-const MEMBER_OPAQUE = 2;
-// 3: version, which the hot paths do not ask for.
-const MEMBER_LANGUAGE = 4;
-const MEMBER_EXT_FIELDS = 5;
-const MEMBER_SERIALIZE_TYPE = 6;
-const MEMBERS = new NameTable(["code", "flag", "opaque", "version", "language", "extFields", "serializeTypeCurrentRPC"]);
-
-const LANGUAGE_NAMES = "JAVA CPP DOTNET PYTHON DELPHI ERLANG RUBY OTHER HTTP GO PHP OMS RUST NODE_JS".split(" ");
-const LANGUAGES = new NameTable(LANGUAGE_NAMES);
-const LANGUAGE_OTHER: number = LANGUAGE_NAMES.indexOf("OTHER");
 
 const KIND_STRING = 0;
 const KIND_ESCAPED = 1;
@@ -48,13 +24,9 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
 const COLON = 0x3a;
-const SMALL_A = 0x61;
-const SMALL_Z = 0x7a;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
-const TRUE = Buffer.from("true");
-const FALSE = Buffer.from("false");
-const NULL = Buffer.from("null");
+const SMALL_N = 0x6e;
 /** A number of more digits may not be exact, so that JSON.parse would spell it differently. */
 const EXACT_DIGITS = 15;
 
@@ -81,6 +53,8 @@ export class HeaderScan {
   /** LanguageCode; unknown names and numbers read as OTHER. */
   language = 0;
   serializeType = 0;
+  /** The header is like one that came before. */
+  memo: HeaderMemo | undefined;
 
   /**
    * The whole memory that the scanned Buffer is a part of, as bytes and as words. Kept as long as frames
@@ -89,10 +63,14 @@ export class HeaderScan {
   #bytes: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(this.#bytes.buffer);
   #base = 0;
+  /** The Buffer last scanned: to compare it is cheaper than to ask for its memory. */
+  #source: Buffer = this.#bytes;
+  /** Where the present header begins. */
+  #origin = 0;
   #target: Buffer = this.#bytes;
   #targetView: DataView = this.#view;
 
-  #slots = SLOTS_OF_NAMES;
+  #slots: Uint8Array = names.SLOTS_OF_NAMES;
   /** A bit for each field: present; present with JSON escapes. Of the spelling that the code asks for. */
   #present = 0;
   #escaped = 0;
@@ -100,8 +78,14 @@ export class HeaderScan {
   #namesEscaped = 0;
   #lettersPresent = 0;
   #lettersEscaped = 0;
-  readonly #starts = new Int32Array(64);
-  readonly #ends = new Int32Array(64);
+  /** Places of the values, from the header's first byte on: of the last scan, or of the memo. */
+  #starts: Int32Array = new Int32Array(64);
+  #ends: Int32Array = new Int32Array(64);
+  #scannedStarts: Int32Array = this.#starts;
+  #scannedEnds: Int32Array = this.#ends;
+  #opaqueStart = 0;
+  #opaqueEnd = 0;
+  readonly #memos = new HeaderMemos();
 
   /** Which name was the nth last time: a client writes the same ones in the same order. */
   readonly #memberGuesses = new Int8Array(GUESS_MASK + 1).fill(NAME_UNKNOWN);
@@ -111,28 +95,43 @@ export class HeaderScan {
   #kind = KIND_NULL;
   #number = 0;
 
-  /** Reads the header of the whole frame at `start`. false: unusual; decode with decodeCommand, or close. */
-  scan(bytes: Buffer, start: number): boolean {
+  /**
+   * Reads the header of the whole frame at `start`. false: unusual; decode with decodeCommand, or close.
+   * @param sender any number; headers of one sender are likely to be alike
+   */
+  scan(bytes: Buffer, start: number, sender = 0): boolean {
     if (start < 0 || start + HEADER_OFFSET > bytes.length) return false;
     const headerSize = (bytes[start + 5]! << 16) | (bytes[start + 6]! << 8) | bytes[start + 7]!;
     if (start + HEADER_OFFSET + headerSize > bytes.length) return false;
-    if (bytes.buffer !== this.#view.buffer) {
+    if (bytes !== this.#source) {
+      this.#source = bytes;
       this.#bytes = Buffer.from(bytes.buffer);
       this.#view = new DataView(bytes.buffer);
+      this.#base = bytes.byteOffset;
     }
-    this.#base = bytes.byteOffset;
+    const at = this.#base + start + HEADER_OFFSET;
+    this.#origin = at;
+    const memo = bytes[start + 4] === SERIALIZE_JSON ? this.#memos.find(this.#view, at, headerSize, sender) : undefined;
+    if (memo !== undefined) {
+      this.#remember(memo);
+      return true;
+    }
+    this.memo = undefined;
+    this.#starts = this.#scannedStarts;
+    this.#ends = this.#scannedEnds;
     this.code = 0;
     this.flag = 0;
     this.opaque = 0;
     this.version = 0;
-    this.language = LANGUAGE_OTHER;
+    this.language = names.LANGUAGE_OTHER;
     this.serializeType = bytes[start + 4]!;
     this.#namesPresent = 0;
     this.#namesEscaped = 0;
     this.#lettersPresent = 0;
     this.#lettersEscaped = 0;
     this.#present = 0;
-    const at = bytes.byteOffset + start + HEADER_OFFSET;
+    this.#opaqueStart = 0;
+    this.#opaqueEnd = 0;
     if (this.serializeType === SERIALIZE_JSON) {
       if (!this.#scanJson(at, at + headerSize)) return false;
     } else if (this.serializeType !== SERIALIZE_ROCKETMQ || !this.#scanBinary(at, at + headerSize)) {
@@ -145,15 +144,65 @@ export class HeaderScan {
       code === RequestCode.SEND_BATCH_MESSAGE ||
       code === RequestCode.SEND_REPLY_MESSAGE_V2
     ) {
-      this.#slots = SLOTS_OF_LETTERS;
+      this.#slots = names.SLOTS_OF_LETTERS;
       this.#present = this.#lettersPresent;
       this.#escaped = this.#lettersEscaped;
     } else {
-      this.#slots = SLOTS_OF_NAMES;
+      this.#slots = names.SLOTS_OF_NAMES;
       this.#present = this.#namesPresent;
       this.#escaped = this.#namesEscaped;
     }
+    if (this.serializeType === SERIALIZE_JSON && this.#memos.isWanted(headerSize, sender)) this.#learn(headerSize, sender);
     return true;
+  }
+
+  #remember(memo: HeaderMemo): void {
+    const { found } = memo;
+    this.memo = memo;
+    this.code = found.code;
+    this.flag = found.flag;
+    this.opaque = memo.opaque;
+    this.version = found.version;
+    this.language = found.language;
+    this.serializeType = SERIALIZE_JSON;
+    this.#slots = found.slots;
+    this.#present = found.present;
+    this.#escaped = found.escaped;
+    this.#starts = found.starts;
+    this.#ends = found.ends;
+  }
+
+  #learn(size: number, sender: number): void {
+    const isThere = (slot: number): boolean => slot !== names.NO_LETTER && ((this.#present >>> slot) & 1) === 1;
+    const propertiesSlot = this.#slots[fields.FIELD_PROPERTIES]!;
+    this.#memos.add(this.#view, this.#origin, size, sender, {
+      code: this.code,
+      flag: this.flag,
+      version: this.version,
+      language: this.language,
+      slots: this.#slots,
+      present: this.#present,
+      escaped: this.#escaped,
+      starts: this.#starts,
+      ends: this.#ends,
+      opaqueStart: this.#opaqueStart,
+      opaqueEnd: this.#opaqueEnd,
+      openSlots: fields.CHANGING_FIELDS.map((field) => this.#slots[field]!).filter(isThere),
+      propertiesSlot: isThere(propertiesSlot) ? propertiesSlot : -1,
+    });
+    // The memo keeps these.
+    this.#scannedStarts = new Int32Array(64);
+    this.#scannedEnds = new Int32Array(64);
+  }
+
+  /** Where byte `at` of the Buffer that was scanned stands in `view`. */
+  placeInView(at: number): number {
+    return this.#base + at;
+  }
+
+  /** The memory that was scanned. */
+  get view(): DataView {
+    return this.#view;
   }
 
   /** false also where JSON says null and where a binary header holds an empty value, as with decodeCommand. */
@@ -163,11 +212,11 @@ export class HeaderScan {
 
   /** The raw value is bytes[rawStart, rawEnd) of what was scanned, in JSON without its quotes. Only for fields that are present. */
   rawStart(field: number): number {
-    return this.#starts[this.#slots[field]!]! - this.#base;
+    return this.#origin + this.#starts[this.#slots[field]!]! - this.#base;
   }
 
   rawEnd(field: number): number {
-    return this.#ends[this.#slots[field]!]! - this.#base;
+    return this.#origin + this.#ends[this.#slots[field]!]! - this.#base;
   }
 
   /** The raw value holds JSON escapes: read it with `text` or `copyText`. */
@@ -181,12 +230,23 @@ export class HeaderScan {
    */
   integer(field: number): number {
     const slot = this.#slots[field]!;
+    const memo = this.memo;
+    if (memo !== undefined && memo.numberStates[slot] === 1) return memo.numbers[slot]!;
+    const value = this.#integer(slot);
+    if (memo !== undefined && memo.numberStates[slot] === 0) {
+      memo.numbers[slot] = value;
+      memo.numberStates[slot] = 1;
+    }
+    return value;
+  }
+
+  #integer(slot: number): number {
     if (((this.#present >>> slot) & 1) === 0) return Number.NaN;
     if (((this.#escaped >>> slot) & 1) === 1) {
-      const plain = new TextEncoder().encode(this.text(field));
+      const plain = new TextEncoder().encode(this.#text(slot));
       return parseDecimal(new DataView(plain.buffer), 0, plain.length);
     }
-    return parseDecimal(this.#view, this.#starts[slot]!, this.#ends[slot]!);
+    return parseDecimal(this.#view, this.#origin + this.#starts[slot]!, this.#origin + this.#ends[slot]!);
   }
 
   /** "true" in any case, as Java reads it; false when absent. */
@@ -194,16 +254,19 @@ export class HeaderScan {
     const slot = this.#slots[field]!;
     if (((this.#present >>> slot) & 1) === 0) return false;
     if (((this.#escaped >>> slot) & 1) === 1) return this.text(field).toLowerCase() === "true";
-    const at = this.#starts[slot]!;
+    const at = this.#origin + this.#starts[slot]!;
     // 0x20 makes a letter small, and makes no letter of what is none.
-    return this.#ends[slot]! - at === 4 && (this.#view.getInt32(at) | 0x2020_2020) === 0x7472_7565;
+    return this.#origin + this.#ends[slot]! - at === 4 && (this.#view.getInt32(at) | 0x2020_2020) === 0x7472_7565;
   }
 
   /** The value without escapes; "" when absent. */
   text(field: number): string {
-    const slot = this.#slots[field]!;
+    return this.#text(this.#slots[field]!);
+  }
+
+  #text(slot: number): string {
     if (((this.#present >>> slot) & 1) === 0) return "";
-    const raw = this.#bytes.toString("utf8", this.#starts[slot], this.#ends[slot]);
+    const raw = this.#bytes.toString("utf8", this.#origin + this.#starts[slot]!, this.#origin + this.#ends[slot]!);
     return ((this.#escaped >>> slot) & 1) === 1 ? (JSON.parse(`"${raw}"`) as string) : raw;
   }
 
@@ -211,17 +274,15 @@ export class HeaderScan {
   copyText(field: number, target: Buffer, at: number): number {
     const slot = this.#slots[field]!;
     if (((this.#present >>> slot) & 1) === 0) return at;
-    const start = this.#starts[slot]!;
-    const end = this.#ends[slot]!;
+    const start = this.#origin + this.#starts[slot]!;
+    const end = this.#origin + this.#ends[slot]!;
     assert(at >= 0 && at + end - start <= target.length, "the raw value fits into the target");
-    if (target.buffer !== this.#targetView.buffer) {
-      this.#target = Buffer.from(target.buffer);
-      this.#targetView = new DataView(target.buffer);
+    if (target !== this.#target) {
+      this.#target = target;
+      this.#targetView = new DataView(target.buffer, target.byteOffset, target.byteLength);
     }
-    const to = target.byteOffset + at;
-    if (((this.#escaped >>> slot) & 1) === 1)
-      return copyUnescaped(this.#view, start, end, this.#targetView, to) - target.byteOffset;
-    copyBytes(this.#bytes, start, end, this.#target, to);
+    if (((this.#escaped >>> slot) & 1) === 1) return copyUnescaped(this.#view, start, end, this.#targetView, at);
+    copyBytes(this.#bytes, start, end, target, at);
     return at + end - start;
   }
 
@@ -230,9 +291,9 @@ export class HeaderScan {
     const slot = this.#slots[field]!;
     if (((this.#present >>> slot) & 1) === 0) return false;
     if (((this.#escaped >>> slot) & 1) === 1) return other.equals(Buffer.from(this.text(field)));
-    const start = this.#starts[slot]!;
+    const start = this.#origin + this.#starts[slot]!;
     const size = other.length;
-    if (this.#ends[slot]! - start !== size) return false;
+    if (this.#origin + this.#ends[slot]! - start !== size) return false;
     const bytes = this.#bytes;
     for (let i = 0; i < size; i++) {
       if (bytes[start + i] !== other[i]) return false;
@@ -242,28 +303,28 @@ export class HeaderScan {
 
   #scanJson(from: number, end: number): boolean {
     const view = this.#view;
-    let at = skipBlanks(view, from, end);
+    let at = names.skipBlanks(view, from, end);
     if (at >= end || view.getUint8(at) !== OPEN) return false;
-    at = skipBlanks(view, at + 1, end);
-    if (at < end && view.getUint8(at) === CLOSE) return skipBlanks(view, at + 1, end) === end;
+    at = names.skipBlanks(view, at + 1, end);
+    if (at < end && view.getUint8(at) === CLOSE) return names.skipBlanks(view, at + 1, end) === end;
     let hasExtFields = false;
     for (let step = 0; ; step++) {
       if (at >= end || view.getUint8(at) !== QUOTE) return false;
       let member = this.#memberGuesses[step & GUESS_MASK]!;
-      const guessEnd = member === NAME_UNKNOWN ? 0 : MEMBERS.endOfJsonName(view, at + 1, end, member);
+      const guessEnd = member === NAME_UNKNOWN ? 0 : names.MEMBERS.endOfJsonName(view, at + 1, end, member);
       if (guessEnd > 0) {
-        at = skipBlanks(view, guessEnd, end);
+        at = names.skipBlanks(view, guessEnd, end);
       } else {
         const nameEnd = stringEnd(view, at + 1, end);
         if (nameEnd <= 0) return false; // Also with escapes: unusual in a name.
-        member = MEMBERS.find(view, at + 1, nameEnd);
+        member = names.MEMBERS.find(view, at + 1, nameEnd);
         this.#memberGuesses[step & GUESS_MASK] = member;
-        at = skipBlanks(view, nameEnd + 1, end);
+        at = names.skipBlanks(view, nameEnd + 1, end);
         if (at >= end || view.getUint8(at) !== COLON) return false;
-        at = skipBlanks(view, at + 1, end);
+        at = names.skipBlanks(view, at + 1, end);
       }
       if (at >= end) return false;
-      if (member === MEMBER_EXT_FIELDS && view.getUint8(at) === OPEN) {
+      if (member === names.MEMBER_EXT_FIELDS && view.getUint8(at) === OPEN) {
         if (hasExtFields) return false; // JSON.parse would take the last one, whole.
         hasExtFields = true;
         at = this.#scanExtFields(at, end);
@@ -273,10 +334,10 @@ export class HeaderScan {
         at = this.#readValue(at, end);
         if (at === 0 || (member !== NAME_UNKNOWN && !this.#setMember(member, valueStart, at))) return false;
       }
-      at = skipBlanks(view, at, end);
+      at = names.skipBlanks(view, at, end);
       if (at >= end) return false;
       const byte = view.getUint8(at);
-      at = skipBlanks(view, at + 1, end);
+      at = names.skipBlanks(view, at + 1, end);
       if (byte === CLOSE) return at === end;
       if (byte !== COMMA) return false;
     }
@@ -285,71 +346,74 @@ export class HeaderScan {
   /** Takes in the value just read. @returns false where it is not of the member's kind */
   #setMember(member: number, start: number, end: number): boolean {
     const kind = this.#kind;
-    if (member < MEMBER_LANGUAGE) {
+    if (member < names.MEMBER_LANGUAGE) {
       if (kind !== KIND_NUMBER && kind !== KIND_NULL) return false;
       const value = kind === KIND_NULL ? 0 : this.#number | 0;
-      if (member === MEMBER_CODE) this.code = value;
-      else if (member === MEMBER_FLAG) this.flag = value;
-      else if (member === MEMBER_OPAQUE) this.opaque = value;
-      else this.version = value;
+      if (member === names.MEMBER_CODE) this.code = value;
+      else if (member === names.MEMBER_FLAG) this.flag = value;
+      else if (member === names.MEMBER_OPAQUE) {
+        this.opaque = value;
+        this.#opaqueStart = (kind === KIND_NUMBER && value < 0 ? start + 1 : start) - this.#origin;
+        this.#opaqueEnd = (kind === KIND_NUMBER ? end : start) - this.#origin;
+      } else this.version = value;
       return true;
     }
     // A null behind an object would undo it.
-    if (member === MEMBER_EXT_FIELDS) return kind === KIND_NULL && (this.#namesPresent | this.#lettersPresent) === 0;
-    if (member === MEMBER_SERIALIZE_TYPE) return true; // The frame's own type counts.
+    if (member === names.MEMBER_EXT_FIELDS) return kind === KIND_NULL && (this.#namesPresent | this.#lettersPresent) === 0;
+    if (member === names.MEMBER_SERIALIZE_TYPE) return true; // The frame's own type counts.
     if (kind !== KIND_STRING) return false;
-    const language = LANGUAGES.find(this.#view, start + 1, end - 1);
-    this.language = language === NAME_UNKNOWN ? LANGUAGE_OTHER : language;
+    const language = names.LANGUAGES.find(this.#view, start + 1, end - 1);
+    this.language = language === NAME_UNKNOWN ? names.LANGUAGE_OTHER : language;
     return true;
   }
 
   /** From the opening brace on. @returns one past the closing one, or 0 */
   #scanExtFields(from: number, end: number): number {
     const view = this.#view;
-    let at = skipBlanks(view, from + 1, end);
+    let at = names.skipBlanks(view, from + 1, end);
     if (at < end && view.getUint8(at) === CLOSE) return at + 1;
     for (let step = 0; ; step++) {
       let slot: number;
-      if (at < end - 4 && isLetterName(view.getInt32(at, true))) {
-        slot = letterSlot(view.getUint8(at + 1));
+      if (at < end - 4 && names.isLetterName(view.getInt32(at, true))) {
+        slot = names.letterSlot(view.getUint8(at + 1));
         at += 4;
       } else {
         if (at >= end || view.getUint8(at) !== QUOTE) return 0;
         slot = this.#fieldGuesses[step & GUESS_MASK]!;
-        const guessEnd = slot === NAME_UNKNOWN ? 0 : FIELDS.endOfJsonName(view, at + 1, end, slot);
+        const guessEnd = slot === NAME_UNKNOWN ? 0 : names.FIELDS.endOfJsonName(view, at + 1, end, slot);
         if (guessEnd > 0) {
           at = guessEnd;
         } else {
           const nameEnd = stringEnd(view, at + 1, end);
           if (nameEnd <= 0) return 0;
-          slot = slotOf(view, at + 1, nameEnd);
-          this.#fieldGuesses[step & GUESS_MASK] = slot < LETTERS ? slot : NAME_UNKNOWN;
-          at = skipBlanks(view, nameEnd + 1, end);
+          slot = names.slotOf(view, at + 1, nameEnd);
+          this.#fieldGuesses[step & GUESS_MASK] = slot < names.LETTERS ? slot : NAME_UNKNOWN;
+          at = names.skipBlanks(view, nameEnd + 1, end);
           if (at >= end || view.getUint8(at) !== COLON) return 0;
           at++;
         }
       }
-      const valueStart = skipBlanks(view, at, end);
+      const valueStart = names.skipBlanks(view, at, end);
       if (valueStart >= end) return 0;
       at = this.#readValue(valueStart, end);
       if (at === 0) return 0;
       if (slot !== NAME_UNKNOWN) this.#setField(slot, valueStart, at, this.#kind);
-      at = skipBlanks(view, at, end);
+      at = names.skipBlanks(view, at, end);
       if (at >= end) return 0;
       const byte = view.getUint8(at);
       if (byte === CLOSE) return at + 1;
       if (byte !== COMMA) return 0;
-      at = skipBlanks(view, at + 1, end);
+      at = names.skipBlanks(view, at + 1, end);
     }
   }
 
   /** The last one of equal names wins, as with JSON.parse and Java's map. */
   #setField(slot: number, start: number, end: number, kind: number): void {
     const quotes = kind < KIND_NUMBER ? 1 : 0;
-    this.#starts[slot] = start + quotes;
-    this.#ends[slot] = end - quotes;
+    this.#starts[slot] = start + quotes - this.#origin;
+    this.#ends[slot] = end - quotes - this.#origin;
     const bit = 1 << slot; // Modulo 32.
-    if (slot < LETTERS) {
+    if (slot < names.LETTERS) {
       this.#namesPresent = kind === KIND_NULL ? this.#namesPresent & ~bit : this.#namesPresent | bit;
       this.#namesEscaped = kind === KIND_ESCAPED ? this.#namesEscaped | bit : this.#namesEscaped & ~bit;
     } else {
@@ -388,14 +452,8 @@ export class HeaderScan {
   }
 
   #readLiteral(at: number, end: number): number {
-    const first = this.#view.getUint8(at);
-    const literal = first === TRUE[0] ? TRUE : first === FALSE[0] ? FALSE : NULL;
-    if (end - at < literal.length) return 0;
-    for (let i = 0; i < literal.length; i++) {
-      if (this.#view.getUint8(at + i) !== literal[i]) return 0;
-    }
-    this.#kind = literal === NULL ? KIND_NULL : KIND_BOOLEAN;
-    return at + literal.length;
+    this.#kind = this.#view.getUint8(at) === SMALL_N ? KIND_NULL : KIND_BOOLEAN;
+    return literalEnd(this.#view, at, end);
   }
 
   #scanBinary(from: number, end: number): boolean {
@@ -403,7 +461,7 @@ export class HeaderScan {
     const view = this.#view;
     this.code = view.getInt16(from);
     const language = view.getUint8(from + 2);
-    this.language = language < LANGUAGE_NAMES.length ? language : LANGUAGE_OTHER;
+    this.language = language < names.LANGUAGE_NAMES.length ? language : names.LANGUAGE_OTHER;
     this.version = view.getInt16(from + 3);
     this.opaque = view.getInt32(from + 5);
     this.flag = view.getInt32(from + 9);
@@ -423,7 +481,7 @@ export class HeaderScan {
       if (valueSize < 0 || valueSize > fieldsEnd - at) return false;
       if (valueSize > 0) {
         if (!isUtf8(view, at, at + valueSize)) return false;
-        const slot = slotOf(view, nameStart, nameEnd);
+        const slot = names.slotOf(view, nameStart, nameEnd);
         if (slot !== NAME_UNKNOWN) this.#setField(slot, at, at + valueSize, KIND_BINARY);
       }
       at += valueSize;
@@ -441,29 +499,4 @@ function copyBytes(bytes: Buffer, start: number, end: number, target: Buffer, to
   } else {
     for (let i = 0; i < end - start; i++) target[to + i] = bytes[start + i]!;
   }
-}
-
-function letterSlot(letter: number): number {
-  return letter >= SMALL_A && letter < SMALL_A + LETTER_COUNT ? LETTERS + letter - SMALL_A : NAME_UNKNOWN;
-}
-
-/** Place of a field's value in the tables, or NAME_UNKNOWN. */
-function slotOf(view: DataView, nameStart: number, nameEnd: number): number {
-  return nameEnd - nameStart === 1 ? letterSlot(view.getUint8(nameStart)) : FIELDS.find(view, nameStart, nameEnd);
-}
-
-/** Whether the four bytes (little-endian) are `"a":` or the like with another small letter. */
-function isLetterName(word: number): boolean {
-  const letter = (word >> 8) & 0xff;
-  return (word & ~0xff00) === 0x3a22_0022 && letter >= SMALL_A && letter <= SMALL_Z;
-}
-
-function skipBlanks(view: DataView, from: number, end: number): number {
-  let at = from;
-  while (at < end) {
-    const byte = view.getUint8(at);
-    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break;
-    at++;
-  }
-  return at;
 }

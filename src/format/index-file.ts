@@ -64,23 +64,24 @@ export function topicHashOfBytes(bytes: Buffer, start: number, end: number): num
 
 /** Hash that entries hold for a unique key or one of the words of KEYS. @param topicHash as of `topicHashOfBytes` */
 export function keyHashOfBytes(topicHash: number, bytes: Buffer, start: number, end: number): number {
-  return toKeyHash(javaHashOfBytes(bytes, start, end, topicHash));
+  return keyHashFrom(javaHashOfBytes(bytes, start, end, topicHash));
 }
 
 /** Hash that entries hold for the whole TAGS text; its key is `topic#T#tags`. */
 export function tagsHashOfBytes(topicHash: number, bytes: Buffer, start: number, end: number): number {
   const markHash = (Math.imul((Math.imul(topicHash, 31) + TAG_MARK.charCodeAt(0)) | 0, 31) + SEPARATOR) | 0;
-  return toKeyHash(javaHashOfBytes(bytes, start, end, markHash));
+  return keyHashFrom(javaHashOfBytes(bytes, start, end, markHash));
 }
 
 /** What a query asks for: unique key "U" and one of KEYS "K" lie in one name space, tags "T" apart. */
 export type IndexKeyType = "U" | "K" | "T";
 
 export function keyHashOf(topic: string, key: string, type: IndexKeyType = "K"): number {
-  return toKeyHash(javaHash(type === "T" ? `${topic}#${TAG_MARK}${key}` : `${topic}#${key}`));
+  return keyHashFrom(javaHash(type === "T" ? `${topic}#${TAG_MARK}${key}` : `${topic}#${key}`));
 }
 
-function toKeyHash(hash: number): number {
+/** What entries hold for a Java hash. */
+export function keyHashFrom(hash: number): number {
   // Java's Math.abs leaves the smallest int negative.
   return hash === -2_147_483_648 ? 0 : Math.abs(hash);
 }

@@ -69,6 +69,20 @@ export function firstMark(marks: number): number {
   return (31 - Math.clz32(marks & -marks)) >> 3;
 }
 
+const LITERALS = ["true", "false", "null"].map((text) => Buffer.from(text));
+
+/** One past the literal true, false or null at `at`, or 0. */
+export function literalEnd(view: DataView, at: number, end: number): number {
+  const first = view.getUint8(at);
+  for (const literal of LITERALS) {
+    if (literal[0] !== first) continue;
+    if (end - at < literal.length) return 0;
+    for (let i = 1; i < literal.length; i++) if (view.getUint8(at + i) !== literal[i]) return 0;
+    return at + literal.length;
+  }
+  return 0;
+}
+
 /** One past the escape whose backslash is at `at` (a surrogate pair counts as one), or 0. */
 function escapeEnd(view: DataView, at: number, end: number): number {
   // Nearly always \u0001 or \u0002, between properties.

@@ -1,7 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { DECIMAL_SIZE_MAX, writeDecimal } from "./decimal.ts";
+import { specialMarks } from "./json-bytes.ts";
 import { REMOTING_VERSION } from "./remoting-command.ts";
 import { FRAME_SIZE_MAX, HEADER_OFFSET } from "./remoting-frame.ts";
+import { Snippet } from "./snippet.ts";
 
 /**
  * Answers to the hot requests, written straight into output buffers. JSON, which is legal whatever the
@@ -102,15 +104,17 @@ export function writePullResponse(
   return writeFrameSizes(target, start, writeCodeAndOpaque(target, at, code, opaque), bodySize);
 }
 
-const SEND_QUEUE_ID: Buffer = Buffer.from('","queueId":"');
-const SEND_QUEUE_OFFSET: Buffer = Buffer.from('","queueOffset":"');
-const SEND_TRANSACTION_ID: Buffer = Buffer.from('","transactionId":"');
+const SEND_QUEUE_ID = new Snippet('","queueId":"');
+const SEND_QUEUE_OFFSET = new Snippet('","queueOffset":"');
+const SEND_TRANSACTION_ID = new Snippet('","transactionId":"');
+const SEND_CODE = new Snippet('"},"code":');
+const SEND_OPAQUE = new Snippet(',"opaque":');
 
 /** Writes the answers to sends of one broker. */
 export class SendResponseWriter {
+  /** A frame's first bytes up to the first message id, and what all ids of the broker begin with, in upper-case hex. */
   readonly #head: Buffer;
-  /** Upper-case hex: what all message ids of the broker begin with. */
-  readonly #hostHex: Buffer;
+  readonly #hostHex: Snippet;
   readonly #fixedSize: number;
 
   /**
@@ -118,55 +122,69 @@ export class SendResponseWriter {
    */
   constructor(storeHost: Buffer, regionId: string, traceOn: boolean) {
     assert(storeHost.length === 8 || storeHost.length === 20, "a store host is an IPv4 or IPv6 address and a port");
-    this.#hostHex = Buffer.from(storeHost.toString("hex").toUpperCase());
-    this.#head = Buffer.from(`${START},"extFields":{"MSG_REGION":${JSON.stringify(regionId)},"TRACE_ON":"${traceOn}","msgId":"`);
+    this.#hostHex = new Snippet(storeHost.toString("hex").toUpperCase());
+    const sizes = "\0".repeat(HEADER_OFFSET);
+    const fields = `"MSG_REGION":${JSON.stringify(regionId)},"TRACE_ON":"${traceOn}","msgId":"`;
+    this.#head = Buffer.from(`${sizes}${START},"extFields":{${fields}`);
     this.#fixedSize =
-      HEADER_OFFSET +
       this.#head.length +
-      SEND_QUEUE_ID.length +
-      SEND_QUEUE_OFFSET.length +
-      SEND_TRANSACTION_ID.length +
+      SEND_QUEUE_ID.size +
+      SEND_QUEUE_OFFSET.size +
+      SEND_TRANSACTION_ID.size +
       ESCAPE_SIZE * UNIQUE_KEY_SIZE_MAX +
-      FIELDS_END.length +
-      CODE.length +
-      OPAQUE.length +
+      SEND_CODE.size +
+      SEND_OPAQUE.size +
       4 * LONG_SIZE_MAX +
       1;
   }
 
   /** Room that an answer with `count` message ids needs at most, bytes. */
   sizeMax(count: number): number {
-    return this.#fixedSize + count * (this.#hostHex.length + OFFSET_HEX_SIZE + 1);
+    return this.#fixedSize + count * (this.#hostHex.size + OFFSET_HEX_SIZE + 1);
   }
 
   /**
    * The answer to a single send.
+   * @param view of `target`
    * @param keys keys[keyStart, keyEnd) is the unique key, answered as transactionId; none when empty
    * @returns the end of the frame
    */
   single(
     target: Buffer,
+    view: DataView,
     start: number,
     code: number,
     opaque: number,
     queueId: number,
     queueOffset: number,
     physicalOffset: number,
-    keys: Buffer,
+    keys: DataView,
     keyStart: number,
     keyEnd: number,
   ): number {
     assert(keyEnd - keyStart <= UNIQUE_KEY_SIZE_MAX, "sizeMax counts on unique keys of at most UNIQUE_KEY_SIZE_MAX bytes");
-    target.set(this.#head, start + HEADER_OFFSET);
-    let at = this.#writeId(target, start + HEADER_OFFSET + this.#head.length, physicalOffset);
-    at = writeDecimal(target, writeBytes(target, at, SEND_QUEUE_ID), queueId);
-    at = writeDecimal(target, writeBytes(target, at, SEND_QUEUE_OFFSET), queueOffset);
+    target.set(this.#head, start);
+    let at = this.#writeId(view, start + this.#head.length, physicalOffset);
+    at = writeDecimal(target, SEND_QUEUE_ID.write(view, at), queueId);
+    at = writeDecimal(target, SEND_QUEUE_OFFSET.write(view, at), queueOffset);
     if (keyEnd > keyStart) {
-      at = writeBytes(target, at, SEND_TRANSACTION_ID);
-      for (let from = keyStart; from < keyEnd; from++) at = writeJsonByte(target, at, keys[from]!);
+      at = SEND_TRANSACTION_ID.write(view, at);
+      let from = keyStart;
+      for (; from + 4 <= keyEnd; from += 4, at += 4) {
+        const word = keys.getInt32(from, true);
+        if (specialMarks(word) !== 0) break;
+        view.setInt32(at, word, true);
+      }
+      for (; from < keyEnd; from++) at = writeJsonByte(target, at, keys.getUint8(from));
     }
-    at = writeBytes(target, at, FIELDS_END);
-    return writeFrameSizes(target, start, writeCodeAndOpaque(target, at, code, opaque), 0);
+    return this.#end(target, view, start, at, code, opaque);
+  }
+
+  #end(target: Buffer, view: DataView, start: number, from: number, code: number, opaque: number): number {
+    let at = writeDecimal(target, SEND_CODE.write(view, from), code);
+    at = writeDecimal(target, SEND_OPAQUE.write(view, at), opaque);
+    target[at] = CLOSE;
+    return writeFrameSizes(target, start, at + 1, 0);
   }
 
   /**
@@ -178,6 +196,7 @@ export class SendResponseWriter {
    */
   batch(
     target: Buffer,
+    view: DataView,
     start: number,
     code: number,
     opaque: number,
@@ -186,37 +205,38 @@ export class SendResponseWriter {
     physicalOffset: number,
     sizes: readonly number[],
   ): number {
-    target.set(this.#head, start + HEADER_OFFSET);
-    let at = start + HEADER_OFFSET + this.#head.length;
+    target.set(this.#head, start);
+    let at = start + this.#head.length;
     let offset = physicalOffset;
     for (let i = 0; i < sizes.length; i++) {
       if (i > 0) target[at++] = COMMA;
-      at = this.#writeId(target, at, offset);
+      at = this.#writeId(view, at, offset);
       offset += sizes[i]!;
     }
-    at = writeDecimal(target, writeBytes(target, at, SEND_QUEUE_ID), queueId);
-    at = writeDecimal(target, writeBytes(target, at, SEND_QUEUE_OFFSET), queueOffset);
-    at = writeBytes(target, at, FIELDS_END);
-    return writeFrameSizes(target, start, writeCodeAndOpaque(target, at, code, opaque), 0);
+    at = writeDecimal(target, SEND_QUEUE_ID.write(view, at), queueId);
+    at = writeDecimal(target, SEND_QUEUE_OFFSET.write(view, at), queueOffset);
+    return this.#end(target, view, start, at, code, opaque);
   }
 
-  #writeId(target: Buffer, from: number, physicalOffset: number): number {
-    const at = writeBytes(target, from, this.#hostHex);
-    writeHex32(target, at, Math.floor(physicalOffset / 4_294_967_296));
-    writeHex32(target, at + 8, physicalOffset | 0); // Modulo 2^32, also above 2^32.
+  #writeId(view: DataView, from: number, physicalOffset: number): number {
+    const at = this.#hostHex.write(view, from);
+    writeHex32(view, at, Math.floor(physicalOffset / 4_294_967_296));
+    writeHex32(view, at + 8, physicalOffset | 0); // Modulo 2^32, also above 2^32.
     return at + OFFSET_HEX_SIZE;
   }
 }
 
-function writeHex32(target: Buffer, at: number, word: number): void {
-  target[at] = UPPER_HEX[word >>> 28]!;
-  target[at + 1] = UPPER_HEX[(word >>> 24) & 15]!;
-  target[at + 2] = UPPER_HEX[(word >>> 20) & 15]!;
-  target[at + 3] = UPPER_HEX[(word >>> 16) & 15]!;
-  target[at + 4] = UPPER_HEX[(word >>> 12) & 15]!;
-  target[at + 5] = UPPER_HEX[(word >>> 8) & 15]!;
-  target[at + 6] = UPPER_HEX[(word >>> 4) & 15]!;
-  target[at + 7] = UPPER_HEX[word & 15]!;
+/** Two upper-case hex digits for each byte. */
+const HEX_PAIRS: Uint16Array = Uint16Array.from(
+  { length: 256 },
+  (_, byte) => (UPPER_HEX[byte >>> 4]! << 8) | UPPER_HEX[byte & 15]!,
+);
+
+function writeHex32(view: DataView, at: number, word: number): void {
+  view.setUint16(at, HEX_PAIRS[word >>> 24]!);
+  view.setUint16(at + 2, HEX_PAIRS[(word >>> 16) & 0xff]!);
+  view.setUint16(at + 4, HEX_PAIRS[(word >>> 8) & 0xff]!);
+  view.setUint16(at + 6, HEX_PAIRS[word & 0xff]!);
 }
 
 /** `,"code":0,"opaque":77}` */

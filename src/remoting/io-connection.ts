@@ -29,6 +29,7 @@ export class IoConnection {
   readonly remoteAddress: string;
   /** The peer as it stands in records: 8 or 20 bytes. */
   readonly bornHost: Buffer;
+  readonly bornHostView: DataView;
   readonly #onFrame: FrameHandler;
   readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
@@ -52,9 +53,12 @@ export class IoConnection {
   isOverdue = false;
   /** Answers gathered since the last flush: stage[0, staged). */
   stage: Buffer = Buffer.allocUnsafeSlow(STAGE_SIZE);
+  stageView: DataView = new DataView(this.stage.buffer);
   staged = 0;
   /** Topic of the last send: mostly it is the next one's as well. */
   lastTopic: IoTopic | undefined;
+  /** Of the tables when it was looked up. */
+  lastTopicVersion = -1;
 
   readonly #staged: IoConnection[];
   #isInStaged = false;
@@ -81,6 +85,7 @@ export class IoConnection {
     const ip = address.startsWith("::ffff:") ? address.slice(7) : address;
     this.remoteAddress = `${ip.includes(":") ? `[${ip}]` : ip}:${socket.remotePort ?? 0}`;
     this.bornHost = encodeHost(this.remoteAddress);
+    this.bornHostView = new DataView(this.bornHost.buffer, this.bornHost.byteOffset, this.bornHost.length);
   }
 
   get isBlocked(): boolean {
@@ -174,7 +179,12 @@ export class IoConnection {
     if (this.stage.length - this.staged >= sizeMax) return;
     const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.stage.length, this.staged + sizeMax));
     this.stage.copy(grown, 0, 0, this.staged);
-    this.stage = grown;
+    this.#setStage(grown);
+  }
+
+  #setStage(stage: Buffer): void {
+    this.stage = stage;
+    this.stageView = new DataView(stage.buffer, stage.byteOffset, stage.byteLength);
   }
 
   /** Call after something was staged: it leaves at the end of the turn. */
@@ -221,7 +231,7 @@ export class IoConnection {
       }
     }
     if (sent < size) this.socket.write(Buffer.from(this.stage.subarray(sent, size)));
-    if (this.stage.length > 4 * STAGE_SIZE) this.stage = Buffer.allocUnsafeSlow(STAGE_SIZE);
+    if (this.stage.length > 4 * STAGE_SIZE) this.#setStage(Buffer.allocUnsafeSlow(STAGE_SIZE));
   }
 
   /** Sends a whole frame behind what is staged. */

@@ -59,9 +59,12 @@ export interface IoGroup {
 export class IoTables {
   readonly topics: ByteMap<IoTopic> = new ByteMap();
   readonly groups: ByteMap<IoGroup> = new ByteMap();
+  /** Moves with every change of `topics`. */
+  version = 0;
   readonly #slotsByTopic = new Map<string, readonly number[]>();
 
   topicChanged(published: PublishedTopic): void {
+    this.version++;
     const key = Buffer.from(published.topic);
     const slots = this.#slotsByTopic.get(published.topic) ?? [];
     const queueCount = Math.max(published.readQueueNums, published.writeQueueNums);
@@ -82,6 +85,7 @@ export class IoTables {
   }
 
   topicRemoved(topic: string): void {
+    this.version++;
     this.topics.delete(Buffer.from(topic));
     this.#slotsByTopic.delete(topic);
   }

@@ -232,7 +232,7 @@ export class IoWorker {
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
     const scan = this.#scan;
-    if (scan.scan(bytes, start) && (scan.flag & FLAG_RESPONSE) === 0) {
+    if (scan.scan(bytes, start, connection.id) && (scan.flag & FLAG_RESPONSE) === 0) {
       switch (scan.code) {
         case RequestCode.SEND_MESSAGE:
         case RequestCode.SEND_MESSAGE_V2:

@@ -19,18 +19,20 @@ export class RecordProperties {
   /** 0: no unique key. */
   keyEnd = 0;
   /** Values of KEYS and TAGS; an end of 0: none. */
-  #wordsStart = 0;
-  #wordsEnd = 0;
-  #tagsStart = 0;
-  #tagsEnd = 0;
+  wordsStart = 0;
+  wordsEnd = 0;
+  tagsStart = 0;
+  tagsEnd = 0;
+  /** Java hash of the tags, or 0; since `writeNotes`. */
+  tagsCode = 0;
 
   scan(bytes: Buffer, start: number, end: number): void {
     this.isSpecial = false;
     this.isNoWait = false;
     this.hasKeys = false;
     this.keyEnd = 0;
-    this.#wordsEnd = 0;
-    this.#tagsEnd = 0;
+    this.wordsEnd = 0;
+    this.tagsEnd = 0;
     for (let at = start; at < end; ) {
       let nameEnd = at;
       while (nameEnd < end && bytes[nameEnd]! > VALUE_END) nameEnd++;
@@ -50,8 +52,8 @@ export class RecordProperties {
         return;
       case 0x4b: // K
         if (!is(bytes, start, nameEnd, KEYS) || valueEnd - nameEnd < 2) return;
-        this.#wordsStart = nameEnd + 1;
-        this.#wordsEnd = valueEnd;
+        this.wordsStart = nameEnd + 1;
+        this.wordsEnd = valueEnd;
         this.hasKeys = !isBlank(bytes, nameEnd + 1, valueEnd);
         return;
       case 0x57: // W
@@ -63,8 +65,8 @@ export class RecordProperties {
       case 0x54: // T
         if (is(bytes, start, nameEnd, TAGS)) {
           if (valueEnd - nameEnd < 2) return;
-          this.#tagsStart = nameEnd + 1;
-          this.#tagsEnd = valueEnd;
+          this.tagsStart = nameEnd + 1;
+          this.tagsEnd = valueEnd;
           return;
         }
         this.isSpecial ||= startsWith(bytes, start, nameEnd, TIMER) || is(bytes, start, nameEnd, TRAN_MSG);
@@ -89,26 +91,57 @@ export class RecordProperties {
    * @param keySeed  of the topic
    */
   writeNotes(bytes: Buffer, view: DataView, at: number, sysFlag: number, keySeed: number): void {
-    let count = 0;
-    if (this.keyEnd > 0) writeKeyNote(view, at, sysFlag, count++, keyHashOfBytes(keySeed, bytes, this.keyStart, this.keyEnd));
-    for (let from = this.#wordsStart; from < this.#wordsEnd; ) {
-      let to = from;
-      while (to < this.#wordsEnd && bytes[to] !== BLANK) to++;
-      if (to > from && count < NOTED_KEYS_MAX) writeKeyNote(view, at, sysFlag, count, keyHashOfBytes(keySeed, bytes, from, to));
-      if (to > from) count++;
-      from = to + 1;
-    }
-    let tagsCode = 0;
-    if (this.#tagsEnd > 0) {
-      tagsCode = javaHashOfBytes(bytes, this.#tagsStart, this.#tagsEnd);
-      if (count < NOTED_KEYS_MAX) {
-        writeKeyNote(view, at, sysFlag, count, tagsHashOfBytes(keySeed, bytes, this.#tagsStart, this.#tagsEnd));
-      }
-      count++;
-    }
-    view.setInt32(at + NOTE_TAGS_CODE, tagsCode);
-    view.setInt32(at + NOTE_KEY_COUNT, count > NOTED_KEYS_MAX ? KEYS_UNNOTED : count);
+    const keyHash = this.keyEnd === 0 ? 0 : keyHashOfBytes(keySeed, bytes, this.keyStart, this.keyEnd);
+    this.tagsCode = this.tagsEnd === 0 ? 0 : javaHashOfBytes(bytes, this.tagsStart, this.tagsEnd);
+    const tagsHash = this.tagsEnd === 0 ? 0 : tagsHashOfBytes(keySeed, bytes, this.tagsStart, this.tagsEnd);
+    const { wordsStart, wordsEnd } = this;
+    writeNotes(
+      bytes,
+      view,
+      at,
+      sysFlag,
+      keySeed,
+      this.keyEnd > 0,
+      keyHash,
+      wordsStart,
+      wordsEnd,
+      this.tagsEnd > 0,
+      this.tagsCode,
+      tagsHash,
+    );
   }
+}
+
+/** Writes the notes into the record at `at`. KEYS are bytes[wordsStart, wordsEnd). */
+export function writeNotes(
+  bytes: Buffer,
+  view: DataView,
+  at: number,
+  sysFlag: number,
+  keySeed: number,
+  hasKey: boolean,
+  keyHash: number,
+  wordsStart: number,
+  wordsEnd: number,
+  hasTags: boolean,
+  tagsCode: number,
+  tagsHash: number,
+): void {
+  let count = 0;
+  if (hasKey) writeKeyNote(view, at, sysFlag, count++, keyHash);
+  for (let from = wordsStart; from < wordsEnd; ) {
+    let to = from;
+    while (to < wordsEnd && bytes[to] !== BLANK) to++;
+    if (to > from && count < NOTED_KEYS_MAX) writeKeyNote(view, at, sysFlag, count, keyHashOfBytes(keySeed, bytes, from, to));
+    if (to > from) count++;
+    from = to + 1;
+  }
+  if (hasTags) {
+    if (count < NOTED_KEYS_MAX) writeKeyNote(view, at, sysFlag, count, tagsHash);
+    count++;
+  }
+  view.setInt32(at + NOTE_TAGS_CODE, tagsCode);
+  view.setInt32(at + NOTE_KEY_COUNT, count > NOTED_KEYS_MAX ? KEYS_UNNOTED : count);
 }
 
 const UNIQ_KEY = Buffer.from("UNIQ_KEY");

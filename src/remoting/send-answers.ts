@@ -135,17 +135,28 @@ export class SendAnswers {
         batch === undefined
           ? this.#writer.single(
               connection.stage,
+              connection.stageView,
               connection.staged,
               code,
               opaque,
               queueId,
               queueOffset,
               physicalOffset,
-              tickets.keys,
+              tickets.keysView,
               keyStart,
               keyEnd,
             )
-          : this.#writer.batch(connection.stage, connection.staged, code, opaque, queueId, queueOffset, physicalOffset, batch);
+          : this.#writer.batch(
+              connection.stage,
+              connection.stageView,
+              connection.staged,
+              code,
+              opaque,
+              queueId,
+              queueOffset,
+              physicalOffset,
+              batch,
+            );
       connection.markStaged();
     }
     tickets.release(ticket);

@@ -1,6 +1,8 @@
+import { crc32 } from "../base/crc32.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import {
+  BODY_CRC_OFFSET,
   RECORD_OVERHEAD_MAX,
   SYS_FLAG_BORN_HOST_V6,
   SYS_FLAG_INNER_BATCH,
@@ -15,7 +17,8 @@ import { APPEND_NOTED, APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESE
 import { DedupHash } from "../store/dedup-window.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoTables, IoTopic } from "./io-tables.ts";
-import { RecordProperties } from "./record-properties.ts";
+import { RecordProperties, writeNotes } from "./record-properties.ts";
+import { SendTemplate, TEMPLATE_HEAD_SIZE, TEMPLATE_HOST_SIZE } from "./send-template.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
 /** Outcomes of `SendPath.take`. */
@@ -78,6 +81,11 @@ export class SendPath {
 
   /** @param scan the header of the frame at `start` */
   take(connection: IoConnection, bytes: Buffer, start: number, size: number, scan: HeaderScan): number {
+    const template = scan.memo?.extra as SendTemplate | null | undefined; // Nobody else makes one for a send.
+    if (template !== undefined && template !== null) {
+      const outcome = this.#takeByTemplate(connection, bytes, start, size, scan, template);
+      if (outcome !== SEND_UNUSUAL) return outcome;
+    }
     const topic = this.#topicOf(connection, bytes, scan);
     if (topic === undefined || !topic.isPlain) return SEND_UNUSUAL;
     let queueId = scan.integer(fields.FIELD_QUEUE_ID);
@@ -105,14 +113,60 @@ export class SendPath {
   #topicOf(connection: IoConnection, bytes: Buffer, scan: HeaderScan): IoTopic | undefined {
     if (!scan.has(fields.FIELD_TOPIC)) return undefined;
     const last = connection.lastTopic;
-    if (last !== undefined && scan.equalsBytes(fields.FIELD_TOPIC, last.key)) {
-      // Tables replace their entries, so an entry that was kept may be stale.
-      if (this.#tables.topics.get(last.key, 0, last.key.length) === last) return last;
-    }
+    // Tables replace their entries, so an entry that was kept may be stale.
+    const isFresh = last !== undefined && connection.lastTopicVersion === this.#tables.version;
+    if (isFresh && scan.equalsBytes(fields.FIELD_TOPIC, last.key)) return last;
     if (scan.isEscaped(fields.FIELD_TOPIC)) return undefined;
     const topic = this.#tables.topics.get(bytes, scan.rawStart(fields.FIELD_TOPIC), scan.rawEnd(fields.FIELD_TOPIC));
     connection.lastTopic = topic;
+    connection.lastTopicVersion = this.#tables.version;
     return topic;
+  }
+
+  /** A send whose header has the fixed parts of one before: its record is that one's, mended. */
+  #takeByTemplate(
+    connection: IoConnection,
+    bytes: Buffer,
+    start: number,
+    size: number,
+    scan: HeaderScan,
+    template: SendTemplate,
+  ): number {
+    const topic = this.#topicOf(connection, bytes, scan);
+    if (topic === undefined || !topic.isPlain || topic.needsKeys || topic.key.length !== template.topicSize) return SEND_UNUSUAL;
+    const queueId = scan.integer(fields.FIELD_QUEUE_ID);
+    const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
+    if (!(queueId >= 0 && queueId < Math.max(topic.readQueueNums, topic.writeQueueNums)) || Number.isNaN(bornTimestamp))
+      return SEND_UNUSUAL;
+    const headerStart = start + HEADER_OFFSET;
+    const bodyStart = headerStart + frameHeaderSize(bytes, start);
+    const bodySize = start + size - bodyStart;
+    if (bodySize === 0 || bodySize > this.#maxMessageSize || connection.bornHost.length !== TEMPLATE_HOST_SIZE)
+      return SEND_UNUSUAL;
+    const lane = this.#lane;
+    const recordSize = template.sizeWithoutBody + bodySize;
+    const at = lane.reserve(recordSize);
+    if (at === RESERVE_FULL) return SEND_BLOCKED;
+    const ticket = this.#ticket(connection, scan, queueId);
+    if (ticket < 0) return SEND_BLOCKED;
+    const { data } = lane;
+    const view = this.#view;
+    template.writeHead(view, at, queueId, bornTimestamp, connection.bornHostView, bodySize);
+    view.setInt32(at + BODY_CRC_OFFSET, crc32(bytes, bodyStart, bodyStart + bodySize) & 0x7fff_ffff);
+    bytes.copy(data, at + TEMPLATE_HEAD_SIZE, bodyStart, bodyStart + bodySize);
+    const tailAt = at + TEMPLATE_HEAD_SIZE + bodySize;
+    const seed = topic.keyHashSeed;
+    const keyHash = template.writeTail(view, tailAt, topic.key, scan.view, scan.placeInView(headerStart), seed);
+    const hasTags = template.tagsSize > 0;
+    const tagsHash = hasTags ? template.tagsHash(data, tailAt, seed) : 0;
+    const wordsAt = tailAt + template.wordsAt;
+    const wordsEnd = wordsAt + template.wordsSize;
+    writeNotes(data, view, at, 0, seed, true, keyHash, wordsAt, wordsEnd, hasTags, template.tagsCode, tagsHash);
+    const keyStart = tailAt + template.keyAt;
+    this.#tickets.setKey(ticket, view, keyStart, keyStart + template.keySize);
+    this.#tickets.noWaits[ticket] = template.isNoWait ? 1 : 0;
+    this.#commit(recordSize, ticket, topic, queueId, 1, keyStart, keyStart + template.keySize);
+    return SEND_TAKEN;
   }
 
   #takeSingle(
@@ -182,8 +236,16 @@ export class SendPath {
     finishRecord(data, at, propertiesAt, end);
     const ticket = this.#ticket(connection, scan, queueId);
     if (ticket < 0) return SEND_BLOCKED;
-    this.#tickets.setKey(ticket, data, keyStart, keyEnd);
+    this.#tickets.setKey(ticket, this.#view, keyStart, keyEnd);
     this.#tickets.noWaits[ticket] = properties.isNoWait ? 1 : 0;
+    const { memo } = scan;
+    if (memo !== undefined && memo.extra === undefined) {
+      const isPossible = hasOwnKey && bornHost.length === TEMPLATE_HOST_SIZE && store.length === TEMPLATE_HOST_SIZE;
+      const headerAt = scan.placeInView(bodyStart - memo.size);
+      memo.extra = isPossible
+        ? (SendTemplate.of(memo, scan.view, headerAt, this.#view, at, end, bodySize, topic.key.length, properties) ?? null)
+        : null;
+    }
     this.#commit(end - at, ticket, topic, queueId, 1, hasOwnKey ? keyStart : 0, keyEnd);
     return SEND_TAKEN;
   }

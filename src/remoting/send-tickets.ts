@@ -18,6 +18,7 @@ export class SendTickets {
   readonly noWaits: Uint8Array;
   /** Unique keys, KEY_SIZE_MAX bytes a ticket. */
   readonly keys: Buffer;
+  readonly keysView: DataView;
   readonly keySizes: Uint8Array;
   /** Sizes of a batch's records, in order; undefined for single messages. */
   readonly batchSizes: (number[] | undefined)[];
@@ -32,6 +33,7 @@ export class SendTickets {
     this.oneways = new Uint8Array(capacity);
     this.noWaits = new Uint8Array(capacity);
     this.keys = Buffer.alloc(capacity * KEY_SIZE_MAX);
+    this.keysView = new DataView(this.keys.buffer, this.keys.byteOffset, this.keys.length);
     this.keySizes = new Uint8Array(capacity);
     this.batchSizes = new Array(capacity).fill(undefined);
     this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
@@ -48,10 +50,13 @@ export class SendTickets {
     return this.#freeCount === 0 ? -1 : this.#free[--this.#freeCount]!;
   }
 
-  setKey(ticket: number, bytes: Buffer, start: number, end: number): void {
+  /** The ticket's key is source[start, end). */
+  setKey(ticket: number, source: DataView, start: number, end: number): void {
     const size = Math.min(end - start, KEY_SIZE_MAX);
     const at = ticket * KEY_SIZE_MAX;
-    for (let i = 0; i < size; i++) this.keys[at + i] = bytes[start + i]!;
+    let i = 0;
+    for (; i + 4 <= size; i += 4) this.keysView.setInt32(at + i, source.getInt32(start + i));
+    for (; i < size; i++) this.keysView.setUint8(at + i, source.getUint8(start + i));
     this.keySizes[ticket] = size;
   }
 

@@ -40,6 +40,8 @@ const offset = fc.oneof(
 );
 const host = fc.constantFrom("10.1.2.3:10911", "[2001:db8::7]:65535");
 
+const viewOf = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+
 test("a success without fields carries only the opaque", (t) => {
   const property = fc.property(int32, (opaque) => {
     const command = written(EMPTY_RESPONSE_SIZE_MAX, 0, (target, start) => writeEmptyResponse(target, start, opaque));
@@ -121,7 +123,19 @@ test("a send's answer names host and offset in its id", (t) => {
       const memory = Buffer.concat([Buffer.from("ab"), Buffer.from(key), Buffer.from("cd")]);
       fc.pre(memory.length - 4 <= UNIQUE_KEY_SIZE_MAX);
       const command = written(writer.sizeMax(1), 0, (target, start) =>
-        writer.single(target, start, 10, opaque, queueId, queueOffset, physical, memory, 2, memory.length - 2),
+        writer.single(
+          target,
+          viewOf(target),
+          start,
+          10,
+          opaque,
+          queueId,
+          queueOffset,
+          physical,
+          viewOf(memory),
+          2,
+          memory.length - 2,
+        ),
       );
       const expected = {
         MSG_REGION: 'Region "1"',
@@ -140,7 +154,7 @@ test("a send's answer names host and offset in its id", (t) => {
 test("writes the golden message id", (t) => {
   const writer = new SendResponseWriter(encodeHost("10.1.2.3:10911"), "DefaultRegion", true);
   const command = written(writer.sizeMax(1), 0, (target, start) =>
-    writer.single(target, start, 0, 5, 2, 7, 4096, Buffer.alloc(0), 0, 0),
+    writer.single(target, viewOf(target), start, 0, 5, 2, 7, 4096, viewOf(Buffer.alloc(0)), 0, 0),
   );
   t.is(command.extFields["msgId"], "0A01020300002A9F0000000000001000");
 });
@@ -153,7 +167,7 @@ test("a batch's answer lists the ids of all its records", (t) => {
     (storeHost, first, sizes) => {
       const writer = new SendResponseWriter(encodeHost(storeHost), "DefaultRegion", false);
       const command = written(writer.sizeMax(sizes.length), 0, (target, start) =>
-        writer.batch(target, start, 0, 9, 1, 100, first, sizes),
+        writer.batch(target, viewOf(target), start, 0, 9, 1, 100, first, sizes),
       );
       let physical = first;
       const ids = sizes.map((size) => {

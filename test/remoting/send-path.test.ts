@@ -1,0 +1,161 @@
+import type { Socket } from "node:net";
+import test from "ava";
+import fc from "fast-check";
+import { HeaderScan } from "../../src/format/header-scan.ts";
+import { encodeHost } from "../../src/format/message.ts";
+import { keyNoteOffset, NOTE_KEY_COUNT, NOTED_KEYS_MAX } from "../../src/format/record-notes.ts";
+import { encodeCommand, request } from "../../src/format/remoting-command.ts";
+import { IoConnection } from "../../src/remoting/io-connection.ts";
+import { IoTables } from "../../src/remoting/io-tables.ts";
+import { SEND_TAKEN, SendPath } from "../../src/remoting/send-path.ts";
+import { SendTemplate } from "../../src/remoting/send-template.ts";
+import { SendTickets } from "../../src/remoting/send-tickets.ts";
+import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lane.ts";
+
+// Goal: a record made from a template is the record that would have been made without, byte for byte, notes included.
+// Method: the same messages through a scan that remembers and one that has seen nothing.
+const QUEUES = 4;
+const PEER = { remoteAddress: "10.1.2.4", remotePort: 50_000 } as Socket;
+
+class Sender {
+  readonly #scan: HeaderScan | undefined;
+  readonly #path: SendPath;
+  readonly #lane: LaneProducer;
+  readonly #writer: LaneConsumer;
+  readonly tickets = new SendTickets(16);
+  readonly #connection = new IoConnection(
+    0,
+    PEER,
+    () => 0,
+    () => {},
+    undefined,
+    [],
+  );
+  templated = 0;
+
+  constructor(scan: HeaderScan | undefined, storeHost: string, dedupWindowS: number) {
+    this.#scan = scan;
+    const memory = createLaneMemory({ entryCount: 16, dataSize: 262_144 });
+    this.#lane = new LaneProducer(memory);
+    this.#writer = new LaneConsumer(memory);
+    const tables = new IoTables();
+    for (const [i, topic] of ["T-one", "T-two", "T-longer"].entries()) {
+      tables.slotsChanged(topic, [10 * i, 10 * i + 1, 10 * i + 2, 10 * i + 3]);
+      tables.topicChanged({
+        topic,
+        readQueueNums: QUEUES,
+        writeQueueNums: QUEUES,
+        perm: 6,
+        order: false,
+        topicSysFlag: 0,
+        topicFilterType: "SINGLE_TAG",
+        attributes: i === 1 && dedupWindowS > 0 ? { "dedup.window.seconds": String(dedupWindowS) } : {},
+      });
+    }
+    this.#path = new SendPath({
+      lane: this.#lane,
+      tickets: this.tickets,
+      tables,
+      storeHost: encodeHost(storeHost),
+      addedProperties: Buffer.from("CLUSTER\u0001C\u0002"),
+      maxMessageSize: 1000,
+      batchSizeMax: 10_000,
+      newUniqueKey: () => "MADE",
+    });
+  }
+
+  /** @returns all that is known of the record that it made, or the outcome */
+  send(frame: Buffer): unknown {
+    const scan = this.#scan ?? new HeaderScan();
+    if (!scan.scan(frame, 0)) return "unusual header";
+    if (scan.memo?.extra instanceof SendTemplate) this.templated++;
+    const outcome = this.#path.take(this.#connection, frame, 0, frame.length, scan);
+    if (outcome !== SEND_TAKEN) return outcome;
+    this.#lane.publish();
+    const writer = this.#writer;
+    if (!writer.next()) return "nothing in the lane";
+    const { size, slot, count, flags, ticket, dataStart, hashLow, hashHigh } = writer;
+    const { tickets } = this;
+    const key = tickets.keys.toString("latin1", tickets.keyStart(ticket), tickets.keyStart(ticket) + tickets.keySizes[ticket]!);
+    const rest = [tickets.opaques[ticket], tickets.queueIds[ticket], tickets.oneways[ticket], tickets.noWaits[ticket]];
+    const bytes = Buffer.from(writer.data.subarray(dataStart, dataStart + size));
+    // Places of key hashes that there are none for hold anything.
+    const hashCount = bytes.readInt32BE(NOTE_KEY_COUNT);
+    for (let i = Math.max(0, hashCount); i < NOTED_KEYS_MAX; i++) bytes.writeInt32BE(0, keyNoteOffset(0, i));
+    const record = bytes.toString("hex");
+    writer.ack(ticket, 0, 0, 0, 0);
+    writer.publish();
+    this.#lane.takeAck();
+    this.#lane.releaseAcks();
+    tickets.release(ticket);
+    return { record, size, slot, count, flags, key, rest, hashLow, hashHigh };
+  }
+}
+
+const word = fc.stringMatching(/^[A-Za-z0-9]{4}$/);
+const messages = fc.record({
+  topic: fc.constantFrom("T-one", "T-one", "T-two", "T-longer", "T-none"),
+  queueId: fc.constantFrom(0, 1, 2, 3, 4, -1),
+  bornTimestamp: fc.constantFrom(1_795_103_125_571, 1_795_103_999_999, 1_000_000_000_000),
+  key: fc.oneof(word, fc.constantFrom("12\\4", "ABÄD", "")),
+  words: fc.oneof(word, fc.constantFrom("", "a b", "a bc d e f", '"x"')),
+  tags: fc.constantFrom("", "TagA", "TagB"),
+  wait: fc.constantFrom("true", "false"),
+  more: fc.constantFrom("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
+  bodySize: fc.constantFrom(1, 2, 100, 300, 999, 1001),
+  opaque: fc.integer({ min: 1000, max: 9999 }),
+  code: fc.constantFrom(310, 310, 310, 10),
+  isOneway: fc.boolean(),
+});
+type Message = typeof messages extends fc.Arbitrary<infer M> ? M : never;
+
+function frameOf(message: Message): Buffer {
+  const value = (name: string, text: string): string => (text === "" ? "" : `${name}\u0001${text}\u0002`);
+  const properties = `${value("KEYS", message.words)}${value("UNIQ_KEY", message.key)}WAIT\u0001${message.wait}\u0002${message.more}${value("TAGS", message.tags)}`;
+  const names = message.code === 310 ? "abcdefghijklm".split("") : LONG_NAMES;
+  const texts = [
+    "pg",
+    message.topic,
+    "TBW102",
+    "4",
+    String(message.queueId),
+    "0",
+    String(message.bornTimestamp),
+    "0",
+    properties,
+    "0",
+    "false",
+    "",
+    "false",
+  ];
+  const extFields = Object.fromEntries(names.map((name, i) => [name, texts[i]!]).filter(([, text]) => text !== ""));
+  const command = request(message.code, message.opaque, extFields, Buffer.alloc(message.bodySize, message.opaque));
+  return encodeCommand({ ...command, flag: message.isOneway ? 2 : 0 });
+}
+
+const LONG_NAMES =
+  "producerGroup topic defaultTopic defaultTopicQueueNums queueId sysFlag bornTimestamp flag properties reconsumeTimes unitMode maxReconsumeTimes batch".split(
+    " ",
+  );
+
+for (const storeHost of ["10.1.2.3:10911", "[2001:db8::1]:10911"]) {
+  test(`a send like one before makes the record that it would make alone, store host ${storeHost}`, (t) => {
+    let templated = 0;
+    const property = fc.property(fc.array(messages, { minLength: 10, maxLength: 40 }), fc.constantFrom(0, 60), (all, window) => {
+      const warm = new Sender(new HeaderScan(), storeHost, window);
+      const cold = new Sender(undefined, storeHost, window);
+      for (const message of all) {
+        for (const opaque of [message.opaque, 1000, 1001, 9999]) {
+          const changes: Partial<Message>[] = [{}, { key: "WXYZ", queueId: 2 }, { words: "9 87", topic: "T-two" }];
+          for (const change of changes) {
+            const frame = frameOf({ ...message, ...change, opaque });
+            t.deepEqual(warm.send(frame), cold.send(frame));
+          }
+        }
+      }
+      templated += warm.templated;
+    });
+    t.notThrows(() => fc.assert(property, { numRuns: 60 }));
+    t.is(templated > 1000, !storeHost.startsWith("["));
+  });
+}
