@@ -3,7 +3,7 @@ import { parseDecimal } from "./decimal.ts";
 import * as fields from "./header-fields.ts";
 import { type HeaderMemo, HeaderMemos } from "./header-memo.ts";
 import * as names from "./header-names.ts";
-import { copyUnescaped, isUtf8, literalEnd, stringEnd } from "./json-bytes.ts";
+import { copyBytes, copyUnescaped, isUtf8, literalEnd, stringEnd } from "./json-bytes.ts";
 import { NAME_UNKNOWN } from "./name-table.ts";
 import { RequestCode } from "./remoting-codes.ts";
 import { HEADER_OFFSET, SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "./remoting-frame.ts";
@@ -487,16 +487,5 @@ export class HeaderScan {
       at += valueSize;
     }
     return true;
-  }
-}
-
-/** Above this many bytes the native copy is cheaper than a loop. */
-const COPY_LOOP_MAX = 32;
-
-function copyBytes(bytes: Buffer, start: number, end: number, target: Buffer, to: number): void {
-  if (end - start > COPY_LOOP_MAX) {
-    bytes.copy(target, to, start, end);
-  } else {
-    for (let i = 0; i < end - start; i++) target[to + i] = bytes[start + i]!;
   }
 }

@@ -208,3 +208,14 @@ function writeCodePoint(point: number, target: DataView, from: number): number {
   target.setUint8(at++, 0x80 | (point & 0x3f));
   return at;
 }
+
+/** Above this many bytes the native copy is cheaper than a loop. */
+const COPY_LOOP_MAX = 32;
+
+export function copyBytes(bytes: Buffer, start: number, end: number, target: Buffer, to: number): void {
+  if (end - start > COPY_LOOP_MAX) {
+    bytes.copy(target, to, start, end);
+  } else {
+    for (let i = 0; i < end - start; i++) target[to + i] = bytes[start + i]!;
+  }
+}
