@@ -21,3 +21,29 @@ function javaHashOfText(text: string, seed: number): number {
   for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
   return hash;
 }
+
+/** Powers of 31. */
+const P2 = 961;
+const P3 = 29_791;
+const P4 = 923_521;
+
+/**
+ * Copies ASCII text, and hashes it on the way, four characters at a time.
+ * @returns Java's String.hashCode of the text, going on from `seed`
+ */
+export function copyHashed(source: DataView, from: number, target: DataView, to: number, size: number, seed: number): number {
+  let hash = seed;
+  let i = 0;
+  for (; i + 4 <= size; i += 4) {
+    const word = source.getInt32(from + i);
+    target.setInt32(to + i, word);
+    const three = Math.imul(word >> 24, P3) + Math.imul((word >> 16) & 0xff, P2) + Math.imul((word >> 8) & 0xff, 31);
+    hash = (Math.imul(hash, P4) + three + (word & 0xff)) | 0;
+  }
+  for (; i < size; i++) {
+    const byte = source.getUint8(from + i);
+    target.setUint8(to + i, byte);
+    hash = (Math.imul(hash, 31) + byte) | 0;
+  }
+  return hash;
+}

@@ -1,4 +1,4 @@
-import { specialMarks } from "./json-bytes.ts";
+import { TextPattern } from "./text-pattern.ts";
 
 /** Shorter and longer headers are scanned anew each time, bytes. */
 const MEMO_SIZE_MIN = 64;
@@ -13,8 +13,6 @@ const PAUSE = 250;
 
 const ZERO = 0x30;
 const QUOTE = 0x22;
-/** Stands in for bytes that are not to be looked at. */
-const PLAIN_WORD = 0x6161_6161;
 const UNIQUE_KEY = "UNIQ_KEY";
 const KEYS = "KEYS";
 
@@ -61,12 +59,7 @@ export class HeaderMemo {
   readonly numbers: Float64Array = new Float64Array(64);
   /** By slot: 0 not known yet, 1 known, 2 open. */
   readonly numberStates: Uint8Array = new Uint8Array(64);
-  readonly #words: Int32Array;
-  /** Bits of the fixed bytes. */
-  readonly #masks: Int32Array;
-  /** Places and masks of the words that have open bytes beside those of the opaque number. */
-  readonly #openAt: Int32Array;
-  readonly #openMasks: Int32Array;
+  readonly #pattern: TextPattern;
   readonly #isNegative: boolean;
 
   /** @param at where the header, which was scanned well, begins in the view; its size is at least 4 */
@@ -84,14 +77,8 @@ export class HeaderMemo {
       if (isString && ((found.escaped >>> slot) & 1) === 0) open.fill(0xff, start, end);
     }
     if (found.propertiesSlot >= 0) this.#openProperties(view, at, found.starts[found.propertiesSlot]!, open);
-    const openPlain = Uint8Array.from(open);
     open.fill(0xff, found.opaqueStart, found.opaqueEnd);
-    const places = wordPlaces(size);
-    this.#words = Int32Array.from(places, (place) => view.getInt32(at + place, true));
-    this.#masks = Int32Array.from(places, (place) => ~wordOf(open, place));
-    const openPlaces = places.filter((place) => wordOf(openPlain, place) !== 0);
-    this.#openAt = Int32Array.from(openPlaces);
-    this.#openMasks = Int32Array.from(openPlaces, (place) => wordOf(openPlain, place));
+    this.#pattern = new TextPattern(view, at, open);
   }
 
   #openProperties(view: DataView, at: number, start: number, open: Uint8Array): void {
@@ -127,21 +114,7 @@ export class HeaderMemo {
 
   /** Whether the header of this size at `at` has this one's layout; then `opaque` is its number. */
   matches(view: DataView, at: number): boolean {
-    const words = this.#words;
-    const masks = this.#masks;
-    const last = words.length - 1;
-    let difference = 0;
-    for (let i = 0; i < last; i++) difference |= (view.getInt32(at + 4 * i, true) ^ words[i]!) & masks[i]!;
-    difference |= (view.getInt32(at + this.size - 4, true) ^ words[last]!) & masks[last]!;
-    if (difference !== 0) return false;
-    const openAt = this.#openAt;
-    const openMasks = this.#openMasks;
-    let marks = 0;
-    for (let i = 0; i < openAt.length; i++) {
-      const mask = openMasks[i]!;
-      marks |= specialMarks((view.getInt32(at + openAt[i]!, true) & mask) | (PLAIN_WORD & ~mask));
-    }
-    return marks === 0 && this.#readOpaque(view, at);
+    return this.#pattern.matches(view, at) && this.#readOpaque(view, at);
   }
 
   #readOpaque(view: DataView, at: number): boolean {
@@ -158,18 +131,6 @@ export class HeaderMemo {
     this.hits++;
     return true;
   }
-}
-
-/** Where the words of `size` bytes begin; the last one overlaps. */
-function wordPlaces(size: number): number[] {
-  const places: number[] = [];
-  for (let place = 0; place + 4 < size; place += 4) places.push(place);
-  places.push(size - 4);
-  return places;
-}
-
-function wordOf(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }
 
 /** The memos of one thread, each in the place that the size of the header and its sender tell. */

@@ -66,6 +66,11 @@ export function finishRecord(data: Buffer, at: number, propertiesAt: number, end
   data.writeUInt32BE(end - at, at);
 }
 
+/** Bytes that the size of a topic takes. */
+export function topicSizeSize(topic: Buffer): number {
+  return topic.length > TOPIC_SIZE_MAX_V1 ? 2 : 1;
+}
+
 /** For a few bytes a loop beats the call into Buffer.copy. */
 function copyShort(source: Buffer, target: Buffer, at: number): number {
   for (let i = 0; i < source.length; i++) target[at++] = source[i]!;

@@ -10,11 +10,12 @@ import {
   SYS_FLAG_TRANSACTION_MASK,
 } from "../format/message.ts";
 import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
-import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
+import { finishRecord, topicSizeSize, writeRecordHead } from "../format/record-writer.ts";
 import { FLAG_ONEWAY } from "../format/remoting-command.ts";
 import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
 import { APPEND_NOTED, APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
 import { DedupHash } from "../store/dedup-window.ts";
+import { BatchTemplate } from "./batch-template.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoTables, IoTopic } from "./io-tables.ts";
 import { RecordProperties, writeNotes } from "./record-properties.ts";
@@ -44,6 +45,8 @@ export interface SendPathOptions {
 
 /** Fields of a batch's sub message before its body: size, magic, CRC, flag, body size. Source: Apache `MessageDecoder.encodeMessage`. */
 const SUB_MESSAGE_SIZE_MIN = 22;
+const SUB_FLAG_OFFSET = 12;
+const SUB_BODY_OFFSET = 20;
 
 /**
  * Turns send requests into finished records in the lane to the log writer: 10, 310, 320. One instance an I/O
@@ -61,6 +64,7 @@ export class SendPath {
   readonly #newUniqueKey: () => string;
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
+  readonly #batchTemplate = new BatchTemplate();
   readonly #view: DataView;
   #nextQueue = 0;
   /** Records were committed to the lane since the last `publish`. */
@@ -262,7 +266,7 @@ export class SendPath {
     sysFlag: number,
   ): number {
     const bodyEnd = bodyStart + bodySize;
-    const count = countSubMessages(bytes, bodyStart, bodyEnd);
+    const count = countSubMessages(scan.view, scan.placeInView(bodyStart), scan.placeInView(bodyEnd));
     if (count <= 0 || scan.integer(fields.FIELD_RECONSUME_TIMES) > 0) return SEND_UNUSUAL;
     const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
     if (Number.isNaN(bornTimestamp)) return SEND_UNUSUAL;
@@ -287,11 +291,37 @@ export class SendPath {
     // A batch that is sent again is known by the key of its first message.
     let keyStart = 0;
     let keyEnd = 0;
+    const { view: source } = scan;
+    const base = scan.placeInView(0);
+    const seed = topic.keyHashSeed;
+    const template = this.#batchTemplate;
     for (let sub = bodyStart; sub < bodyEnd; ) {
-      const subEnd = sub + bytes.readUInt32BE(sub);
-      const subBodyStart = sub + 20;
-      const subBodySize = bytes.readUInt32BE(sub + 16);
-      const flag = bytes.readInt32BE(sub + 12);
+      const subEnd = sub + source.getUint32(base + sub);
+      const subBodyStart = sub + SUB_BODY_OFFSET;
+      const subBodySize = source.getUint32(base + sub + SUB_BODY_OFFSET - 4);
+      const flag = source.getInt32(base + sub + SUB_FLAG_OFFSET);
+      const sourcePropertiesAt = subBodyStart + subBodySize + 2;
+      const propertiesSize = subEnd - sourcePropertiesAt;
+      if (record > at && template.matches(source, base + sourcePropertiesAt, propertiesSize)) {
+        const next = template.write(
+          data,
+          this.#view,
+          record,
+          flag,
+          bytes,
+          source,
+          base,
+          subBodyStart,
+          subBodySize,
+          propertiesSize,
+          seed,
+        );
+        isNoWait ||= template.isNoWait;
+        sizes.push(next - record);
+        record = next;
+        sub = subEnd;
+        continue;
+      }
       const propertiesAt =
         2 +
         writeRecordHead(
@@ -309,18 +339,23 @@ export class SendPath {
           subBodySize,
           topic.key,
         );
-      let end = propertiesAt + bytes.copy(data, propertiesAt, subBodyStart + subBodySize + 2, subEnd);
+      let end = propertiesAt + bytes.copy(data, propertiesAt, sourcePropertiesAt, subEnd);
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
       if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
       this.#properties.scan(data, propertiesAt, end);
       if (this.#properties.isSpecial) return SEND_UNUSUAL;
-      this.#properties.writeNotes(data, this.#view, record, hostFlags(bornHost), topic.keyHashSeed);
+      this.#properties.writeNotes(data, this.#view, record, hostFlags(bornHost), seed);
       isNoWait ||= this.#properties.isNoWait;
       if (record === at && this.#properties.keyEnd !== 0) {
         keyStart = this.#properties.keyStart;
         keyEnd = this.#properties.keyEnd;
       }
       finishRecord(data, record, propertiesAt, end);
+      if (record === at) {
+        const tailAt = propertiesAt - 2 - topic.key.length - topicSizeSize(topic.key);
+        const flags = hostFlags(bornHost) | (store.length > 8 ? SYS_FLAG_STORE_HOST_V6 : 0);
+        template.begin(data, this.#view, record, tailAt, propertiesAt, end, this.#properties, flags);
+      }
       sizes.push(end - record);
       record = end;
       sub = subEnd;
@@ -364,15 +399,15 @@ function hostFlags(bornHost: Buffer): number {
 }
 
 /** Number of sub messages of a well-formed batch body, else -1. */
-function countSubMessages(bytes: Buffer, start: number, end: number): number {
+function countSubMessages(view: DataView, start: number, end: number): number {
   let count = 0;
   let at = start;
   while (at < end) {
     if (end - at < SUB_MESSAGE_SIZE_MIN) return -1;
-    const size = bytes.readUInt32BE(at);
-    const bodySize = bytes.readUInt32BE(at + 16);
+    const size = view.getUint32(at);
+    const bodySize = view.getUint32(at + 16);
     if (size > end - at || bodySize + SUB_MESSAGE_SIZE_MIN > size) return -1;
-    if (SUB_MESSAGE_SIZE_MIN + bodySize + bytes.readUInt16BE(at + 20 + bodySize) !== size) return -1;
+    if (SUB_MESSAGE_SIZE_MIN + bodySize + view.getUint16(at + 20 + bodySize) !== size) return -1;
     at += size;
     count++;
   }

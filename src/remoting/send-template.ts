@@ -1,3 +1,4 @@
+import { copyHashed } from "../base/java-hash.ts";
 import type { HeaderMemo } from "../format/header-memo.ts";
 import { keyHashFrom, tagsHashOfBytes } from "../format/index-file.ts";
 import { BORN_HOST_OFFSET, BORN_TIMESTAMP_OFFSET, bodySizeOffset, QUEUE_ID_OFFSET } from "../format/message.ts";
@@ -8,11 +9,6 @@ const TWO_32 = 4_294_967_296;
 export const TEMPLATE_HOST_SIZE = 8;
 /** Where their bodies begin. */
 export const TEMPLATE_HEAD_SIZE: number = bodySizeOffset(0) + 4;
-/** Powers of 31. */
-const P2 = 961;
-const P3 = 29_791;
-const P4 = 923_521;
-
 /**
  * What the records of sends with like headers (format/header-memo.ts) have in common: all but the body, the topic's
  * name, the unique key, KEYS and a few figures. Made of the first such record; the others are copies of it, mended.
@@ -120,24 +116,8 @@ export class SendTemplate {
     const words = headerAt + this.#rawWordsAt;
     const wordsTo = at + this.wordsAt;
     for (let i = 0; i < this.wordsSize; i++) view.setUint8(wordsTo + i, headerView.getUint8(words + i));
-    // The key is ASCII, and its Java hash is taken four characters at a time.
-    const size = this.keySize;
-    let from = headerAt + this.#rawKeyAt;
-    let to = at + this.keyAt;
-    let hash = keyHashSeed;
-    let left = size;
-    for (; left >= 4; left -= 4, from += 4, to += 4) {
-      const word = headerView.getInt32(from);
-      view.setInt32(to, word);
-      const inner = Math.imul(word >> 24, P3) + Math.imul((word >> 16) & 0xff, P2) + Math.imul((word >> 8) & 0xff, 31);
-      hash = (Math.imul(hash, P4) + inner + (word & 0xff)) | 0;
-    }
-    for (; left > 0; left--) {
-      const byte = headerView.getUint8(from++);
-      view.setUint8(to++, byte);
-      hash = (Math.imul(hash, 31) + byte) | 0;
-    }
-    return keyHashFrom(hash);
+    const keyAt = headerAt + this.#rawKeyAt;
+    return keyHashFrom(copyHashed(headerView, keyAt, view, at + this.keyAt, this.keySize, keyHashSeed));
   }
 
   /** Key hash of the tags. @param at where what follows the body begins */

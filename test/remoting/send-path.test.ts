@@ -17,6 +17,12 @@ import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lan
 const QUEUES = 4;
 const PEER = { remoteAddress: "10.1.2.4", remotePort: 50_000 } as Socket;
 
+interface Sent {
+  records: string[];
+  sizes: number[] | undefined;
+  [more: string]: unknown;
+}
+
 class Sender {
   readonly #scan: HeaderScan | undefined;
   readonly #path: SendPath;
@@ -65,7 +71,7 @@ class Sender {
   }
 
   /** @returns all that is known of the record that it made, or the outcome */
-  send(frame: Buffer): unknown {
+  send(frame: Buffer): Sent | string | number {
     const scan = this.#scan ?? new HeaderScan();
     if (!scan.scan(frame, 0)) return "unusual header";
     if (scan.memo?.extra instanceof SendTemplate) this.templated++;
@@ -79,21 +85,26 @@ class Sender {
     const key = tickets.keys.toString("latin1", tickets.keyStart(ticket), tickets.keyStart(ticket) + tickets.keySizes[ticket]!);
     const rest = [tickets.opaques[ticket], tickets.queueIds[ticket], tickets.oneways[ticket], tickets.noWaits[ticket]];
     const bytes = Buffer.from(writer.data.subarray(dataStart, dataStart + size));
-    // Places of key hashes that there are none for hold anything.
-    const hashCount = bytes.readInt32BE(NOTE_KEY_COUNT);
-    for (let i = Math.max(0, hashCount); i < NOTED_KEYS_MAX; i++) bytes.writeInt32BE(0, keyNoteOffset(0, i));
-    const record = bytes.toString("hex");
+    const records: string[] = [];
+    for (let at = 0; at < size; at += bytes.readUInt32BE(at)) {
+      const one = bytes.subarray(at, at + bytes.readUInt32BE(at));
+      // Places of key hashes that there are none for hold anything.
+      const hashCount = one.readInt32BE(NOTE_KEY_COUNT);
+      for (let i = Math.max(0, hashCount); i < NOTED_KEYS_MAX; i++) one.writeInt32BE(0, keyNoteOffset(0, i));
+      records.push(one.toString("hex"));
+    }
+    const sizes = tickets.batchSizes[ticket];
     writer.ack(ticket, 0, 0, 0, 0);
     writer.publish();
     this.#lane.takeAck();
     this.#lane.releaseAcks();
     tickets.release(ticket);
-    return { record, size, slot, count, flags, key, rest, hashLow, hashHigh };
+    return { records, sizes, size, slot, count, flags, key, rest, hashLow, hashHigh };
   }
 }
 
 const word = fc.stringMatching(/^[A-Za-z0-9]{4}$/);
-const messages = fc.record({
+const messages: fc.Arbitrary<Message> = fc.record({
   topic: fc.constantFrom("T-one", "T-one", "T-two", "T-longer", "T-none"),
   queueId: fc.constantFrom(0, 1, 2, 3, 4, -1),
   bornTimestamp: fc.constantFrom(1_795_103_125_571, 1_795_103_999_999, 1_000_000_000_000),
@@ -107,12 +118,32 @@ const messages = fc.record({
   code: fc.constantFrom(310, 310, 310, 10),
   isOneway: fc.boolean(),
 });
-type Message = typeof messages extends fc.Arbitrary<infer M> ? M : never;
+interface Message {
+  topic: string;
+  queueId: number;
+  bornTimestamp: number;
+  key: string;
+  words: string;
+  tags: string;
+  wait: string;
+  more: string;
+  bodySize: number;
+  opaque: number;
+  code: number;
+  isOneway: boolean;
+}
 
-function frameOf(message: Message): Buffer {
+function propertiesOf(message: Message): string {
   const value = (name: string, text: string): string => (text === "" ? "" : `${name}\u0001${text}\u0002`);
-  const properties = `${value("KEYS", message.words)}${value("UNIQ_KEY", message.key)}WAIT\u0001${message.wait}\u0002${message.more}${value("TAGS", message.tags)}`;
-  const names = message.code === 310 ? "abcdefghijklm".split("") : LONG_NAMES;
+  const keys = `${value("KEYS", message.words)}${value("UNIQ_KEY", message.key)}`;
+  return `${keys}WAIT\u0001${message.wait}\u0002${message.more}${value("TAGS", message.tags)}`;
+}
+
+/** @param inner sub messages, for a batch */
+function frameOf(message: Message, inner?: Buffer): Buffer {
+  const properties = propertiesOf(message);
+  const isBatch = message.code === 320;
+  const names = message.code !== 10 ? "abcdefghijklm".split("") : LONG_NAMES;
   const texts = [
     "pg",
     message.topic,
@@ -122,14 +153,15 @@ function frameOf(message: Message): Buffer {
     "0",
     String(message.bornTimestamp),
     "0",
-    properties,
+    isBatch ? "" : properties,
     "0",
     "false",
     "",
-    "false",
+    String(isBatch),
   ];
   const extFields = Object.fromEntries(names.map((name, i) => [name, texts[i]!]).filter(([, text]) => text !== ""));
-  const command = request(message.code, message.opaque, extFields, Buffer.alloc(message.bodySize, message.opaque));
+  const body = Buffer.alloc(message.bodySize, message.opaque);
+  const command = request(message.code, message.opaque, extFields, inner ?? body);
   return encodeCommand({ ...command, flag: message.isOneway ? 2 : 0 });
 }
 
@@ -157,5 +189,63 @@ for (const storeHost of ["10.1.2.3:10911", "[2001:db8::1]:10911"]) {
     });
     t.notThrows(() => fc.assert(property, { numRuns: 60 }));
     t.is(templated > 1000, !storeHost.startsWith("["));
+  });
+}
+
+function subMessage(message: Message, isClosed: boolean): Buffer {
+  const text = propertiesOf(message);
+  const properties = Buffer.from(isClosed ? text : text.slice(0, -1)); // 4.9 clients leave the last separator out.
+  const body = Buffer.alloc(message.bodySize, message.opaque);
+  const head = Buffer.alloc(20);
+  head.writeUInt32BE(22 + body.length + properties.length, 0);
+  head.writeInt32BE(message.opaque, 12);
+  head.writeUInt32BE(body.length, 16);
+  const size = Buffer.alloc(2);
+  size.writeUInt16BE(properties.length);
+  return Buffer.concat([head, body, size, properties]);
+}
+
+for (const storeHost of ["10.1.2.3:10911", "[2001:db8::1]:10911"]) {
+  test(`messages of a batch make the records that each would make alone, store host ${storeHost}`, (t) => {
+    const plain = messages.map((message) => ({
+      ...message,
+      code: 320,
+      more: message.more.startsWith("DELAY") ? "" : message.more,
+    }));
+    const like = fc.record({
+      key: word,
+      words: word,
+      tags: fc.constant("TagA"),
+      wait: fc.constant("true"),
+      more: fc.constant(""),
+    });
+    const alike = fc.tuple(plain, like).map(([message, more]) => ({ ...message, ...more }));
+    const one = fc.oneof({ weight: 3, arbitrary: alike }, { weight: 1, arbitrary: plain });
+    const inner = fc.array(fc.tuple(one, fc.boolean()), { minLength: 1, maxLength: 12 });
+    let records = 0;
+    const property = fc.property(fc.array(fc.tuple(plain, inner), { minLength: 1, maxLength: 6 }), (batches) => {
+      const whole = new Sender(undefined, storeHost, 0);
+      for (const [header, all] of batches) {
+        const outer = { ...header, topic: "T-one", queueId: 1 };
+        const parts = all.map(([message, isClosed]) => subMessage({ ...message, bodySize: message.bodySize % 300 }, isClosed));
+        const sent = whole.send(frameOf(outer, Buffer.concat(parts)));
+        const total = parts.reduce((sum, part) => sum + part.length, 0);
+        if (total > 1000) continue; // More than maxMessageSize.
+        const alone = parts.map((part) => new Sender(undefined, storeHost, 0).send(frameOf(outer, part)));
+        const expected = alone.flatMap((one) => (typeof one === "object" ? one.records : [String(one)]));
+        if (typeof sent !== "object") {
+          t.true(expected.includes(String(sent)));
+          continue;
+        }
+        t.deepEqual(sent.records, expected);
+        t.deepEqual(
+          sent.sizes,
+          expected.map((record) => record.length / 2),
+        );
+        records += expected.length;
+      }
+    });
+    t.notThrows(() => fc.assert(property, { numRuns: 100 }));
+    t.true(records > 200);
   });
 }
