@@ -1,5 +1,12 @@
 import path from "node:path";
-import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, writeEntry } from "../format/consume-queue.ts";
+import {
+  BLANK_ENTRY_SIZE,
+  ENTRY_SIZE,
+  entryPhysicalOffset,
+  entrySize,
+  writeEntry,
+  writeEntryTo,
+} from "../format/consume-queue.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
 import { basePath, listBases } from "./log-files.ts";
 
@@ -21,6 +28,10 @@ export class ConsumeQueue {
   readonly #dirty = new Set<StoreFile>();
   #lastBase = -1;
   #last: StoreFile | undefined;
+  /** The mapped file written last, whether it is in #dirty, and its memory. */
+  #written: StoreFile | undefined;
+  #isWrittenDirty = false;
+  #view: DataView = new DataView(new ArrayBuffer(0));
 
   constructor(drive: Drive, directory: string, fileSize: number, writable: boolean) {
     this.#drive = drive;
@@ -69,8 +80,25 @@ export class ConsumeQueue {
   mappedFor(queueOffset: number): Buffer | undefined {
     const file = this.#file(queueOffset * ENTRY_SIZE);
     if (file === undefined) return undefined;
-    if (this.#writable) this.#dirty.add(file);
     return file.mapped;
+  }
+
+  /** Writes one entry straight into mapped memory. @returns false: this drive does not map files; gather entries and `write` */
+  writeMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number): boolean {
+    const position = queueOffset * ENTRY_SIZE;
+    const file = this.#file(position)!;
+    if (file !== this.#written) {
+      if (file.mapped === undefined) return false;
+      this.#written = file;
+      this.#isWrittenDirty = false;
+      this.#view = new DataView(file.mapped.buffer, file.mapped.byteOffset, file.mapped.byteLength);
+    }
+    if (!this.#isWrittenDirty) {
+      this.#dirty.add(file);
+      this.#isWrittenDirty = true;
+    }
+    writeEntryTo(this.#view, position % this.#fileSize, physicalOffset, size, tagsCode);
+    return true;
   }
 
   positionInFile(queueOffset: number): number {
@@ -150,6 +178,7 @@ export class ConsumeQueue {
   sync(): void {
     for (const file of this.#dirty) file.sync();
     this.#dirty.clear();
+    this.#isWrittenDirty = false;
   }
 
   close(): void {

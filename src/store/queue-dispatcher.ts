@@ -186,11 +186,7 @@ export class QueueDispatcher {
 
   #put(queue: ConsumeQueue, slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
     this.#grow(slot, queueOffset + 1);
-    const mapped = queue.mappedFor(queueOffset);
-    if (mapped !== undefined) {
-      writeEntry(mapped, queue.positionInFile(queueOffset), physicalOffset, size, tagsCode);
-      return;
-    }
+    if (queue.writeMapped(queueOffset, physicalOffset, size, tagsCode)) return;
     let pending = this.#pending.get(slot);
     if (pending === undefined) {
       pending = new PendingEntries(queue);
