@@ -168,7 +168,12 @@ export class Engine {
     }
     const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
     const { checkpoint, exit } = this.recovered;
-    const flusherInit = { engine: this.init, topics: forFlusher, checkpoint, isDurable: exit === "clean" } satisfies FlusherInit;
+    const flusherInit = {
+      engine: this.init,
+      topics: forFlusher,
+      checkpoint,
+      isDurable: exit !== "process-died",
+    } satisfies FlusherInit;
     this.#threads = { writers, indexers, flusher: startThread("flusher", flusherInit, [forFlusher]) };
   }
 

@@ -26,6 +26,7 @@ export class ConsumeQueue {
   readonly #writable: boolean;
   readonly #files = new Map<number, StoreFile>();
   readonly #dirty = new Set<StoreFile>();
+  #hasNewNames = false;
   #lastBase = -1;
   #last: StoreFile | undefined;
   /** The mapped file written last, whether it is in #dirty, and its memory. */
@@ -52,8 +53,10 @@ export class ConsumeQueue {
     if (file === undefined) {
       const { names } = this.#drive;
       const name = basePath(this.directory, base);
-      if (!this.#writable && !names.exists(name)) return undefined;
+      const isThere = names.exists(name);
+      if (!this.#writable && !isThere) return undefined;
       if (this.#writable) names.makeDirectory(this.directory);
+      this.#hasNewNames ||= !isThere;
       file = this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false });
       this.#files.set(base, file);
     }
@@ -148,19 +151,23 @@ export class ConsumeQueue {
     const starts = this.fileStarts();
     if (starts.length === 0) return 0;
     const scratch = Buffer.alloc(ENTRY_SIZE);
-    const isBelow = (queueOffset: number): boolean => {
-      if (this.read(queueOffset, 1, scratch) === 0) return false;
-      const size = entrySize(scratch, 0);
-      const physicalOffset = entryPhysicalOffset(scratch, 0);
-      return size > 0 && physicalOffset >= 0 && physicalOffset + (size === BLANK_ENTRY_SIZE ? 0 : size) <= logEnd;
+    // Entries without a message do not tell where they stand: the next one that has a message does.
+    const isBelow = (queueOffset: number, limit: number): boolean => {
+      for (let next = queueOffset; next < limit && this.read(next, 1, scratch) > 0; next++) {
+        const size = entrySize(scratch, 0);
+        const physicalOffset = entryPhysicalOffset(scratch, 0);
+        if (size === BLANK_ENTRY_SIZE && physicalOffset === 0) continue;
+        return size > 0 && physicalOffset >= 0 && physicalOffset + size <= logEnd;
+      }
+      return false;
     };
     let low = starts[0]!;
-    for (const start of starts) if (isBelow(start)) low = start;
-    if (!isBelow(low)) return low;
+    for (const start of starts) if (isBelow(start, start + this.entriesPerFile)) low = start;
     let high = low + this.entriesPerFile;
+    if (!isBelow(low, high)) return low;
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
-      if (isBelow(middle)) low = middle;
+      if (isBelow(middle, high)) low = middle;
       else high = middle;
     }
     return low + 1;
@@ -174,11 +181,13 @@ export class ConsumeQueue {
     return size === BLANK_ENTRY_SIZE ? 0 : entryPhysicalOffset(scratch, 0) + size;
   }
 
-  /** Writes changed pages to the disk. */
+  /** Brings what was written, and the names of new files, to the disk. */
   sync(): void {
     for (const file of this.#dirty) file.sync();
     this.#dirty.clear();
     this.#isWrittenDirty = false;
+    if (this.#hasNewNames) this.#drive.names.syncDirectory(this.directory);
+    this.#hasNewNames = false;
   }
 
   close(): void {

@@ -90,9 +90,10 @@ export function publishRecovered(log: SharedLog, recovered: RecoveredStore): voi
   for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
     log.setOffset(cell, appendedOffset);
   for (const cell of [shared.LAST_STORE_TIMESTAMP, shared.FLUSHED_TIMESTAMP]) log.setOffset(cell, lastStoreTimestamp);
-  // After a crash, entries of the last process may be in the page cache only.
-  const queuesFlushed = exit === "clean" ? appendedOffset : Math.min(appendedOffset, checkpoint.logicsPhysicalOffset);
+  // Entries that a killed process made may be in the page cache only. All others were on the disk, or are by now.
+  const isDurable = exit !== "process-died";
+  const queuesFlushed = isDurable ? appendedOffset : Math.min(appendedOffset, checkpoint.logicsPhysicalOffset);
   log.setOffset(shared.QUEUES_FLUSHED_OFFSET, queuesFlushed);
-  log.setOffset(shared.QUEUES_FLUSHED_TIMESTAMP, exit === "clean" ? lastStoreTimestamp : checkpoint.logicsMsgTimestamp);
+  log.setOffset(shared.QUEUES_FLUSHED_TIMESTAMP, isDurable ? lastStoreTimestamp : checkpoint.logicsMsgTimestamp);
   log.setOffset(shared.INDEX_DURABLE_TIMESTAMP, checkpoint.indexMsgTimestamp);
 }

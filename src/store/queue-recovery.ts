@@ -88,7 +88,8 @@ export class QueueRecovery {
       }
       const believed = this.#lastRight(queue, first, end, queueId, topic);
       if (believed < end) reason ??= `its entry ${end - 1} does not point at its message`;
-      end = believed;
+      // Without one that is right its number means nothing either, unless it is known that the queue got so far.
+      end = believed > first || known?.maxOffset === first ? believed : 0;
       if (known !== undefined && known.maxOffset > end) reason ??= `it ends at ${end}, but ended at ${known.maxOffset}`;
       this.#cut(queue, directory, end, reason !== undefined);
       const physicalEnd = end > first ? Math.max(logStart, this.#physicalEnd(queue, first, end)) : logStart;
@@ -176,8 +177,8 @@ export class QueueRecovery {
   }
 
   #isRight(physicalOffset: number, size: number, queueOffset: number, queueId: number, topic: string): boolean {
-    const { reader, logStart, logLimit } = this.#o;
-    if (size < RECORD_SIZE_MIN || physicalOffset < 0 || physicalOffset + size > logLimit) return false;
+    const { reader, logStart, believedEnd } = this.#o;
+    if (size < RECORD_SIZE_MIN || physicalOffset < 0 || physicalOffset + size > believedEnd) return false;
     if (physicalOffset + size <= logStart) return true; // Deleted with its log file.
     const record = physicalOffset < logStart ? undefined : reader.record(physicalOffset, physicalOffset + size);
     if (record?.length !== size || readInt64(record, QUEUE_OFFSET_OFFSET) !== queueOffset) return false;
