@@ -14,7 +14,7 @@ const WORKER_LINES_MAX = 40;
 const LADDER: readonly (readonly string[])[] = [
   ["base"],
   ["format"],
-  ["ring", "os", "config", "observe"],
+  ["ring", "os", "config", "observe", "filter"],
   ["store"],
   ["broker"],
   ["remoting", "client", "namesrv", "grpc", "kafka", "ha"],

@@ -1,8 +1,10 @@
 import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { ConfigValues } from "../config/keys.ts";
 import { CONFIG_NAMES, configNameOf, keyOf } from "../config/keys.ts";
+import { isTagType, messageFilter } from "../filter/entry-filter.ts";
 import { requiredText } from "../format/command-fields.ts";
-import { writeJson } from "../format/fastjson.ts";
+import { memberOf, parseJson, writeJson } from "../format/fastjson.ts";
 import { formatProperties, parseProperties } from "../format/java-properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { REMOTING_VERSION, type RemotingCommand, response } from "../format/remoting-command.ts";
@@ -35,6 +37,7 @@ const CHANGEABLE: ReadonlySet<string> = new Set([
   "rejectTransactionMessage",
   "storeReplyMessageEnable",
   "enablePropertyFilter",
+  "filterSupportRetry",
 ]);
 
 /** Source: Apache `BrokerConfig`, black list of `AdminBrokerProcessor.validateBlackListConfigExist`. */
@@ -155,17 +158,26 @@ export class BrokerAdmin {
 
   /** Tags need no check; SQL92 has to be switched on. */
   #checkClient(command: RemotingCommand): RemotingCommand {
-    let expressionType: unknown = "TAG";
-    try {
-      const body = JSON.parse(command.body.toString("utf8")) as { subscriptionData?: { expressionType?: unknown } };
-      expressionType = body.subscriptionData?.expressionType ?? "TAG";
-    } catch {
-      return response(command, ResponseCode.SUBSCRIPTION_PARSE_FAILED, "the body is not JSON");
+    const subscription = command.body.length === 0 ? undefined : memberOf(parseJson(command.body), "subscriptionData");
+    const expressionType = textOf(subscription, "expressionType");
+    if (subscription === undefined || isTagType(expressionType)) return response(command, ResponseCode.SUCCESS);
+    if (!this.#o.values.enablePropertyFilter) {
+      const remark = `The broker does not support consumer to filter message by ${expressionType}`;
+      return response(command, ResponseCode.SYSTEM_ERROR, remark);
     }
-    if (expressionType === "TAG") return response(command, ResponseCode.SUCCESS);
-    const remark = `The broker does not support consumer to filter message by ${String(expressionType)}`;
-    return response(command, ResponseCode.SYSTEM_ERROR, remark);
+    try {
+      messageFilter(expressionType ?? "", textOf(subscription, "subString") ?? "");
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
+      return response(command, ResponseCode.SUBSCRIPTION_PARSE_FAILED, error.message);
+    }
+    return response(command, ResponseCode.SUCCESS);
   }
+}
+
+function textOf(value: unknown, name: string): string | undefined {
+  const member = memberOf(value, name);
+  return typeof member === "string" ? member : undefined;
 }
 
 function json(command: RemotingCommand, text: string): RemotingCommand {

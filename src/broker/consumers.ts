@@ -8,6 +8,7 @@ import { FLAG_ONEWAY, type RemotingCommand, request, response } from "../format/
 import { PERM_READ, PERM_WRITE } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Channel } from "./channel.ts";
+import type { ConsumerFilters } from "./consumer-filters.ts";
 import type { ConsumerClient, ConsumerGroupState, ConsumerLookup, GroupLookup, HandlerTable, TopicLookup } from "./contracts.ts";
 import { SubscriptionTable, subscriptionMembers } from "./subscription-table.ts";
 
@@ -18,6 +19,8 @@ export interface ConsumersOptions {
   topics: TopicLookup;
   /** Broker config notifyConsumerIdsChangedEnable, read at each change. */
   isNotifying: () => boolean;
+  /** The group's filters: told of all subscriptions, and of the end of the group. */
+  filters: Pick<ConsumerFilters, "register" | "unregister">;
   /** The group's clients, model or subscriptions are not what they were. Called before the heart-beat is answered. */
   onChanged: (group: string) => void;
 }
@@ -100,7 +103,8 @@ export class Consumers implements ConsumerLookup {
     group.consumeFromWhere = data.consumeFromWhere;
     const isClientNew = this.#register(group, client);
     const subscribed = withoutSub ? "same" : group.subscriptions.replaceAll(data.subscriptions);
-    if (isClientNew || isModelChanged || subscribed !== "same") this.#o.onChanged(data.group);
+    const isFilterChanged = !withoutSub && this.#o.filters.register(data.group, data.subscriptions);
+    if (isClientNew || isModelChanged || isFilterChanged || subscribed !== "same") this.#o.onChanged(data.group);
     if (isClientNew || subscribed === "topics") {
       this.#o.log.info(
         { group: data.group, clientId: client.clientId, topics: [...group.subscriptions.keys()] },
@@ -158,7 +162,10 @@ export class Consumers implements ConsumerLookup {
   }
 
   #clientsGone(group: Group, isNotifying: boolean): void {
-    if (group.clients.size === 0) this.#groups.delete(group.group);
+    if (group.clients.size === 0) {
+      this.#groups.delete(group.group);
+      this.#o.filters.unregister(group.group);
+    }
     this.#o.log.info({ group: group.group, left: group.clients.size }, "consumer left its group");
     this.#o.onChanged(group.group);
     if (isNotifying) this.#notify(group);

@@ -14,6 +14,7 @@ import { ClientCalls } from "./client-calls.ts";
 import { Compaction, type CompactionFiles } from "./compaction.ts";
 import { ConfigFile } from "./config-file.ts";
 import { ConsumeStats } from "./consume-stats.ts";
+import { ConsumerFilters } from "./consumer-filters.ts";
 import { Consumers } from "./consumers.ts";
 import type { HandlerTable } from "./contracts.ts";
 import { Heartbeats } from "./heartbeat.ts";
@@ -83,6 +84,7 @@ export class ControlPlane {
   readonly #o: ControlPlaneOptions;
   readonly #groups: SubscriptionGroups;
   readonly #offsets: Offsets;
+  readonly #filters: ConsumerFilters;
   readonly #consumers: Consumers;
   readonly #producers: Producers;
   readonly #locks: QueueLocks;
@@ -157,16 +159,19 @@ export class ControlPlane {
       countMax: values.maxTransferCountOnMessageInMemory,
       onCompacted: (topic) => topics.republishOne(topic),
     });
+    this.#filters = new ConsumerFilters({ file: file("consumerFilter.json"), settings: values, clock, log });
+    const filters = this.#filters;
     this.#consumers = new Consumers({
       clock,
       log,
       groups,
       topics,
+      filters,
       isNotifying: () => values.notifyConsumerIdsChangedEnable,
       onChanged: (group) => this.#publishGroup(group),
     });
     const consumers = this.#consumers;
-    this.#published = new PublishedGroups({ groups, consumers, tables });
+    this.#published = new PublishedGroups({ groups, consumers, tables, filters, settings: values });
     this.#producers = new Producers({ clock, log });
     this.#heartbeats = new Heartbeats({ clock, consumers, producers: this.#producers });
     this.#locks = new QueueLocks({ clock });
@@ -196,6 +201,7 @@ export class ControlPlane {
       topics,
       groups,
       consumers,
+      filters,
       offsets,
       published: this.#published,
       store,
@@ -268,6 +274,7 @@ export class ControlPlane {
   }
 
   #configChanged(names: readonly string[]): void {
+    if (names.includes("enablePropertyFilter") || names.includes("filterSupportRetry")) this.#published.refreshAll();
     if (!names.includes("brokerPermission")) return;
     this.topics.republish();
     this.#o.onTopicsChanged();
@@ -283,6 +290,7 @@ export class ControlPlane {
     this.#offsets.load();
     this.topics.load();
     this.#groups.load();
+    this.#filters.load();
     this.#published.refreshAll();
     for (const { groupName } of this.#groups.all()) this.#offsets.republish(groupName);
     this.#schedule.load();
@@ -338,7 +346,7 @@ export class ControlPlane {
     this.#locks.close();
     this.#consumers.close();
     this.#producers.close();
-    const saves = [this.#schedule.close(), this.topics.save(), this.#groups.save(), this.#offsets.close()];
+    const saves = [this.#schedule.close(), this.topics.save(), this.#groups.save(), this.#filters.close(), this.#offsets.close()];
     // Where one file cannot be written, the others still are.
     const failed = (await Promise.allSettled(saves)).find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;

@@ -1,10 +1,15 @@
+import { isTagType } from "../filter/entry-filter.ts";
+import type { ConsumerFilter, ConsumerFilters } from "./consumer-filters.ts";
 import type { ConsumerLookup, GroupLookup, SubscriptionData } from "./contracts.ts";
-import type { PublishedGroup, PublishedSubscription, TablePublisher } from "./table-publisher.ts";
+import type { PublishedFilter, PublishedGroup, PublishedSubscription, TablePublisher } from "./table-publisher.ts";
 
 export interface PublishedGroupsOptions {
   groups: GroupLookup;
   consumers: ConsumerLookup;
   tables: TablePublisher;
+  filters: Pick<ConsumerFilters, "get" | "ofGroup">;
+  /** Names as in the configuration, read at each change. */
+  settings: { enablePropertyFilter: boolean; filterSupportRetry: boolean };
 }
 
 /**
@@ -39,11 +44,13 @@ export class PublishedGroups {
   }
 
   #stateOf(group: string): PublishedGroup | undefined {
-    const { groups, consumers } = this.#o;
+    const { groups, consumers, filters, settings } = this.#o;
     const config = groups.get(group);
     if (config === undefined) return undefined;
     const online = consumers.group(group);
-    const subscriptions = [...(online?.subscriptions.values() ?? [])].map(publishedSubscription);
+    const subscriptions = [...(online?.subscriptions.values() ?? [])].map((data) =>
+      publishedSubscription(data, filters.get(data.topic, group)),
+    );
     return {
       group,
       consumeEnable: config.consumeEnable,
@@ -56,11 +63,25 @@ export class PublishedGroups {
       // Without clients the subscriptions mean nothing: a pull that relies on them is answered with an error.
       subscriptions: (online?.clients.size ?? 0) > 0 ? subscriptions : [],
       forbiddenTopics: subscriptions.map(({ topic }) => topic).filter((topic) => groups.isForbidden(group, topic)),
+      mayFilter: settings.enablePropertyFilter,
+      filterRetries: settings.filterSupportRetry,
+      filters: filters.ofGroup(group).map(publishedFilter),
     };
   }
 }
 
-function publishedSubscription(data: SubscriptionData): PublishedSubscription {
+function publishedSubscription(data: SubscriptionData, filter: ConsumerFilter | undefined): PublishedSubscription {
   const { topic, subString, expressionType, subVersion, codeSet } = data;
-  return { topic, subString, expressionType, subVersion, codes: codeSet, matchAll: subString === "*" };
+  return {
+    topic,
+    subString,
+    subVersion,
+    filter: isTagType(expressionType) ? "tags" : filter && publishedFilter(filter),
+    codes: codeSet,
+    matchAll: subString === "*",
+  };
+}
+
+function publishedFilter({ topic, expressionType, expression, clientVersion }: ConsumerFilter): PublishedFilter {
+  return { topic, expressionType, expression, version: clientVersion };
 }

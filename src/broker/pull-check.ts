@@ -1,3 +1,5 @@
+import { MillraceError } from "../base/errors.ts";
+import { entryFilter, isTagType } from "../filter/entry-filter.ts";
 import { optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, response } from "../format/remoting-command.ts";
@@ -5,7 +7,15 @@ import { PERM_READ } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Channel } from "./channel.ts";
 import type { Compaction } from "./compaction.ts";
-import type { ConsumerLookup, GroupLookup, OffsetLookup, SubscriptionGroupConfig, TopicLookup } from "./contracts.ts";
+import type { ConsumerFilters } from "./consumer-filters.ts";
+import type {
+  ConsumerLookup,
+  GroupLookup,
+  OffsetLookup,
+  SubscriptionData,
+  SubscriptionGroupConfig,
+  TopicLookup,
+} from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { PublishedGroups } from "./published-groups.ts";
 
@@ -14,6 +24,7 @@ export interface PullCheckOptions {
   topics: TopicLookup;
   groups: GroupLookup;
   consumers: ConsumerLookup;
+  filters: Pick<ConsumerFilters, "get">;
   offsets: OffsetLookup;
   published: PublishedGroups;
   store: MessageStore;
@@ -26,6 +37,7 @@ export interface PullCheckSettings {
   brokerIP1: string;
   brokerPermission: number;
   litePullMessageEnable: boolean;
+  enablePropertyFilter: boolean;
 }
 
 /** Bits of a pull's sysFlag. Source: Apache `PullSysFlag`. */
@@ -72,7 +84,9 @@ export class PullCheck {
     const refusal =
       this.#checkBroker(command) ??
       this.#checkGroupAndTopic(group, topic, queueId, channel) ??
-      ((sysFlag & FLAG_SUBSCRIPTION) !== 0 ? checkOwnSubscription(command) : this.#checkSubscription(group, topic, subVersion)) ??
+      ((sysFlag & FLAG_SUBSCRIPTION) !== 0
+        ? this.#checkOwnSubscription(command)
+        : this.#checkSubscription(group, topic, subVersion)) ??
       ((sysFlag & FLAG_CLASS_FILTER) !== 0 ? filterRefusal("classes") : undefined);
     if (refusal !== undefined) return response(command, refusal.code, refusal.remark, refusal.header);
 
@@ -141,7 +155,36 @@ export class PullCheck {
     if (subscription.subVersion < subVersion) {
       return { code: ResponseCode.SUBSCRIPTION_NOT_LATEST, remark: "the consumer's subscription not latest" };
     }
-    return isTag(subscription.expressionType) ? undefined : filterRefusal(subscription.expressionType);
+    return isTagType(subscription.expressionType) ? undefined : this.#checkFilter(groupName, subscription, subVersion);
+  }
+
+  /** The expression that the group registered. */
+  #checkFilter(group: string, { topic, expressionType }: SubscriptionData, subVersion: number): Refusal | undefined {
+    const filter = this.#o.filters.get(topic, group);
+    if (filter === undefined) {
+      const remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
+      return { code: ResponseCode.FILTER_DATA_NOT_EXIST, remark };
+    }
+    if (filter.clientVersion < subVersion) {
+      return { code: ResponseCode.FILTER_DATA_NOT_LATEST, remark: "the consumer's consumer filter data not latest" };
+    }
+    return this.#o.settings.enablePropertyFilter ? undefined : filterRefusal(expressionType);
+  }
+
+  /** The subscription is in the request itself, so that no heart-beat is needed. Source: Apache `FilterAPI.build`. */
+  #checkOwnSubscription(command: RemotingCommand): Refusal | undefined {
+    const expressionType = optionalText(command, "expressionType");
+    const text = optionalText(command, "subscription") ?? "";
+    const isTag = isTagType(expressionType);
+    if (!isTag && text === "") return parseRefusal();
+    if (!isTag && !this.#o.settings.enablePropertyFilter) return filterRefusal(expressionType ?? "");
+    try {
+      entryFilter(expressionType, text);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
+      return isTag ? parseRefusal() : parseRefusal(error.message);
+    }
   }
 
   /** An administrator has moved the group: the pull that learns of it ends the reset. */
@@ -158,21 +201,9 @@ export class PullCheck {
   }
 }
 
-/** The subscription is in the request itself, so that no heart-beat is needed. Source: Apache `FilterAPI.build`. */
-function checkOwnSubscription(command: RemotingCommand): Refusal | undefined {
-  const expressionType = optionalText(command, "expressionType");
-  const text = optionalText(command, "subscription") ?? "";
-  if (!isTag(expressionType)) return text === "" ? parseRefusal() : filterRefusal(expressionType ?? "");
-  const isAll = text === "" || text === "*";
-  return isAll || text.split("||").some((tag) => tag.trim() !== "") ? undefined : parseRefusal();
-}
-
-function isTag(expressionType: string | undefined): boolean {
-  return expressionType === undefined || expressionType === "" || expressionType === "TAG";
-}
-
-function parseRefusal(): Refusal {
-  return { code: ResponseCode.SUBSCRIPTION_PARSE_FAILED, remark: "parse the consumer's subscription failed" };
+function parseRefusal(why?: string): Refusal {
+  const remark = "parse the consumer's subscription failed";
+  return { code: ResponseCode.SUBSCRIPTION_PARSE_FAILED, remark: why === undefined ? remark : `${remark}: ${why}` };
 }
 
 /** What an Apache broker answers that has enablePropertyFilter at its default. */

@@ -24,11 +24,21 @@ export interface PublishedTopic {
 export interface PublishedSubscription {
   topic: string;
   subString: string;
-  expressionType: string;
   subVersion: number;
+  /** An expression of another type than TAG, as it was registered; undefined: it was not, since it is wrong. */
+  filter: "tags" | PublishedFilter | undefined;
   /** Java hashes of the tags. */
   codes: readonly number[];
   matchAll: boolean;
+}
+
+/** An expression that a group has registered for a topic. It has been compiled once: it is right. */
+export interface PublishedFilter {
+  topic: string;
+  expressionType: string;
+  expression: string;
+  /** The client's subVersion. */
+  version: number;
 }
 
 export interface PublishedGroup {
@@ -42,4 +52,10 @@ export interface PublishedGroup {
   whichBrokerWhenConsumeSlowly: number;
   subscriptions: readonly PublishedSubscription[];
   forbiddenTopics: readonly string[];
+  /** enablePropertyFilter. */
+  mayFilter: boolean;
+  /** filterSupportRetry. */
+  filterRetries: boolean;
+  /** All that the group has registered. */
+  filters: readonly PublishedFilter[];
 }

@@ -41,6 +41,9 @@ export interface BrokerValues {
   litePullMessageEnable: boolean;
   enablePropertyFilter: boolean;
   filterSupportRetry: boolean;
+  filterDataCleanTimeSpan: number;
+  maxErrorRateOfBloomFilter: number;
+  expectConsumerNumUseFilter: number;
 
   flushConsumerOffsetInterval: number;
   useServerSideResetOffset: boolean;
@@ -119,6 +122,9 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   litePullMessageEnable: flag(true, "Serve lite pull requests."),
   enablePropertyFilter: flag(false, "Serve SQL92 filters."),
   filterSupportRetry: flag(false, "Filter retry topics by the original subscription too."),
+  filterDataCleanTimeSpan: whole(86_400_000, "ms", 0, INT_MAX, "An expression is kept for so long after its last consumer."),
+  maxErrorRateOfBloomFilter: whole(20, "%", 1, 99, "Shape of the bloom filter in consumerFilter.json."),
+  expectConsumerNumUseFilter: whole(32, "groups", 1, 10_000, "Shape of the bloom filter in consumerFilter.json."),
 
   flushConsumerOffsetInterval: whole(5000, "ms", 1, INT_MAX, "Time between writes of the consumer offsets."),
   useServerSideResetOffset: flag(true, "Reset offsets in the broker instead of through the clients."),

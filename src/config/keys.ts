@@ -19,7 +19,6 @@ export const CONFIG_NAMES: readonly ConfigName[] = Object.keys(KEYS) as ConfigNa
  */
 export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "forceRegister",
-  "filterSupportRetry",
   "channelExpiredTimeout",
   "subscriptionExpiredTimeout",
   "serverSocketBacklog",

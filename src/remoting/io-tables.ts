@@ -1,10 +1,12 @@
 import { ByteMap } from "../base/byte-map.ts";
 import { dedupWindowOf } from "../broker/attributes.ts";
 import { isCompacted } from "../broker/compaction.ts";
-import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
+import type { PublishedGroup, PublishedSubscription, PublishedTopic } from "../broker/table-publisher.ts";
+import { type EntryFilter, entryFilter, NO_CODES } from "../filter/entry-filter.ts";
+import { RetryFilter } from "../filter/retry-filter.ts";
 import { topicHashOfBytes } from "../format/index-file.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
-import { UNSENDABLE_TOPICS } from "../format/names.ts";
+import { RETRY_PREFIX, UNSENDABLE_TOPICS } from "../format/names.ts";
 import type { TopicSlots } from "../store/topic-slots.ts";
 
 /** Retry topics have checks of their own, and system topics take no sends: the control thread sees to both. */
@@ -33,20 +35,17 @@ export interface IoTopic extends TopicSlots {
   keyHashSeed: number;
 }
 
-export interface TagFilter {
-  matchesAll: boolean;
-  codes: ReadonlySet<number>;
-}
-
-export interface IoSubscription extends TagFilter {
-  subVersion: number;
-  isTag: boolean;
+export interface IoSubscription extends EntryFilter {
+  /** Serves requests up to this version. */
+  readonly subVersion: number;
 }
 
 export interface IoGroup {
   readonly group: string;
   /** Pulls may be served without asking the control thread. */
   mayPull: boolean;
+  /** Expressions other than tags are served. */
+  mayFilter: boolean;
   subscriptions: ReadonlyMap<string, IoSubscription>;
   /** Offset cell by slot; a commit goes straight into it. */
   readonly cells: Map<number, number>;
@@ -106,16 +105,13 @@ export class IoTables {
     const isBroadcastRefused = published.broadcasting && !published.consumeBroadcastEnable;
     for (const subscription of published.subscriptions) {
       if (isBroadcastRefused || published.forbiddenTopics.includes(subscription.topic)) continue;
-      subscriptions.set(subscription.topic, {
-        matchesAll: subscription.matchAll,
-        codes: new Set(subscription.codes),
-        subVersion: subscription.subVersion,
-        isTag: subscription.expressionType === "TAG",
-      });
+      const known = subscriptionOf(subscription, published);
+      if (known !== undefined) subscriptions.set(subscription.topic, known);
     }
     this.groups.set(key, {
       group: published.group,
       mayPull: published.consumeEnable,
+      mayFilter: published.mayFilter,
       subscriptions,
       cells: this.groups.get(key, 0, key.length)?.cells ?? new Map(),
     });
@@ -131,4 +127,15 @@ export class IoTables {
     const slot = this.#slotsByTopic.get(topic)?.[queueId];
     if (slot !== undefined) this.groups.get(key, 0, key.length)?.cells.set(slot, cell);
   }
+}
+
+/** undefined: the control thread says why it cannot be served. */
+function subscriptionOf(subscription: PublishedSubscription, group: PublishedGroup): IoSubscription | undefined {
+  const { subVersion, matchAll, codes, filter, topic } = subscription;
+  if (filter === "tags") return { subVersion, matchesAll: matchAll, codes: new Set(codes) };
+  if (filter === undefined || !group.mayFilter) return undefined;
+  if (group.filterRetries && topic.startsWith(RETRY_PREFIX)) {
+    return { subVersion, matchesAll: true, codes: NO_CODES, message: new RetryFilter(group.filters) };
+  }
+  return { subVersion: Math.min(subVersion, filter.version), ...entryFilter(filter.expressionType, filter.expression) };
 }

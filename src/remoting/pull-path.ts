@@ -1,4 +1,5 @@
-import { javaHash } from "../base/java-hash.ts";
+import { MillraceError } from "../base/errors.ts";
+import { type EntryFilter, entryFilter, isTagType } from "../filter/entry-filter.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import { OFFSET_PENDING_RESET, OffsetCells } from "../format/offset-cells.ts";
@@ -9,7 +10,7 @@ import type { QueueSlots } from "../store/queue-slots.ts";
 import type { TopicSlotsTable } from "../store/topic-slots.ts";
 import { HeldPulls } from "./held-pulls.ts";
 import type { IoConnection } from "./io-connection.ts";
-import type { IoGroup, IoTables, IoTopic, TagFilter } from "./io-tables.ts";
+import type { IoGroup, IoTables, IoTopic } from "./io-tables.ts";
 import type { PullResponder } from "./pull-responder.ts";
 
 export const PULL_TAKEN = 0;
@@ -27,7 +28,6 @@ const DISPATCH_MS_MAX = 1000;
 /** Pulls that one worker holds; further ones are answered at once. */
 const HELD_MAX = 200_000;
 const FILTERS_MAX = 1000;
-const MATCH_ALL: TagFilter = { matchesAll: true, codes: new Set() };
 
 /** One pull request, while it is answered or held. */
 export interface PullRequest {
@@ -39,7 +39,7 @@ export interface PullRequest {
   queueOffset: number;
   readonly asked: number;
   readonly count: number;
-  readonly filter: TagFilter;
+  readonly filter: EntryFilter;
   /** Of the group's offset; -1: none yet. */
   readonly cell: number;
   /** 0 until it is held. */
@@ -73,7 +73,7 @@ export interface PullPathOptions {
 export class PullPath {
   readonly #o: PullPathOptions;
   readonly #held: HeldPulls;
-  readonly #filters = new Map<string, TagFilter>();
+  readonly #filters = new Map<string, EntryFilter>();
   /** Slots that grew while a client that holds a pull there did not read. */
   readonly #starved = new Set<number>();
 
@@ -140,32 +140,31 @@ export class PullPath {
     return PULL_TAKEN;
   }
 
-  #filterOf(scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): TagFilter | undefined {
+  #filterOf(scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): EntryFilter | undefined {
     if ((sysFlag & FLAG_SUBSCRIPTION) !== 0) {
       const type = scan.has(fields.FIELD_EXPRESSION_TYPE) ? scan.text(fields.FIELD_EXPRESSION_TYPE) : "";
-      if (type !== "" && type !== "TAG") return undefined;
-      return scan.has(fields.FIELD_SUBSCRIPTION) ? this.#parse(scan.text(fields.FIELD_SUBSCRIPTION)) : MATCH_ALL;
+      const text = scan.has(fields.FIELD_SUBSCRIPTION) ? scan.text(fields.FIELD_SUBSCRIPTION) : "";
+      return isTagType(type) || group.mayFilter ? this.#compiled(type, text) : undefined;
     }
     const subscription = group.subscriptions.get(topic.topic);
-    if (subscription === undefined || !subscription.isTag) return undefined;
-    const version = scan.integer(fields.FIELD_SUB_VERSION);
-    return subscription.subVersion >= version ? subscription : undefined;
+    return subscription !== undefined && subscription.subVersion >= scan.integer(fields.FIELD_SUB_VERSION)
+      ? subscription
+      : undefined;
   }
 
-  /** `*`, or tags joined by `||`. Source: Apache `FilterAPI.buildSubscriptionData`. */
-  #parse(text: string): TagFilter | undefined {
-    if (text === "" || text === "*") return MATCH_ALL;
-    const known = this.#filters.get(text);
+  #compiled(type: string, text: string): EntryFilter | undefined {
+    const key = `${type} ${text}`;
+    const known = this.#filters.get(key);
     if (known !== undefined) return known;
-    const tags = text
-      .split("||")
-      .map((tag) => tag.trim())
-      .filter((tag) => tag !== "");
-    if (tags.length === 0) return undefined; // The control thread answers what is wrong with it.
-    if (this.#filters.size >= FILTERS_MAX) this.#filters.clear();
-    const filter = { matchesAll: false, codes: new Set(tags.map(javaHash)) };
-    this.#filters.set(text, filter);
-    return filter;
+    try {
+      const filter = entryFilter(type, text);
+      if (this.#filters.size >= FILTERS_MAX) this.#filters.clear();
+      this.#filters.set(key, filter);
+      return filter;
+    } catch (error) {
+      if (error instanceof MillraceError) return undefined; // The control thread answers what is wrong with it.
+      throw error;
+    }
   }
 
   /** @returns false if nothing is there yet and the request may wait for it */

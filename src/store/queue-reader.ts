@@ -1,4 +1,7 @@
+import type { EntryFilter } from "../filter/entry-filter.ts";
+import type { MessageFilter } from "../filter/message-filter.ts";
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import { recordSizeAt } from "../format/message.ts";
 import type { StoreFile } from "../os/api.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
@@ -21,14 +24,11 @@ export interface ReadLimits {
   inMemoryDistance: number;
 }
 
-export interface EntryFilter {
-  matchesAll: boolean;
-  codes: ReadonlySet<number>;
-}
-
 /** Bytes of entries that a filtered read looks at, at least. Source: Apache `maxFilterMessageSize`. */
 const FILTER_SCAN_SIZE = 16_000;
 const PARTS_MAX = 1024;
+/** Steps that the filters of one read may take, a few ms: after that the answer goes out with what there is. */
+const FILTER_STEPS_MAX = 4_000_000;
 
 /**
  * Picks the records of one pull: a list of stretches of log files, neighbours joined. Nothing of the log is
@@ -63,12 +63,14 @@ export class QueueReader {
     this.totalSize = 0;
     this.nextOffset = queueOffset;
     const scanLimit = Math.min(maxOffset, queueOffset + Math.max(FILTER_SCAN_SIZE / ENTRY_SIZE, count));
+    const message = filter.message;
+    const stepsMax = message === undefined ? 0 : message.steps + FILTER_STEPS_MAX;
     let isFull = false;
     while (this.nextOffset < scanLimit && !isFull) {
       const wanted = Math.min(
         scanLimit - this.nextOffset,
         FILTER_SCAN_SIZE / ENTRY_SIZE,
-        filter.matchesAll ? Math.max(1, count) : Number.MAX_SAFE_INTEGER,
+        filter.matchesAll && message === undefined ? Math.max(1, count) : Number.MAX_SAFE_INTEGER,
       );
       const mapped = queue.mappedFor(this.nextOffset);
       let bytes: Buffer;
@@ -106,10 +108,22 @@ export class QueueReader {
           return READ_REMOVED;
         }
         this.nextOffset++;
+        if (message !== undefined && !this.#matches(message, physicalOffset, size, logEnd)) {
+          if (message.steps <= stepsMax) continue;
+          isFull = true;
+          break;
+        }
         this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size);
       }
     }
     return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
+  }
+
+  /** What is no valid record passes no filter. */
+  #matches(filter: MessageFilter, physicalOffset: number, size: number, logEnd: number): boolean {
+    const log = this.#log;
+    if (!log.window(physicalOffset, logEnd, size) || log.end - log.at < size) return false;
+    return recordSizeAt(log.bytes, log.at, log.at + size) === size && filter.matches(log.bytes, log.at);
   }
 
   #isFull(count: number, physicalOffset: number, size: number, logEnd: number): boolean {

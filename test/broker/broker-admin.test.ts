@@ -139,11 +139,17 @@ test("a master alone has no replicas", async (t) => {
   });
 });
 
-test("filters by tags are taken, others not", async (t) => {
-  const { handlers } = rig();
+test("filters by tags are taken, others where they are enabled and right", async (t) => {
+  const { handlers, values } = rig();
   const check = async (body: string): Promise<number> => (await ask(handlers, RequestCode.CHECK_CLIENT_CONFIG, {}, body)).code;
   t.is(await check('{"subscriptionData":{"expressionType":"TAG"}}'), 0);
   t.is(await check("{}"), 0);
-  t.is(await check('{"subscriptionData":{"expressionType":"SQL92"}}'), 1);
-  t.is(await check("{"), 23);
+  t.is(await check(""), 0);
+  t.is(await check('{"subscriptionData":{"expressionType":"SQL92","subString":"a > 1"}}'), 1);
+  values.enablePropertyFilter = true;
+  t.is(await check('{"subscriptionData":{"expressionType":"SQL92","subString":"a > 1"}}'), 0);
+  t.is(await check('{"subscriptionData":{"expressionType":"SQL92","subString":"a >"}}'), 23);
+  t.is(await check('{"subscriptionData":{"expressionType":"SQL92"}}'), 23);
+  t.is(await check('{"subscriptionData":{"expressionType":"OTHER","subString":"a > 1"}}'), 23);
+  await t.throwsAsync(check("{"), { code: "MILLRACE_PROTOCOL" });
 });

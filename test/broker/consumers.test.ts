@@ -6,7 +6,7 @@ import { Producers } from "../../src/broker/producers.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting-codes.ts";
 import { FLAG_ONEWAY, type RemotingCommand } from "../../src/format/remoting-command.ts";
 import { silentLog } from "../../src/observe/log.ts";
-import { ask, bodyOf, FakeGroups, FakeTopics } from "./fake-lookups.ts";
+import { ask, bodyOf, FakeGroups, FakeTopics, NO_FILTERS } from "./fake-lookups.ts";
 import { FakeChannel } from "./fake-store.ts";
 
 const { HEART_BEAT, UNREGISTER_CLIENT, NOTIFY_CONSUMER_IDS_CHANGED } = RequestCode;
@@ -23,6 +23,7 @@ class Broker {
     log: silentLog,
     groups: this.groups,
     topics: this.topics,
+    filters: NO_FILTERS,
     isNotifying: () => this.isNotifying,
     onChanged: (group) => this.changed.push(group),
   });

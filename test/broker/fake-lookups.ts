@@ -100,3 +100,12 @@ export function bodyOf(answer: RemotingCommand): string {
   if (answer.code !== 0) throw new Error(`code ${answer.code}: ${answer.remark}`);
   return answer.body.toString();
 }
+
+/** Of a broker whose groups filter by tags only. */
+export const NO_FILTERS = {
+  register: (): boolean => false,
+  unregister: (): void => {},
+  get: (): undefined => undefined,
+  ofGroup: (): never[] => [],
+};
+export const NOT_FILTERING = { enablePropertyFilter: false, filterSupportRetry: false };

@@ -17,7 +17,7 @@ import { OffsetCells } from "../../src/format/offset-cells.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting-codes.ts";
 import { FLAG_ONEWAY, response } from "../../src/format/remoting-command.ts";
 import { silentLog } from "../../src/observe/log.ts";
-import { ask, bodyOf, FakeGroups, FakeTopics } from "./fake-lookups.ts";
+import { ask, bodyOf, FakeGroups, FakeTopics, NO_FILTERS } from "./fake-lookups.ts";
 import { FakeChannel, FakeStore, FakeTables } from "./fake-store.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "millrace-requests-"));
@@ -46,6 +46,7 @@ class Broker {
     log: silentLog,
     groups: this.groups,
     topics: this.topics,
+    filters: NO_FILTERS,
     isNotifying: () => false,
     onChanged: () => {},
   });

@@ -7,6 +7,7 @@ import { RequestCode } from "../../src/format/remoting-codes.ts";
 import { type HeaderValues, request } from "../../src/format/remoting-command.ts";
 import type { TopicConfig } from "../../src/format/topic-config.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { NO_FILTERS, NOT_FILTERING } from "./fake-lookups.ts";
 import { FakeChannel, FakeStore, FakeTables } from "./fake-store.ts";
 
 const PULL = {
@@ -80,12 +81,13 @@ function rig(change: Partial<PullCheckSettings> = {}) {
   const tables = new FakeTables();
   const store = new FakeStore();
   const check = new PullCheck({
-    settings: { brokerIP1: "10.1.2.3", brokerPermission: 6, litePullMessageEnable: true, ...change },
+    settings: { brokerIP1: "10.1.2.3", brokerPermission: 6, litePullMessageEnable: true, enablePropertyFilter: false, ...change },
     topics: { get: (name) => (name === "T" ? topic : undefined), all: () => [topic], ensure: () => topic },
     groups,
     consumers,
     offsets,
-    published: new PublishedGroups({ groups, consumers, tables }),
+    filters: NO_FILTERS,
+    published: new PublishedGroups({ groups, consumers, tables, filters: NO_FILTERS, settings: NOT_FILTERING }),
     store,
     compaction: { serve: () => undefined },
     log: silentLog,
@@ -127,7 +129,7 @@ test("the subscription of the heart-beats", (t) => {
   const { world, codeOf, pull, config, subscription } = rig();
   t.is(codeOf({ subVersion: 8 }), 25);
   subscription.expressionType = "SQL92";
-  t.like(pull(), { code: 1, remark: "The broker does not support consumer to filter message by SQL92" });
+  t.is(codeOf(), 27);
   world.isForbidden = true;
   t.like(pull(), { code: 16, extFields: { forbiddenType: "5" } });
   config.consumeBroadcastEnable = false;

@@ -10,6 +10,7 @@ import { SubscriptionGroups } from "../../src/broker/subscription-groups.ts";
 import { RequestCode } from "../../src/format/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting-command.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { NO_FILTERS, NOT_FILTERING } from "./fake-lookups.ts";
 import { FakeChannel, FakeTables } from "./fake-store.ts";
 
 function rig(t: ExecutionContext, autoCreate = true, directory = mkdtempSync(join(tmpdir(), "groups-"))) {
@@ -144,7 +145,7 @@ test("published groups follow configuration and clients, and say nothing twice",
   const online = new Map<string, ConsumerGroupState>();
   const consumers: ConsumerLookup = { group: (group) => online.get(group), all: () => online.values(), client: () => undefined };
   const tables = new FakeTables();
-  const published = new PublishedGroups({ groups, consumers, tables });
+  const published = new PublishedGroups({ groups, consumers, tables, filters: NO_FILTERS, settings: NOT_FILTERING });
   published.refresh("g");
   t.deepEqual(tables.events, []);
   await ask(RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, {}, { groupName: "g" });
@@ -172,7 +173,7 @@ test("published groups follow configuration and clients, and say nothing twice",
   });
   published.refresh("g");
   t.deepEqual(tables.groups.get("g")?.subscriptions, [
-    { topic: "T", subString: "A", expressionType: "TAG", subVersion: 7, codes: [65], matchAll: false },
+    { topic: "T", subString: "A", filter: "tags", subVersion: 7, codes: [65], matchAll: false },
   ]);
   t.true(tables.groups.get("g")?.broadcasting);
   await ask(RequestCode.UPDATE_AND_GET_GROUP_FORBIDDEN, { group: "g", topic: "T", readable: false });

@@ -1,6 +1,7 @@
 import { Recorder } from "./recorder.ts";
 import { administration } from "./requests/administration.ts";
 import { clients } from "./requests/clients.ts";
+import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
 import { locks } from "./requests/locks.ts";
 import { offsets } from "./requests/offsets.ts";
@@ -31,6 +32,7 @@ const ALONE: readonly [string, Family][] = [
   ["offsets", offsets],
   ["administration", administration],
   ["replies", replies],
+  ["filters", filters],
 ];
 
 /**
