@@ -118,9 +118,9 @@ async function held(r: Recorder): Promise<void> {
   const waiting = sql(r, "a > 1", waits);
   await r.wait(100);
   const other = new Recorder(r.address, 0);
-  await send(other, TOPIC, "does not wake", { header: { queueId: 1 }, properties: { a: "1" } });
+  await send(other, TOPIC, "does not wake", { header: { queueId: 1 }, properties: { UNIQ_KEY: "U", a: "1" } });
   await other.wait(200);
-  await send(other, TOPIC, "wakes", { header: { queueId: 1 }, properties: { a: "2" } });
+  await send(other, TOPIC, "wakes", { header: { queueId: 1 }, properties: { UNIQ_KEY: "U", a: "2" } });
   await other.close();
   await waiting;
   await sql(r, "a > 2", { queueId: 1, sysFlag: 6, suspendTimeoutMillis: 300 });
