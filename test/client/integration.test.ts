@@ -8,12 +8,25 @@ import { Consumer } from "../../src/client/consumer.ts";
 import type { ConsumerOptions } from "../../src/client/consumer-options.ts";
 import { Producer } from "../../src/client/producer.ts";
 import type { ProducerOptions } from "../../src/client/producer-options.ts";
+import { type RunningBroker, startBroker } from "../../src/index.ts";
 import { until } from "./fake-cluster.ts";
 
-// Against a running cluster, Millrace's or Apache's: MILLRACE_TEST_NAMESRV=host:port npx ava test/client/integration.test.ts
+// Against a broker of our own, or a running cluster, Millrace's or Apache's:
+//   MILLRACE_TEST_NAMESRV=host:port npx ava test/client/integration.test.ts
 // Topics and groups have fresh names; the broker must create subscription groups by itself.
-const namesrvAddr = process.env["MILLRACE_TEST_NAMESRV"] ?? "";
-const integration = namesrvAddr === "" ? test.serial.skip : test.serial;
+let namesrvAddr = process.env["MILLRACE_TEST_NAMESRV"] ?? "";
+const integration = test.serial;
+
+let broker: RunningBroker | undefined;
+
+test.before(async () => {
+  if (namesrvAddr !== "") return;
+  broker = await startBroker({ port: 0 });
+  namesrvAddr = broker.namesrvAddress;
+});
+
+test.after.always(() => broker?.close());
+
 const run = Date.now().toString(36);
 let names = 0;
 
