@@ -5,6 +5,8 @@ import type { GatherWriter } from "../os/api.ts";
 import type { IoTopic } from "./io-tables.ts";
 
 const STAGE_SIZE = 16_384;
+/** A frame begins with the length of what follows. */
+const FRAME_LENGTH_SIZE = 4;
 /** Above this many unsent bytes we read no more of the connection's requests: a reader that does not read holds no more memory. */
 export const OUT_SIZE_MAX = 1_048_576;
 /** Messages that pulls of one connection get before others have their turn, bytes. */
@@ -112,16 +114,26 @@ export class IoConnection {
     });
   }
 
-  /** Takes what has been read. @returns false if the connection must be closed */
-  receive(chunk: Buffer): boolean {
-    if (this.#pendingSize === 0 && !this.#isBlocked) {
-      const used = this.#process(chunk, chunk.length);
-      if (used < 0) return false;
-      if (used < chunk.length) this.#keep(chunk, used);
-      return true;
+  /** Takes bytes[0, size), which have been read. @returns false if the connection must be closed */
+  receive(bytes: Buffer, size: number): boolean {
+    let from = 0;
+    // Only the first frame, which came in two reads or more, is put together; those behind it are read where they are.
+    while (this.#pendingSize > 0 && !this.#isBlocked && from < size) {
+      const end = Math.min(size, from + this.#missingSize());
+      this.#keep(bytes, from, end);
+      from = end;
+      if (!this.#processPending()) return false;
     }
-    this.#keep(chunk, 0);
-    return this.#isBlocked ? true : this.#processPending();
+    if (!this.#isBlocked) from = this.#process(bytes, from, size);
+    if (from < 0) return false;
+    if (from < size) this.#keep(bytes, from, size);
+    return true;
+  }
+
+  /** Bytes that the kept beginning of a frame lacks, as far as it tells. */
+  #missingSize(): number {
+    if (this.#pendingSize < FRAME_LENGTH_SIZE) return FRAME_LENGTH_SIZE - this.#pendingSize;
+    return Math.max(1, FRAME_LENGTH_SIZE + this.#pending.readUInt32BE(0) - this.#pendingSize);
   }
 
   /** Goes on with kept frames after the reason of a block has gone. @returns false if the connection must be closed */
@@ -134,7 +146,7 @@ export class IoConnection {
   }
 
   #processPending(): boolean {
-    const used = this.#process(this.#pending, this.#pendingSize);
+    const used = this.#process(this.#pending, 0, this.#pendingSize);
     if (used < 0) return false;
     this.#pending.copyWithin(0, used, this.#pendingSize);
     this.#pendingSize -= used;
@@ -142,9 +154,9 @@ export class IoConnection {
     return true;
   }
 
-  /** @returns bytes of whole frames handled, or -1 */
-  #process(bytes: Buffer, end: number): number {
-    let at = 0;
+  /** @returns the end of the whole frames handled in bytes[start, end), or -1 */
+  #process(bytes: Buffer, start: number, end: number): number {
+    let at = start;
     while (at < end) {
       const size = frameSize(bytes, at, end);
       if (size === FRAME_INCOMPLETE) break;
@@ -162,15 +174,15 @@ export class IoConnection {
     return at;
   }
 
-  /** Copies the rest of a chunk behind what is pending. Grows by what has come, never by what a header claims. */
-  #keep(chunk: Buffer, from: number): void {
-    const need = this.#pendingSize + chunk.length - from;
+  /** Copies the rest of what was read behind what is pending. Grows by what has come, never by what a header claims. */
+  #keep(bytes: Buffer, from: number, end: number): void {
+    const need = this.#pendingSize + end - from;
     if (need > this.#pending.length) {
       const grown = Buffer.allocUnsafe(Math.max(need, 2 * this.#pending.length, STAGE_SIZE));
       this.#pending.copy(grown, 0, 0, this.#pendingSize);
       this.#pending = grown;
     }
-    chunk.copy(this.#pending, this.#pendingSize, from);
+    bytes.copy(this.#pending, this.#pendingSize, from, end);
     this.#pendingSize = need;
   }
 

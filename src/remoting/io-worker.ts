@@ -29,6 +29,7 @@ import { PullResponder } from "./pull-responder.ts";
 import { SendAnswers } from "./send-answers.ts";
 import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send-path.ts";
 import { SendTickets } from "./send-tickets.ts";
+import { readInto } from "./shared-read.ts";
 import { uniqueKeys } from "./unique-keys.ts";
 
 export interface IoWorkerInit {
@@ -59,6 +60,8 @@ export interface IoWorkerInit {
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
 const TICK_MS = 50;
+/** Most bytes taken from a socket at once. */
+const INPUT_SIZE = 262_144;
 /** Requests of one connection that may wait for the control thread, bytes; one is always let through. */
 const FORWARDED_SIZE_MAX = 1_048_576;
 /** Time for the last answers to leave at the stop, ms. */
@@ -88,6 +91,8 @@ export class IoWorker {
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
+  /** What all sockets are read into. */
+  readonly #input = Buffer.allocUnsafeSlow(INPUT_SIZE);
   readonly #staged: IoConnection[] = [];
   readonly #blocked = new Set<IoConnection>();
   readonly #server: net.Server;
@@ -196,10 +201,12 @@ export class IoWorker {
     );
     this.#connections.set(connection.id, connection);
     socket.setTimeout(this.#init.idleMsMax, () => socket.destroy());
-    socket.on("data", (chunk: Buffer) => {
-      if (!connection.receive(chunk)) this.#refuse(connection);
+    const take = (bytes: Buffer, size: number): void => {
+      if (!connection.receive(bytes, size)) this.#refuse(connection);
       this.#endTurn();
-    });
+    };
+    const input = this.#input;
+    if (!readInto(socket, input, (size) => take(input, size))) socket.on("data", (chunk: Buffer) => take(chunk, chunk.length));
     socket.on("drain", () => this.#serveOn(connection));
     socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
     socket.on("close", () => this.#forget(connection));
