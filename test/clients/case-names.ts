@@ -11,6 +11,7 @@ export const JAVA_CASES: readonly string[] = [
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
   ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections", "compactedTopic"],
+  ...["sqlFilter", "sqlLitePull", "sqlChanged", "sqlWrong"],
   ...[
     "unknownCode",
     "illegalTopic",
@@ -35,11 +36,12 @@ export const JAVA_OWN_CASES: readonly string[] = ["sentAgain", "batchSentAgain"]
 export const JAVA_SHORT_CASES: readonly string[] = [
   ...["queueEdges", "sync", "async", "oneway", "batch", "bodySizes", "compressedZlib", "tags", "keys", "viewMessage"],
   ...["broadcast", "twoConsumers", "orderly", "resume", "litePullSubscribe", "pull", "longPoll", "topicLife", "topicChurn"],
+  ...["sqlFilter"],
 ];
 
 export const GO_CASES: readonly string[] = [
   ...["twoConsumers", "tags", "orderly", "broadcast", "resume", "sync", "async", "oneway", "batch", "autoCreate"],
-  ...["compressed", "properties", "pullFrom", "poll", "topicLife"],
+  ...["compressed", "properties", "pullFrom", "poll", "topicLife", "sqlFilter"],
 ];
 
 export const NPM_CASES: readonly string[] = [

@@ -120,13 +120,19 @@ func (l *lab) send(to rocketmq.Producer, message *primitive.Message) *primitive.
 func (l *lab) push(group, topic, expression string,
 	listener func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error), options ...consumer.Option,
 ) rocketmq.PushConsumer {
+	return l.pushBy(group, topic, consumer.MessageSelector{Type: consumer.TAG, Expression: expression}, listener, options...)
+}
+
+// pushBy is push with any kind of selector.
+func (l *lab) pushBy(group, topic string, selector consumer.MessageSelector,
+	listener func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error), options ...consumer.Option,
+) rocketmq.PushConsumer {
 	options = append([]consumer.Option{
 		consumer.WithNameServer(l.servers()), consumer.WithGroupName(group), consumer.WithInstance(instance()),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 	}, options...)
 	made, err := rocketmq.NewPushConsumer(options...)
 	must(err, "consumer")
-	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: expression}
 	must(made.Subscribe(topic, selector, listener), "subscription")
 	must(made.Start(), "start of the consumer")
 	l.closers = append(l.closers, func() { _ = made.Shutdown() })

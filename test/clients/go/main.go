@@ -25,6 +25,7 @@ var cases = []namedCase{
 	{"twoConsumers", twoConsumers}, {"tags", tags}, {"orderly", orderly}, {"broadcast", broadcast}, {"resume", resume},
 	{"sync", sync_}, {"async", async}, {"oneway", oneway}, {"batch", batch}, {"autoCreate", autoCreate},
 	{"compressed", compressed}, {"properties", properties}, {"pullFrom", pullFrom}, {"poll", poll}, {"topicLife", topicLife},
+	{"sqlFilter", sqlFilter},
 }
 
 var out sync.Mutex

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
 )
@@ -161,6 +162,41 @@ func tags(l *lab) {
 		for _, tag := range expected {
 			for round := 0; round < 5; round++ {
 				want = append(want, fmt.Sprint(tag, round))
+			}
+		}
+		in.expectExactly(want, 30)
+	}
+}
+
+// sqlFilter has groups that filter at the broker by SQL92 expressions. The broker needs enablePropertyFilter=true.
+func sqlFilter(l *lab) {
+	topic := l.topic("sql", 2)
+	client := l.producer()
+	const count = 20
+	for i := 0; i < count; i++ {
+		message := primitive.NewMessage(topic, []byte(fmt.Sprint("n", i)))
+		message.WithProperty("a", fmt.Sprint(i))
+		if i%5 == 0 {
+			message.WithProperty("c", "it's")
+		}
+		l.send(client, message)
+	}
+	wanted := map[string]func(int) bool{
+		"a BETWEEN 5 AND 7 OR c IS NOT NULL":      func(i int) bool { return i >= 5 && i <= 7 || i%5 == 0 },
+		"a > 12.5 AND (c IS NULL OR c = 'it''s')": func(i int) bool { return i > 12 },
+		"NOT (a >= 3)": func(i int) bool { return i < 3 },
+		"c IN ('it''s', 'x') AND a NOT IN ('10')": func(i int) bool { return i%5 == 0 && i != 10 },
+	}
+	number := 0
+	for expression, passes := range wanted {
+		in := new(inbox)
+		selector := consumer.MessageSelector{Type: consumer.SQL92, Expression: expression}
+		l.pushBy(l.name(fmt.Sprint("sql", number)), topic, selector, in.listener)
+		number++
+		var want []string
+		for i := 0; i < count; i++ {
+			if passes(i) {
+				want = append(want, fmt.Sprint("n", i))
 			}
 		}
 		in.expectExactly(want, 30)

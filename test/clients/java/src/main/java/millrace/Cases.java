@@ -37,6 +37,7 @@ public final class Cases {
     PullCases.register(normal);
     AdminCases.register(normal);
     KeyedCases.register(normal);
+    FilterCases.register(normal);
     RefusalCases.register(normal);
     // Last: what it looks for may end the broker, and the others should not suffer.
     normal.put("topicChurn", AdminCases::topicChurn);

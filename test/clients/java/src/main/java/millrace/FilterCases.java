@@ -108,7 +108,11 @@ final class FilterCases {
     Inbox later = new Inbox().of(second);
     second.start();
     sendNumbers(lab, topic);
-    later.expectExactly(numbers(i -> i >= 18), 20);
+    Checks.await("messages", 20, () -> later.size() >= 2);
+    Thread.sleep(500);
+    sameSet(later.bodies(), List.of("n18", "n19"), "bodies");
+    // Those of the first time come as well, unless the group's offset has been moved past what did not pass.
+    check(later.size() == 2 || later.size() == 4, "deliveries: " + later.bodies());
   }
 
   private static void sqlWrong(Lab lab) throws Exception {
