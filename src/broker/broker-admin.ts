@@ -15,6 +15,14 @@ import type { HandlerTable } from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { ScheduleService } from "./schedule.ts";
 
+/** What administrators may ask of whoever deletes old files. */
+export interface RetentionRequests {
+  /** Files that are old enough go at any hour, in the next rounds. */
+  deleteExpiredNow(): void;
+  /** Files of queues that point at nothing any more go now. */
+  cleanQueuesNow(): void;
+}
+
 export interface BrokerAdminOptions {
   /** Effective configuration; keys of CHANGEABLE are written in place. */
   values: ConfigValues;
@@ -23,6 +31,7 @@ export interface BrokerAdminOptions {
   schedule: ScheduleService;
   clock: Clock;
   log: Log;
+  retention: RetentionRequests;
   /** Keys that have another value now. */
   onChanged?: (names: readonly string[]) => void;
 }
@@ -63,7 +72,8 @@ export class BrokerAdmin {
       [RequestCode.GET_ALL_DELAY_OFFSET, (command) => json(command, this.#o.schedule.text())],
       [RequestCode.GET_ALL_MESSAGE_REQUEST_MODE, (command) => json(command, writeJson({ messageRequestModeMap: {} }))],
       [RequestCode.VIEW_BROKER_STATS_DATA, (command) => this.#statsData(command)],
-      [RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, (command) => response(command, ResponseCode.SUCCESS)],
+      [RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, (command) => this.#clean(command, () => this.#o.retention.cleanQueuesNow())],
+      [RequestCode.DELETE_EXPIRED_COMMITLOG, (command) => this.#clean(command, () => this.#o.retention.deleteExpiredNow())],
       [RequestCode.GET_BROKER_HA_STATUS, (command) => this.#haStatus(command)],
       [RequestCode.CHECK_CLIENT_CONFIG, (command) => this.#checkClient(command)],
     ]);
@@ -134,6 +144,13 @@ export class BrokerAdmin {
     };
     for (const [level, progress] of schedule.progress()) table[`scheduleMessageOffset_${level}`] = progress;
     return json(command, writeJson({ table }));
+  }
+
+  /** It is begun; nobody waits for its end. */
+  #clean(command: RemotingCommand, begin: () => void): RemotingCommand {
+    this.#o.log.info({ code: command.code }, "old files are deleted for an administrator");
+    begin();
+    return response(command, ResponseCode.SUCCESS);
   }
 
   #statsData(command: RemotingCommand): RemotingCommand {

@@ -7,7 +7,7 @@ import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { isOneway, type RemotingCommand, response } from "../format/remoting-command.ts";
 import { PERM_WRITE } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
-import { BrokerAdmin } from "./broker-admin.ts";
+import { BrokerAdmin, type RetentionRequests } from "./broker-admin.ts";
 import { BrokerStats, type ServedTotals } from "./broker-stats.ts";
 import type { Channel } from "./channel.ts";
 import { ClientCalls } from "./client-calls.ts";
@@ -52,6 +52,7 @@ export interface ControlPlaneOptions {
   brokerAddress: string;
   delayLevelsMs: readonly number[];
   compactionFiles: CompactionFiles;
+  retention: RetentionRequests;
   /** The newest so many bytes of the log count as in memory. */
   inMemorySize: number;
   /** For messages that come without one. */
@@ -262,6 +263,7 @@ export class ControlPlane {
         store,
         stats: this.#stats,
         schedule: this.#schedule,
+        retention: options.retention,
         clock,
         log,
         onChanged: (names) => this.#configChanged(names),

@@ -72,10 +72,26 @@ export class SendResponses {
   }
 }
 
+/** The disk has no room for a file. Source: Apache `PutMessageStatus.CREATE_MAPPED_FILE_FAILED`. */
+export const DISK_FULL_REMARK = "create mapped file failed, server is busy or broken. The broker's disk is full";
+
+/** A watermark forbids writes; with the used shares of the disks. Source: Apache `PutMessageStatus.SERVICE_NOT_AVAILABLE`. */
+export function watermarkRemark(logDiskRatio: number, storeDiskRatio: number): string {
+  const [log, store] = [logDiskRatio, storeDiskRatio].map((ratio) => ratio.toFixed(2).padStart(5));
+  const figures = `[CL: ${log} CQ: ${store} INDEX: ${store}]`;
+  return (
+    "service not available now. It may be caused by one of the following reasons: " +
+    `the broker's disk is full ${figures}, messages are put to the slave, message store has been shut down, etc.`
+  );
+}
+
 export function storeRefusal(error: unknown): SendRefusal {
   const text = error instanceof Error ? error.message : String(error);
   switch (error instanceof MillraceError ? error.code : undefined) {
     case "MILLRACE_STORE_FULL":
+      return { code: ResponseCode.SYSTEM_ERROR, remark: DISK_FULL_REMARK };
+    case "MILLRACE_DISK_WATERMARK":
+      return { code: ResponseCode.SERVICE_NOT_AVAILABLE, remark: text };
     case "MILLRACE_STORE_IO":
     case "MILLRACE_STORE_UNWRITABLE":
     case "MILLRACE_STORE_CLOSED":

@@ -40,6 +40,13 @@ export interface StoreValues {
   cleanFileForciblyEnable: boolean;
   cleanResourceInterval: number;
   deleteFileBatchMax: number;
+  deleteCommitLogFilesInterval: number;
+  deleteConsumeQueueFilesInterval: number;
+  redeleteHangedFileInterval: number;
+  diskMaxUsedSpaceFreeBytes: number;
+  diskSpaceCleanForciblyFreeBytes: number;
+  diskSpaceWarningLevelFreeBytes: number;
+  commitLogSizeMax: number;
 
   checkCRCOnRecover: boolean;
   commitLogRecoverMaxNum: number;
@@ -101,6 +108,15 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   cleanFileForciblyEnable: flag(true, "Delete files whatever their age when the disk is nearly full."),
   cleanResourceInterval: whole(10_000, "ms", 1, INT_MAX, "Time between looks for files to delete."),
   deleteFileBatchMax: whole(10, "files", 1, INT_MAX, "Most files deleted at one look."),
+  deleteCommitLogFilesInterval: whole(100, "ms", 0, INT_MAX, "Pause between the deletions of two log files."),
+  deleteConsumeQueueFilesInterval: whole(100, "ms", 0, INT_MAX, "Pause between the deletions of two files of queues."),
+  redeleteHangedFileInterval: whole(120_000, "ms", 1, INT_MAX, "A file that could not be deleted is tried again after this."),
+  diskMaxUsedSpaceFreeBytes: freeBytes("old files are deleted at any hour", "diskMaxUsedSpaceRatio"),
+  diskSpaceCleanForciblyFreeBytes: freeBytes("files are deleted whatever their age", "diskSpaceCleanForciblyRatio"),
+  diskSpaceWarningLevelFreeBytes: freeBytes("sends are refused", "diskSpaceWarningLevelRatio"),
+  commitLogSizeMax: ours(
+    whole(0, "bytes", 0, Number.MAX_SAFE_INTEGER, "Size of the log above which its oldest files are deleted; 0: any."),
+  ),
 
   checkCRCOnRecover: flag(true, "Check the bodies of messages when a store is recovered."),
   commitLogRecoverMaxNum: whole(10, "files", 1, INT_MAX, "Log files that recovery goes back."),
@@ -125,6 +141,11 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
 
   nativeFree: ours(flag(false, "Use no native code: plain reads and writes instead of mapped files and sendfile.")),
 };
+
+function freeBytes(what: string, instead: string): ConfigKey<number> {
+  const about = `Free space of the disk below which ${what}, instead of by ${instead}; 0: by that.`;
+  return ours(whole(0, "bytes", 0, Number.MAX_SAFE_INTEGER, about));
+}
 
 function levels(byDefault: string, about: string): ConfigKey<string> {
   const parse = (value: string) => (parseDelayLevels(value) === undefined ? undefined : value);

@@ -68,6 +68,10 @@ export const TOPICS_VERSION: number = i32(17);
 /** The count that the queue indexer has acted upon: of topics deleted by then it touches no file any more. Writer: queue indexer. */
 export const TOPICS_SEEN: number = i32(18);
 
+/** Used share of the disks of the log and of the rest of the store, 0..1, as last looked at. Writer: control. */
+export const LOG_DISK_RATIO: number = f64(20);
+export const STORE_DISK_RATIO: number = f64(21);
+
 /** Doorbells: for each thread two words, a count and a sleeping flag, on a cell of their own. */
 const DOORBELLS_CELL = 32;
 export const DOORBELL_WRITER = 0;

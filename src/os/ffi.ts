@@ -22,9 +22,12 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MAP_ANONYMOUS_PRIVATE = 0x22;
+const MAP_FIXED = 0x10;
+const MAP_NORESERVE = 0x4000;
 const EINTR = 4;
 const EAGAIN = 11;
 const ENOSPC = 28;
+const EDQUOT = 122;
 const F_GETLK = 5;
 const F_SETLK = 6;
 const F_RDLCK = 0;
@@ -53,11 +56,12 @@ export function selfTest(): void {
     throw new Error("mapped memory is not shared");
 }
 
-function allocate({ fd, path }: StoreFile, position: number, size: number): void {
-  const errno: number = posixFallocate(fd, position, size);
+function allocate(fd: number, path: string, position: number, size: number): void {
+  let errno: number = EINTR;
+  while (errno === EINTR) errno = posixFallocate(fd, position, size);
   if (errno === 0) return;
   const text = `posix_fallocate ${path}: errno ${errno}`;
-  throw new MillraceError(errno === ENOSPC ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
+  throw new MillraceError(errno === ENOSPC || errno === EDQUOT ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
 }
 
 class MappedFile implements StoreFile {
@@ -103,13 +107,40 @@ class MappedFile implements StoreFile {
 
   reserve(position = 0, size: number = this.size - position): void {
     // A store into an unreserved page of a full disk would be a SIGBUS, so blocks are taken beforehand.
-    allocate(this, position, size);
+    if (this.fd >= 0) return allocate(this.fd, this.path, position, size);
+    const fd = openSized(this.path, this.size, true);
+    try {
+      allocate(fd, this.path, position, size);
+    } finally {
+      closeFd(fd);
+    }
   }
 
   close(): void {
-    munmap(this.address, this.size);
+    retire(this.address, this.size);
     if (this.fd >= 0) closeFd(this.fd);
   }
+}
+
+/** Ranges of closed files, the longest closed first; one list a thread. */
+const retired: { address: number; size: number }[] = [];
+const RETIRED_MAX = 64;
+
+/**
+ * Takes a file out of its range of addresses without giving the range back: empty memory takes the file's place, so
+ * that a view that somebody still held would read zeros instead of ending the process, or instead of reading what the
+ * system puts there next. The range itself is given back when so many others were closed that no view can be left.
+ */
+function retire(address: number, size: number): void {
+  const taken: number = mmap(address, size, PROT_READ, MAP_ANONYMOUS_PRIVATE | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  if (taken !== address) {
+    munmap(address, size);
+    return;
+  }
+  retired.push({ address, size });
+  if (retired.length <= RETIRED_MAX) return;
+  const oldest = retired.shift()!;
+  munmap(oldest.address, oldest.size);
 }
 
 function mapAnonymous(size: number): number {

@@ -90,6 +90,15 @@ export function removeFile(file: string): void {
   fs.rmSync(file, { force: true });
 }
 
+/** Removes a file, which may be large, without blocking the thread. @throws MillraceError MILLRACE_STORE_… */
+export async function removeFileLater(file: string): Promise<void> {
+  try {
+    await fs.promises.rm(file, { force: true });
+  } catch (error) {
+    throw storeError(error, "remove", file);
+  }
+}
+
 export function removeTree(directory: string): void {
   fs.rmSync(directory, { recursive: true, force: true });
 }

@@ -3,7 +3,7 @@ import type { OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, storeError, syncFd } from "./files.ts";
 
 /** Reserves blocks of an open file. @throws MillraceError MILLRACE_STORE_FULL */
-export type Allocate = (file: StoreFile, position: number, size: number) => void;
+export type Allocate = (fd: number, path: string, position: number, size: number) => void;
 
 /** Node has no fallocate; a full disk then shows at the write, which reports it. */
 const withoutAllocation: Allocate = () => {};
@@ -55,7 +55,7 @@ export class PlainFile implements StoreFile {
   }
 
   reserve(position = 0, size: number = this.size - position): void {
-    this.#allocate(this, position, size);
+    this.#allocate(this.fd, this.path, position, size);
   }
 
   close(): void {

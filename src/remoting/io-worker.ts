@@ -96,6 +96,8 @@ export class IoWorker {
   readonly #staged: IoConnection[] = [];
   readonly #blocked = new Set<IoConnection>();
   readonly #server: net.Server;
+  readonly #slots: QueueSlots;
+  #minOffset = 0;
   #nextConnection: number;
   #isReplaying = false;
   #isStopping = false;
@@ -146,10 +148,11 @@ export class IoWorker {
       syncFlushTimeoutMs: init.syncFlushTimeoutMs,
       clock: this.#clock,
     });
+    this.#slots = new QueueSlots(engine.queueSlots);
     this.#pull = new PullPath({
       tables: this.#tables,
       queues: this.#queues,
-      slots: new QueueSlots(engine.queueSlots),
+      slots: this.#slots,
       reader: new QueueReader(this.#logReader, init.limits),
       responder: new PullResponder(gather, init.counters),
       cells,
@@ -368,7 +371,17 @@ export class IoWorker {
     }
     this.#answers.expire();
     this.#pull.expire();
+    this.#forgetDeleted();
     this.#endTurn();
+  }
+
+  /** Closes files that retention has deleted: until then they keep their disk space. Nothing is read from them at this time. */
+  #forgetDeleted(): void {
+    const minOffset = this.#log.offset(shared.MIN_OFFSET);
+    if (minOffset === this.#minOffset) return;
+    this.#minOffset = minOffset;
+    this.#logReader.forgetBelow(minOffset);
+    this.#queues.forgetBelow((slot) => this.#slots.minOffset(slot));
   }
 
   #onMessage(message: ToIoWorker): void {

@@ -1,10 +1,11 @@
 import type { Clock } from "../base/clock.ts";
+import { DISK_FULL_REMARK, watermarkRemark } from "../broker/send-responses.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
 import { encodeCommand, FLAG_ONEWAY, FLAG_RESPONSE, REMOTING_VERSION } from "../format/remoting-command.ts";
 import { SendResponseWriter } from "../format/send-response.ts";
 import * as shared from "../format/shared-words.ts";
-import { ACK_DUPLICATE, ACK_OK, ACK_STORE_FULL, type LaneProducer } from "../ring/lane.ts";
+import { ACK_DUPLICATE, ACK_OK, ACK_STORE_FULL, ACK_WATERMARK, type LaneProducer } from "../ring/lane.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { SendTickets } from "./send-tickets.ts";
@@ -167,10 +168,15 @@ export class SendAnswers {
     const connection = tickets.connections[ticket]!;
     const opaque = tickets.opaques[ticket]!;
     if (tickets.oneways[ticket] === 0 && !connection.isClosed) {
-      const reason = status === ACK_STORE_FULL ? "the broker's disk is full" : "the store has failed and takes no more messages";
-      this.#writeError(connection, opaque, ResponseCode.SERVICE_NOT_AVAILABLE, `service not available now. ${reason}`);
+      if (status === ACK_STORE_FULL) this.#writeError(connection, opaque, ResponseCode.SYSTEM_ERROR, DISK_FULL_REMARK);
+      else this.#writeError(connection, opaque, ResponseCode.SERVICE_NOT_AVAILABLE, this.#unavailable(status));
     }
     tickets.release(ticket);
+  }
+
+  #unavailable(status: number): string {
+    if (status !== ACK_WATERMARK) return "service not available now. the store has failed and takes no more messages";
+    return watermarkRemark(this.#log.offset(shared.LOG_DISK_RATIO), this.#log.offset(shared.STORE_DISK_RATIO));
   }
 
   /** Answers a send request that was not taken. */

@@ -55,12 +55,14 @@ const A_PHYSICAL_OFFSET = 2;
 const A_STORE_TIMESTAMP = 3;
 
 export const ACK_OK = 0;
-/** Refused: no disk space, or the watermark forbids writes. */
+/** Refused: the disk has no space for it. */
 export const ACK_STORE_FULL = 1;
 /** Refused: the store has failed or is closing. */
 export const ACK_STORE_UNAVAILABLE = 2;
 /** Not stored again: the figures are those of the first message, with its queueId in place of the time. */
 export const ACK_DUPLICATE = 3;
+/** Refused: a disk watermark forbids writes. */
+export const ACK_WATERMARK = 4;
 
 export const RESERVE_FULL = -1;
 

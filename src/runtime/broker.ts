@@ -30,6 +30,8 @@ import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
 import { IoPool, listenError } from "./io-pool.ts";
+import { Retention } from "./retention.ts";
+import { retentionOptions } from "./retention-options.ts";
 
 export interface StartBrokerOptions {
   /** Address to listen on. Default 127.0.0.1. */
@@ -106,6 +108,7 @@ interface BrokerParts {
   store: EngineStore;
   control: ControlPlane;
   compactionFiles: StoreCompaction;
+  retention: Retention;
   pool: IoPool;
   nameServer: NameServer | undefined;
   registration: BrokerRegistration;
@@ -118,6 +121,7 @@ async function closeParts(parts: BrokerParts): Promise<void> {
   await parts.pool.stop();
   await parts.control.close();
   await parts.compactionFiles.close();
+  await parts.retention.close();
   await parts.store.close();
   await parts.engine.close();
   await parts.outbound.close();
@@ -157,6 +161,14 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
     undo.unshift(() => store.close());
     const compactionFiles = new StoreCompaction(engine, store);
+    const retention = new Retention({
+      ...retentionOptions(values),
+      engine,
+      clock,
+      log,
+      onDeleted: () => store.forgetDeleted(),
+    });
+    undo.unshift(() => retention.close());
     const cells = new OffsetCells();
     const counters = Array.from({ length: values.ioWorkers }, createIoCounters);
     const pool: IoPool = new IoPool(
@@ -183,6 +195,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
       compactionFiles,
+      retention,
       inMemorySize: inMemorySize(values),
       newUniqueKey: uniqueKeys(storeHost, clock),
       storedTopics: () => engine.topicNames(),
@@ -219,6 +232,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       store,
       control,
       compactionFiles,
+      retention,
       pool,
       nameServer,
       registration,

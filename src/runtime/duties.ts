@@ -33,6 +33,7 @@ export class QueueIndexerDuty implements Duty {
   readonly #updates: MessagePort;
   readonly #parts = new RecordParts();
   #topicsVersion = -1;
+  #minOffset = 0;
 
   /** @param topics where the control thread posts TopicSlotsUpdates */
   constructor(init: EngineInit, drive: Drive, topics: MessagePort) {
@@ -76,6 +77,7 @@ export class QueueIndexerDuty implements Duty {
     const from = this.#log.offset(shared.DISPATCHED_OFFSET);
     const limit = this.#log.offset(this.#init.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET);
     this.#readUpdates();
+    this.#forgetDeleted();
     if (from >= limit) return false;
     this.#reader.invalidate();
     let done = this.#dispatcher.dispatch(from, limit);
@@ -97,6 +99,15 @@ export class QueueIndexerDuty implements Duty {
     }
     for (let lane = 0; woken !== 0; lane++, woken >>>= 1) if ((woken & 1) !== 0) this.#lanes[lane]!.doorbell.ring();
     return true;
+  }
+
+  /** Closes files that retention has deleted: until then they keep their disk space. */
+  #forgetDeleted(): void {
+    const minOffset = this.#log.offset(shared.MIN_OFFSET);
+    if (minOffset === this.#minOffset) return;
+    this.#minOffset = minOffset;
+    this.#reader.forgetBelow(minOffset);
+    this.#topics.forgetBelow((slot) => this.#slots.minOffset(slot));
   }
 
   close(): void {

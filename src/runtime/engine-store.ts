@@ -219,6 +219,12 @@ export class EngineStore implements MessageStore {
     this.#engine.dropQueues(topic);
   }
 
+  /** Closes files that retention has deleted: until then they keep their disk space. */
+  forgetDeleted(): void {
+    this.#reader.forgetBelow(this.minPhysicalOffset());
+    for (const [slot, queue] of this.#queues) queue.forgetBelow(this.#engine.slots.minOffset(slot));
+  }
+
   async close(): Promise<void> {
     await this.#lane.close();
     for (const queue of this.#queues.values()) queue.close();

@@ -32,6 +32,7 @@ export class KeyIndexerDuty implements Duty {
   readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #limitCell: number;
   readonly #parts = new RecordParts();
+  #minOffset = 0;
 
   constructor({ engine, trustedTimestamp }: KeyIndexerInit, drive: Drive) {
     const paths = new StorePaths(engine.storePath, engine.commitLogPath);
@@ -54,6 +55,7 @@ export class KeyIndexerDuty implements Duty {
   work(): boolean {
     const from = this.#log.offset(shared.INDEXED_OFFSET);
     const limit = this.#log.offset(this.#limitCell);
+    this.#forgetDeleted();
     if (from >= limit) return false;
     this.#reader.invalidate();
     this.#feed?.refresh();
@@ -71,6 +73,15 @@ export class KeyIndexerDuty implements Duty {
 
   #tellDurable(): void {
     if (this.#index.durableTimestamp > 0) this.#log.setOffset(shared.INDEX_DURABLE_TIMESTAMP, this.#index.durableTimestamp);
+  }
+
+  /** Deletes index files behind the log, and closes deleted files of the log. */
+  #forgetDeleted(): void {
+    const minOffset = this.#log.offset(shared.MIN_OFFSET);
+    if (minOffset === this.#minOffset) return;
+    this.#minOffset = minOffset;
+    this.#reader.forgetBelow(minOffset);
+    this.#index.deleteBelow(minOffset);
   }
 
   /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */

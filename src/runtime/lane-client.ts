@@ -1,12 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
+import { watermarkRemark } from "../broker/send-responses.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import {
   ACK_DUPLICATE,
   ACK_OK,
   ACK_STORE_FULL,
+  ACK_WATERMARK,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
   APPEND_WITHOUT_QUEUE,
@@ -88,7 +90,7 @@ export class LaneClient {
   /**
    * Appends a whole record (or `count` records behind each other for one queue). The bytes are copied before the
    * call returns, unless the rings are full.
-   * @param done error MILLRACE_STORE_FULL, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
+   * @param done error MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
    */
   append(
     record: Buffer,
@@ -192,7 +194,7 @@ export class LaneClient {
       this.#free.push(ticket);
       const isDuplicate = this.#lane.ackStatus === ACK_DUPLICATE;
       if (this.#lane.ackStatus !== ACK_OK && !isDuplicate) {
-        this.#finish(pending, refusal(this.#lane.ackStatus));
+        this.#finish(pending, refusal(this.#lane.ackStatus, this.#log));
         continue;
       }
       pending.physicalOffset = this.#lane.ackPhysicalOffset;
@@ -250,8 +252,10 @@ export class LaneClient {
   }
 }
 
-function refusal(status: number): MillraceError {
-  return status === ACK_STORE_FULL
-    ? new MillraceError("MILLRACE_STORE_FULL", "the disk is full, or the disk watermark forbids writes")
-    : new MillraceError("MILLRACE_STORE_IO", "the store has failed and takes no more messages");
+function refusal(status: number, log: SharedLog): MillraceError {
+  if (status === ACK_STORE_FULL) return new MillraceError("MILLRACE_STORE_FULL", "the disk is full");
+  if (status !== ACK_WATERMARK) return new MillraceError("MILLRACE_STORE_IO", "the store has failed and takes no more messages");
+  const [logDiskRatio, storeDiskRatio] = [log.offset(shared.LOG_DISK_RATIO), log.offset(shared.STORE_DISK_RATIO)];
+  const text = watermarkRemark(logDiskRatio, storeDiskRatio);
+  return new MillraceError("MILLRACE_DISK_WATERMARK", text, { logDiskRatio, storeDiskRatio });
 }

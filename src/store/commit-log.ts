@@ -19,6 +19,7 @@ import {
   ACK_OK,
   ACK_STORE_FULL,
   ACK_STORE_UNAVAILABLE,
+  ACK_WATERMARK,
   APPEND_NOTED,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
@@ -187,7 +188,8 @@ export class CommitLog {
   #refusal(): number {
     const flags = Atomics.load(this.#log.words, shared.RUNNING_FLAGS);
     if (flags === 0) return ACK_OK;
-    return (flags & shared.FLAG_FLUSH_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_STORE_FULL;
+    this.#duplicates?.forgetBelow(this.#log.offset(shared.MIN_OFFSET)); // A file held open keeps its space.
+    return (flags & shared.FLAG_FLUSH_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_WATERMARK;
   }
 
   /** Fills the open fields of the descriptor's records, in the lane, and writes their ack. */
@@ -290,6 +292,7 @@ export class CommitLog {
     } finally {
       Atomics.compareExchange(this.#log.words, shared.PREPARED_STATE, shared.PREPARE_WRITER, shared.PREPARE_NONE);
     }
+    this.#duplicates?.forgetBelow(this.#log.offset(shared.MIN_OFFSET));
     this.#file.close();
     this.#file = next;
     this.#base = base;

@@ -10,6 +10,10 @@ import {
 import type { Drive, StoreFile } from "../os/api.ts";
 import { basePath, listBases } from "./log-files.ts";
 
+const PAGE_SIZE = 4096;
+/** Disk space is taken for a file in steps that grow to this with what it holds already, bytes. */
+const RESERVED_MAX = 65_536;
+
 /** Where the queue's files lie. Names were validated when the topic was made. */
 export function queueDirectory(root: string, topic: string, queueId: number): string {
   return path.join(root, topic, String(queueId));
@@ -32,6 +36,8 @@ export class ConsumeQueue {
   /** The mapped file written last, whether it is in #dirty, and its memory. */
   #written: StoreFile | undefined;
   #isWrittenDirty = false;
+  /** So far it has disk space. */
+  #reservedTo = 0;
   #view: DataView = new DataView(new ArrayBuffer(0));
 
   constructor(drive: Drive, directory: string, fileSize: number, writable: boolean) {
@@ -57,7 +63,12 @@ export class ConsumeQueue {
       if (!this.#writable && !isThere) return undefined;
       if (this.#writable) names.makeDirectory(this.directory);
       this.#hasNewNames ||= !isThere;
-      file = this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false });
+      try {
+        file = this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false });
+      } catch (error) {
+        if (!this.#writable && !names.exists(name)) return undefined; // Deleted at this moment.
+        throw error;
+      }
       this.#files.set(base, file);
     }
     this.#lastBase = base;
@@ -72,6 +83,7 @@ export class ConsumeQueue {
       const file = this.#file(position)!;
       const at = position % this.#fileSize;
       const size = Math.min(end - start, this.#fileSize - at);
+      if (file.mapped !== undefined) file.reserve(at, size);
       file.write(at, entries, start, start + size);
       this.#dirty.add(file);
       start += size;
@@ -86,7 +98,10 @@ export class ConsumeQueue {
     return file.mapped;
   }
 
-  /** Writes one entry straight into mapped memory. @returns false: this drive does not map files; gather entries and `write` */
+  /**
+   * Writes one entry straight into mapped memory. @returns false: this drive does not map files; gather entries and `write`
+   * @throws MillraceError MILLRACE_STORE_FULL
+   */
   writeMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number): boolean {
     const position = queueOffset * ENTRY_SIZE;
     const file = this.#file(position)!;
@@ -94,14 +109,25 @@ export class ConsumeQueue {
       if (file.mapped === undefined) return false;
       this.#written = file;
       this.#isWrittenDirty = false;
+      this.#reservedTo = 0;
       this.#view = new DataView(file.mapped.buffer, file.mapped.byteOffset, file.mapped.byteLength);
     }
+    const at = position % this.#fileSize;
+    if (at + ENTRY_SIZE > this.#reservedTo) this.#reserve(file, at);
     if (!this.#isWrittenDirty) {
       this.#dirty.add(file);
       this.#isWrittenDirty = true;
     }
-    writeEntryTo(this.#view, position % this.#fileSize, physicalOffset, size, tagsCode);
+    writeEntryTo(this.#view, at, physicalOffset, size, tagsCode);
     return true;
+  }
+
+  /** Takes disk space before the entry at `at` is stored: on a full disk the store itself would end the process. */
+  #reserve(file: StoreFile, at: number): void {
+    const from = at - (at % PAGE_SIZE);
+    const size = Math.min(this.#fileSize - from, Math.max(2 * PAGE_SIZE, Math.min(RESERVED_MAX, from)));
+    file.reserve(from, size);
+    this.#reservedTo = from + size;
   }
 
   positionInFile(queueOffset: number): number {
@@ -179,6 +205,21 @@ export class ConsumeQueue {
     if (this.read(queueOffset, 1, scratch) === 0) return 0;
     const size = entrySize(scratch, 0);
     return size === BLANK_ENTRY_SIZE ? 0 : entryPhysicalOffset(scratch, 0) + size;
+  }
+
+  /** Closes the files that hold no entry from queueOffset on: they may have been deleted. No view of them may be in use. */
+  forgetBelow(queueOffset: number): void {
+    for (const [base, file] of this.#files) {
+      if (base + this.#fileSize > queueOffset * ENTRY_SIZE) continue;
+      this.#dirty.delete(file);
+      this.#files.delete(base);
+      if (base === this.#lastBase) {
+        this.#lastBase = -1;
+        this.#last = undefined;
+      }
+      if (file === this.#written) this.#written = undefined;
+      file.close();
+    }
   }
 
   /** Brings what was written, and the names of new files, to the disk. */

@@ -85,6 +85,11 @@ export class DuplicateFinder {
     return this.#file;
   }
 
+  /** Closes the file if it has been deleted. */
+  forgetBelow(minPhysicalOffset: number): void {
+    if (this.#base >= 0 && this.#base + this.#fileSize <= minPhysicalOffset) this.close();
+  }
+
   close(): void {
     this.#file?.close();
     this.#file = undefined;

@@ -42,9 +42,14 @@ export class LogReader {
     if (known !== undefined) return known;
     const path = basePath(this.#directory, base);
     if (!this.#drive.names.exists(path)) return undefined;
-    const file = this.#drive.openFile(path, { size: this.fileSize, writable: false });
-    this.#files.set(base, file);
-    return file;
+    try {
+      const file = this.#drive.openFile(path, { size: this.fileSize, writable: false });
+      this.#files.set(base, file);
+      return file;
+    } catch (error) {
+      if (!this.#drive.names.exists(path)) return undefined; // Deleted at this moment.
+      throw error;
+    }
   }
 
   /**
@@ -102,8 +107,9 @@ export class LogReader {
   forgetBelow(physicalOffset: number): void {
     for (const [base, file] of this.#files) {
       if (base + this.fileSize > physicalOffset) continue;
-      file.close();
+      if (this.bytes === file.mapped) this.bytes = this.#scan;
       this.#files.delete(base);
+      file.close();
     }
   }
 

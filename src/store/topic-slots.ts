@@ -73,6 +73,11 @@ export class TopicSlotsTable {
     return owner === undefined ? undefined : this.queue(owner.topic, owner.queueId);
   }
 
+  /** Closes files that hold no entry at or beyond what `minOffset` says of a slot. */
+  forgetBelow(minOffset: (slot: number) => number): void {
+    for (const [slot, queue] of this.#queues.entries()) queue?.forgetBelow(minOffset(slot));
+  }
+
   static directory(storePath: string): string {
     return path.join(storePath, "consumequeue");
   }

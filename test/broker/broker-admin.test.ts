@@ -24,11 +24,13 @@ function rig() {
   const file = new ConfigFile("/nowhere/delayOffset.json");
   const schedule = new ScheduleService({ store, file, delayLevelsMs: [1000], saveIntervalMs: 1000, clock, log: silentLog });
   const changed: (readonly string[])[] = [];
+  const cleaned: string[] = [];
   const admin = new BrokerAdmin({
     values,
     store,
     stats,
     schedule,
+    retention: { deleteExpiredNow: () => cleaned.push("log"), cleanQueuesNow: () => cleaned.push("queues") },
     clock,
     log: silentLog,
     onChanged: (names) => changed.push(names),
@@ -40,7 +42,7 @@ function rig() {
     };
     return table;
   };
-  return { values, clock, store, handlers, changed, served, runtimeInfo };
+  return { values, clock, store, handlers, changed, cleaned, served, runtimeInfo };
 }
 
 const send = { flag: 0, sysFlag: 0, bornTimestamp: 0, bornHost: "10.0.0.1:1", reconsumeTimes: 0, preparedTransactionOffset: 0 };
@@ -152,4 +154,11 @@ test("filters by tags are taken, others where they are enabled and right", async
   t.is(await check('{"subscriptionData":{"expressionType":"SQL92"}}'), 23);
   t.is(await check('{"subscriptionData":{"expressionType":"OTHER","subString":"a > 1"}}'), 23);
   await t.throwsAsync(check("{"), { code: "MILLRACE_PROTOCOL" });
+});
+
+test("old files are deleted when administrators ask for it", async (t) => {
+  const { handlers, cleaned } = rig();
+  t.is((await ask(handlers, RequestCode.DELETE_EXPIRED_COMMITLOG)).code, 0);
+  t.is((await ask(handlers, RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE)).code, 0);
+  t.deepEqual(cleaned, ["log", "queues"]);
 });

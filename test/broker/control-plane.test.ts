@@ -37,6 +37,7 @@ function rig(t: ExecutionContext) {
         keepOnly: () => {},
         remove: () => {},
       },
+      retention: { deleteExpiredNow: () => {}, cleanQueuesNow: () => {} },
       inMemorySize: 1_000_000,
       newUniqueKey: () => "UNIQUE",
       storedTopics: () => [],
