@@ -287,6 +287,8 @@ test("what the store cannot take", async (t) => {
   const { refusal, store } = rig(t);
   const delayed = { i: properties({ DELAY: "1" }) };
   store.failure = new MillraceError("MILLRACE_STORE_FULL", "disk full");
+  t.is(await refusal(delayed), 1);
+  store.failure = new MillraceError("MILLRACE_DISK_WATERMARK", "a watermark");
   t.is(await refusal(delayed), 14);
   store.failure = new MillraceError("MILLRACE_STORE_IO", "gone");
   t.is(await refusal(delayed), 14);

@@ -1,6 +1,13 @@
 // Goal: the watermarks are RocketMQ's shares of the disk, unless free bytes are given in their place.
 import test from "ava";
-import { DISK_CLEAN, DISK_CLEAN_FORCIBLY, DISK_PLENTY, DISK_REFUSE, diskLevel, type Watermarks } from "../../src/store/disk-level.ts";
+import {
+  DISK_CLEAN,
+  DISK_CLEAN_FORCIBLY,
+  DISK_PLENTY,
+  DISK_REFUSE,
+  diskLevel,
+  type Watermarks,
+} from "../../src/store/disk-level.ts";
 
 const RATIOS: Watermarks = {
   clean: { usedRatio: 0.75, freeBytes: 0 },
