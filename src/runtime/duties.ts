@@ -149,6 +149,7 @@ export class FlusherDuty implements Duty {
     this.#init = init;
     this.#topics = topics;
     this.#log = new SharedLog(init.shared);
+    const own = this.#log.doorbell(shared.DOORBELL_FLUSHER);
     this.#flusher = new Flusher({
       drive,
       directory: paths.commitLog,
@@ -159,6 +160,7 @@ export class FlusherDuty implements Duty {
       flushIntervalMs: init.flushIntervalMs,
       flushLeastPages: init.flushLeastPages,
       flushThoroughIntervalMs: init.flushThoroughIntervalMs,
+      nap: (ms) => own.nap(own.seen(), ms),
     });
     const { queueFileSize } = init;
     const common = { drive, queueFileSize, log: this.#log, slots, clock };

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import { type Clock, monotonicMs } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive, StoreFile } from "../os/api.ts";
@@ -19,9 +19,17 @@ export interface FlusherOptions {
   flushLeastPages: number;
   /** … unless the last flush was this long ago, ms. */
   flushThoroughIntervalMs: number;
+  /** SYNC_FLUSH: rests the thread so long, ms. Without it no group is waited for. */
+  nap?: (ms: number) => void;
 }
 
 const PAGE_SIZE = 4096;
+/** SYNC_FLUSH: part of a flush's time that is spent on waiting for senders that have just been answered, and its bounds, ms. */
+const GATHER_RATIO = 0.25;
+const GATHER_MS_MIN = 0.3;
+const GATHER_MS_MAX = 5;
+/** Part of the senders that is waited for. */
+const GATHER_SHARE = 0.8;
 
 /**
  * Brings the log to the disk, and makes the next file ready, so that the log writer never waits for a disk.
@@ -35,6 +43,10 @@ export class Flusher {
   #base = -1;
   #lastFlushMs: number;
   #directoryDirty = true;
+  /** Messages that the next flush is to serve, by the number that the last one had. */
+  #expectedCount = 0;
+  #flushedCount = 0;
+  #flushMs = 0;
 
   constructor(options: FlusherOptions) {
     this.#options = options;
@@ -48,10 +60,35 @@ export class Flusher {
     const timestamp = log.offset(shared.LAST_STORE_TIMESTAMP); // First: what is appended meanwhile is newer.
     const appended = log.offset(shared.APPENDED_OFFSET);
     if (appended <= log.offset(shared.FLUSHED_OFFSET)) return false;
-    if (!isSync && !this.#isDue(appended)) return false;
-    this.flushTo(appended);
+    if (!isSync) {
+      if (!this.#isDue(appended)) return false;
+      this.flushTo(appended);
+    } else this.#flushGroup();
     log.setOffset(shared.FLUSHED_TIMESTAMP, timestamp);
     return isSync;
+  }
+
+  /**
+   * One flush for all who wait. Those whom the last one answered are about to send again; a flush that began at once
+   * would serve the first of them only, and the others wait for two.
+   */
+  #flushGroup(): void {
+    const { log, nap } = this.#options;
+    const limit = Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, GATHER_RATIO * this.#flushMs));
+    let count = log.offset(shared.APPENDED_COUNT);
+    for (let waited = 0; nap !== undefined && waited < limit; waited += limit / 3) {
+      const before = count;
+      if (before - this.#flushedCount >= this.#expectedCount) break;
+      nap(limit / 3);
+      count = log.offset(shared.APPENDED_COUNT);
+      if (count === before) break; // Nobody else comes.
+    }
+    const started = monotonicMs();
+    this.flushTo(log.offset(shared.APPENDED_OFFSET));
+    this.#flushMs = monotonicMs() - started;
+    // In flight: whom this flush has served, and who came meanwhile.
+    this.#expectedCount = GATHER_SHARE * (log.offset(shared.APPENDED_COUNT) - this.#flushedCount);
+    this.#flushedCount = count;
   }
 
   #isDue(appended: number): boolean {
