@@ -96,20 +96,27 @@ export class Compaction {
   }
 
   /**
-   * First physicalOffset of the log that is still needed: what stands there is not in any compacted file yet.
-   * Infinity: none.
+   * Compacts what stands below the offset of the log, which is about to go.
+   * @returns false: not all of it could be
    */
-  neededFrom(): number {
-    let needed = Number.POSITIVE_INFINITY;
-    for (const topic of this.#o.topics.all()) {
+  async saveBelow(minPhysicalOffset: number): Promise<boolean> {
+    if (this.#timer === undefined || this.#isSafeBelow(minPhysicalOffset)) return true;
+    await this.compactAll(true);
+    return this.#isSafeBelow(minPhysicalOffset);
+  }
+
+  #isSafeBelow(minPhysicalOffset: number): boolean {
+    const { topics, store } = this.#o;
+    for (const topic of topics.all()) {
       if (!isCompacted(topic)) continue;
       for (let queueId = 0; queueId < topic.readQueueNums; queueId++) {
-        const from = Math.max(this.#upTo(topic.topicName, queueId), this.#o.store.minQueueOffset(topic.topicName, queueId));
-        const entry = this.#o.store.queueEntry(topic.topicName, queueId, from);
-        if (entry !== undefined) needed = Math.min(needed, entry.physicalOffset);
+        const upTo = this.#upTo(topic.topicName, queueId);
+        if (upTo >= store.maxQueueOffset(topic.topicName, queueId)) continue;
+        const entry = store.queueEntry(topic.topicName, queueId, upTo);
+        if (entry === undefined || entry.physicalOffset < minPhysicalOffset) return false;
       }
     }
-    return needed;
+    return true;
   }
 
   #upTo(topic: string, queueId: number): number {

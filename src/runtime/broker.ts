@@ -163,6 +163,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const compactionFiles = new StoreCompaction(engine, store);
     const retention = new Retention({
       ...retentionOptions(values),
+      beforeDelete: (minPhysicalOffset) => control.compaction.saveBelow(minPhysicalOffset),
       engine,
       clock,
       log,

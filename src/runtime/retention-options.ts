@@ -4,7 +4,9 @@ import type { RetentionOptions } from "./retention.ts";
 const HOUR_MS = 3_600_000;
 
 /** What RocketMQ's keys say of retention. */
-export function retentionOptions(values: ConfigValues): Omit<RetentionOptions, "engine" | "clock" | "log" | "onDeleted"> {
+export function retentionOptions(
+  values: ConfigValues,
+): Omit<RetentionOptions, "engine" | "clock" | "log" | "beforeDelete" | "onDeleted"> {
   return {
     watermarks: {
       clean: { usedRatio: values.diskMaxUsedSpaceRatio / 100, freeBytes: values.diskMaxUsedSpaceFreeBytes },

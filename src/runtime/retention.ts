@@ -30,6 +30,8 @@ export interface RetentionOptions {
   retryMs: number;
   /** Bytes; 0: none. */
   logSizeMax: number;
+  /** Brings into safety what is still needed of the log below the offset. false: not all of it, so nothing may go. */
+  beforeDelete: (minPhysicalOffset: number) => Promise<boolean>;
   /** Whatever else holds files open: closes those that have been deleted. */
   onDeleted: () => void;
   /** Used share and free bytes of the file system that holds a directory. */
@@ -162,6 +164,11 @@ export class Retention {
       if (order.isForced) {
         this.#look(); // What was freed may be enough.
         if (this.#level < DISK_CLEAN_FORCIBLY) break;
+      }
+      const isSafe = await this.#o.beforeDelete(base + engine.init.logFileSize);
+      if (!isSafe && !order.isForced) {
+        log.error({ base }, "a file of the log is kept: it has messages of a compacted topic that could not be compacted");
+        break;
       }
       await this.#deleteLogFile(base);
       count++;

@@ -149,3 +149,26 @@ test("a group goes on over the boundary", async (t) => {
   await until(() => seen.get("k8") === "last");
   t.deepEqual([...seen.values()].toSorted(), ["45", "46", "47", "48", "last"]);
 });
+
+test("files of the log go only when their last values of keys are safe", async (t) => {
+  const lab = new Lab(t);
+  const store = lab.directory();
+  const config = { compactionScheduleInternal: 3_600_000, cleanResourceInterval: 100, deleteCommitLogFilesInterval: 1 };
+  await lab.start({ store, config: { ...config, mappedFileSizeCommitLog: 262_144, commitLogSizeMax: 600_000 } });
+  const client = await lab.raw();
+  await setUp(client);
+  const expected = new Map<string, string>();
+  for (let i = 0; i < 120; i++) {
+    // The first keys are never put again: they stand in files that go.
+    const key = i < 20 ? `early-${i}` : `late-${i % 4}`;
+    const value = `${i}`.padEnd(15_000, "x");
+    await put(client, key, value);
+    expected.set(key, value);
+  }
+  const log = join(store, "commitlog");
+  await until(() => readdirSync(log).filter((name) => Number(name) < 786_432).length === 0);
+  const wanted = [...expected].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  t.deepEqual(merged(await readAll(client)), wanted);
+  const min = await client.ask(ask.MIN_OFFSET, { topic: TOPIC, queueId: 0 });
+  t.is(min.extFields["offset"], "0", "the first message that is kept");
+});
