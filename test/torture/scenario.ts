@@ -35,6 +35,8 @@ export interface Scenario {
   readonly title: string;
   /** It does not touch a real disk, or takes both drives' parts: run it once. Default: on each drive. */
   readonly isDriveless?: boolean;
+  /** The tests run it on one drive only, for it takes long. */
+  readonly isLong?: boolean;
   /** A reason why it cannot run on this machine; undefined: it can. */
   skip?(): string | undefined;
   /** Rejects when what must hold does not: see `must`. */

@@ -7,7 +7,7 @@ const drive = process.env["MILLRACE_DRIVE"] === "native-free" ? "native-free" : 
 const seed = Number(process.env["MILLRACE_SEED"] ?? 1);
 
 for (const scenario of await allScenarios()) {
-  if (scenario.isDriveless === true && drive !== "ffi") continue;
+  if ((scenario.isDriveless === true || scenario.isLong === true) && drive !== "ffi") continue;
   const reason = scenario.skip?.();
   const title = `${scenario.id}: ${scenario.title}`;
   if (reason !== undefined) {
