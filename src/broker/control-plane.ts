@@ -28,6 +28,7 @@ import { PublishedGroups } from "./published-groups.ts";
 import { PullCheck } from "./pull-check.ts";
 import { QueueLocks } from "./queue-locks.ts";
 import { QueueQueries } from "./queue-queries.ts";
+import { REFUSED_CODES } from "./refused-codes.ts";
 import { RequestReply } from "./request-reply.ts";
 import { ScheduleService } from "./schedule.ts";
 import { SendBack } from "./send-back.ts";
@@ -271,6 +272,11 @@ export class ControlPlane {
     ]);
   }
 
+  /** Request codes that are served. */
+  get codes(): number[] {
+    return [...SEND_CODES, ...PULL_CODES, ...this.#handlers.keys()];
+  }
+
   #isWritable(): boolean {
     return (this.#o.values.brokerPermission & PERM_WRITE) !== 0;
   }
@@ -320,7 +326,8 @@ export class ControlPlane {
       if (PULL_CODES.has(command.code)) return this.#pullCheck.checkPull(command, channel);
       const handler = this.#handlers.get(command.code);
       if (handler !== undefined) return await handler(command, channel);
-      log.warn({ code: command.code, remoteAddress: channel.remoteAddress }, "request type not supported");
+      const why = REFUSED_CODES.get(command.code) ?? "is unknown";
+      log.warn({ code: command.code, why, remoteAddress: channel.remoteAddress }, "request type not supported");
       return response(command, ResponseCode.REQUEST_CODE_NOT_SUPPORTED, ` request type ${command.code} not supported`);
     } catch (error) {
       if (!(error instanceof MillraceError)) {

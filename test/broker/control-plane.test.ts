@@ -2,50 +2,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { VirtualClock } from "../../src/base/clock.ts";
-import { ControlPlane, type Verdict } from "../../src/broker/control-plane.ts";
-import type { ConfigValues } from "../../src/config/keys.ts";
-import { resolveConfig } from "../../src/config/resolve.ts";
-import { OffsetCells } from "../../src/format/offset-cells.ts";
+import type { Verdict } from "../../src/broker/control-plane.ts";
 import { RequestCode } from "../../src/format/remoting-codes.ts";
 import { FLAG_ONEWAY, type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting-command.ts";
-import { silentLog } from "../../src/observe/log.ts";
-import { FakeChannel, FakeStore, FakeTables } from "./fake-store.ts";
+import { newControlPlane } from "./fake-control-plane.ts";
+import { FakeChannel } from "./fake-store.ts";
 
 function rig(t: ExecutionContext) {
   const directory = mkdtempSync(join(tmpdir(), "control-"));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const start = () => {
-    const values: ConfigValues = { ...resolveConfig([]).values, brokerName: "b", storePathRootDir: directory };
-    const clock = new VirtualClock(1_000_000);
-    const store = new FakeStore();
-    const tables = new FakeTables();
-    const announced = { count: 0 };
-    const control = new ControlPlane({
-      values,
-      clock,
-      log: silentLog,
-      store,
-      cells: new OffsetCells(),
-      tables,
-      configDirectory: directory,
-      brokerAddress: "127.0.0.1:10911",
-      delayLevelsMs: Array.from({ length: 18 }, (_, level) => (level + 1) * 1000),
-      compactionFiles: {
-        open: () => undefined,
-        compact: () => Promise.reject(new Error("nothing here to compact")),
-        keepOnly: () => {},
-        remove: () => {},
-      },
-      retention: { deleteExpiredNow: () => {}, cleanQueuesNow: () => {} },
-      inMemorySize: 1_000_000,
-      newUniqueKey: () => "UNIQUE",
-      storedTopics: () => [],
-      onTopicsChanged: () => {
-        announced.count++;
-      },
-      served: () => ({ puts: 0, putBytes: 0, putsFailed: 0, messages: 0, bytes: 0, pullsFound: 0, pullsEmpty: 0 }),
-    });
+    const { control, values, clock, store, tables, announced } = newControlPlane({ directory });
     control.load();
     const channel = new FakeChannel();
     const ask = (code: number, header: HeaderValues = {}, body: object | string = "", flag = 0): Promise<Verdict> => {
