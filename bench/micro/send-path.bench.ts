@@ -25,7 +25,7 @@ const tickets = new SendTickets(ENTRIES);
 const clock = new SystemClock();
 const storeHost = encodeHost(STORE_HOST);
 const tables = new IoTables();
-tables.slotsChanged(TOPIC, [0, 1, 2, 3]);
+tables.slotsChanged({ topic: TOPIC, slots: [0, 1, 2, 3] });
 tables.topicChanged({
   topic: TOPIC,
   readQueueNums: 4,

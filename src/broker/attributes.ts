@@ -24,8 +24,15 @@ export function dedupWindowOf(attributes: Readonly<Record<string, string>>): num
   return Number(attributes[DEDUP_WINDOW] ?? 0);
 }
 
+const QUEUE_TYPE = "queue.type";
+
+/** Are batches sent to the topic stored whole, one record each? */
+export function isBatchTopic(attributes: Readonly<Record<string, string>>): boolean {
+  return attributes[QUEUE_TYPE] === "BatchCQ";
+}
+
 export const TOPIC_ATTRIBUTES: AttributeKinds = new Map([
-  ["queue.type", oneOf(false, ["BatchCQ", "SimpleCQ"])],
+  [QUEUE_TYPE, oneOf(false, ["BatchCQ", "SimpleCQ"])],
   ["cleanup.policy", oneOf(false, ["DELETE", "COMPACTION"])],
   ["message.type", oneOf(true, ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "LITE", "PRIORITY"])],
   ["reserve.time", whole(-1n, 2n ** 63n - 1n)],

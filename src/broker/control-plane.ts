@@ -37,7 +37,7 @@ import { SendResponses } from "./send-responses.ts";
 import { SpecialSends } from "./special-send.ts";
 import { SubscriptionGroups } from "./subscription-groups.ts";
 import type { TablePublisher } from "./table-publisher.ts";
-import { Topics } from "./topics.ts";
+import { TOPICS_FILE, Topics } from "./topics.ts";
 
 export interface ControlPlaneOptions {
   /** Effective configuration. Administrators may change some keys of it at run time. */
@@ -117,7 +117,7 @@ export class ControlPlane {
       saveIntervalMs: values.flushConsumerOffsetInterval,
     });
     this.topics = new Topics({
-      file: file("topics.json"),
+      file: file(TOPICS_FILE),
       settings,
       store,
       tables,

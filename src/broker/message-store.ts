@@ -9,7 +9,7 @@ export interface MessageStore {
   maxQueueOffset(topic: string, queueId: number): number;
   /** One past the last appended queueOffset, dispatched or not. */
   appendedQueueOffset(topic: string, queueId: number): number;
-  /** ConsumeQueue entry, or undefined outside [min, max). */
+  /** ConsumeQueue entry of the record that holds the message, or undefined outside [min, max). */
   queueEntry(topic: string, queueId: number, queueOffset: number): QueueEntry | undefined;
   /** Raw record bytes at a physicalOffset (a copy), or undefined if there is no whole record there. */
   readRecord(physicalOffset: number): Buffer | undefined;
@@ -33,8 +33,11 @@ export interface MessageStore {
   maxPhysicalOffset(): number;
   dispatchedOffset(): number;
   flushedOffset(): number;
-  /** Makes the queues [0, queueCount) of `topic` usable by all threads; idempotent; grows only. */
-  ensureQueues(topic: string, queueCount: number): void;
+  /**
+   * Makes the queues [0, queueCount) of `topic` usable by all threads; idempotent; grows only.
+   * @param isBatch they hold whole batches
+   */
+  ensureQueues(topic: string, queueCount: number, isBatch?: boolean): void;
   /** Forgets the topic's queues and deletes their files. */
   dropQueues(topic: string): Promise<void>;
 }
@@ -44,6 +47,9 @@ export interface QueueEntry {
   size: number;
   /** Signed 64-bit; beyond 2^53 only for values that are no tag hash. */
   tagsCode: number;
+  /** Where the record is a whole batch: queueOffsets of its first message and behind its last. */
+  baseOffset?: number;
+  endOffset?: number;
 }
 
 export interface IndexQueryResult {

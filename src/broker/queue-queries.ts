@@ -139,9 +139,10 @@ export class QueueQueries {
     }
     const filter = this.#filterOf(optionalText(command, "consumerGroup"), topic);
     const queueData: unknown[] = [];
-    for (let offset = index; offset < index + count; offset++) {
+    for (let offset = index; offset < index + count; ) {
       const entry = store.queueEntry(topic, queueId, offset);
       if (entry === undefined) break;
+      offset = entry.endOffset ?? offset + 1;
       const { physicalOffset, size, tagsCode } = entry;
       queueData.push({ eval: filter.takes(tagsCode), physicOffset: physicalOffset, physicSize: size, tagsCode });
     }

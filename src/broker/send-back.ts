@@ -1,5 +1,5 @@
 import { optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
-import { decodeMessage } from "../format/message.ts";
+import { decodeMessage, SYS_FLAG_INNER_BATCH, SYS_FLAG_OFFSET } from "../format/message.ts";
 import { offsetMessageId } from "../format/message-id.ts";
 import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
 import { PROPERTY } from "../format/properties.ts";
@@ -52,6 +52,10 @@ export class SendBack {
     const record = this.#o.store.readRecord(physicalOffset);
     if (record === undefined)
       return response(command, ResponseCode.SYSTEM_ERROR, `look message by offset failed, ${physicalOffset}`);
+    if ((record.readInt32BE(SYS_FLAG_OFFSET) & SYS_FLAG_INNER_BATCH) !== 0) {
+      // As Apache's broker: the record is a whole batch, of which one message cannot be taken. Clients then send its body.
+      return response(command, ResponseCode.SYSTEM_ERROR, `the record at ${physicalOffset} is a whole batch`);
+    }
     const message = this.#retried(command, record, group, delayLevel);
     try {
       await this.#o.store.append(parkDelayed(message, this.#o.delayLevelCount));

@@ -1,3 +1,4 @@
+import path from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { entriesOf, memberOf, parseJson } from "../format/fastjson.ts";
@@ -12,7 +13,8 @@ import {
   topicConfigMembers,
 } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
-import type { ConfigFile } from "./config-file.ts";
+import { isBatchTopic } from "./attributes.ts";
+import { ConfigFile } from "./config-file.ts";
 import type { HandlerTable, TopicLookup } from "./contracts.ts";
 import type { MessageStore } from "./message-store.ts";
 import { type SystemTopicSettings, SystemTopics, TEMPLATE_TOPIC } from "./system-topics.ts";
@@ -90,11 +92,7 @@ export class Topics implements TopicLookup {
    * @throws MillraceError MILLRACE_STORE_CORRUPT
    */
   load(): void {
-    const stored = this.#o.file.read((text) => {
-      const parsed = parseJson(text);
-      const configs = entriesOf(memberOf(parsed, "topicConfigTable")).map(([name, value]) => storedTopic(String(name), value));
-      return { version: storedVersion(parsed), configs };
-    });
+    const stored = readTopics(this.#o.file);
     for (const config of this.system.configs) this.#table.set(config.topicName, config);
     for (const config of stored?.configs ?? []) this.#table.set(config.topicName, config);
     if (stored !== undefined) this.#version = stored.version;
@@ -150,7 +148,8 @@ export class Topics implements TopicLookup {
   /** Makes or replaces topics whose values were checked. @returns resolves once the disk has them */
   put(configs: readonly TopicConfig[]): Promise<void> {
     // All queues first: where the store has no room for them, nothing has changed.
-    for (const config of configs) this.#o.store.ensureQueues(config.topicName, queueCountOf(config));
+    for (const config of configs)
+      this.#o.store.ensureQueues(config.topicName, queueCountOf(config), isBatchTopic(config.attributes));
     for (const config of configs) {
       this.#table.set(config.topicName, config);
       this.#publish(config);
@@ -196,7 +195,7 @@ export class Topics implements TopicLookup {
   #publish(config: TopicConfig): void {
     const { topicName, ...rest } = config;
     const allowed = this.#o.brokerPermission?.() ?? PERM_READ_WRITE;
-    this.#o.store.ensureQueues(topicName, queueCountOf(config));
+    this.#o.store.ensureQueues(topicName, queueCountOf(config), isBatchTopic(config.attributes));
     this.#o.tables.topicChanged({
       topic: topicName,
       ...rest,
@@ -258,3 +257,23 @@ const PERMS = 15;
 
 /** What retry and dead-letter topics have. */
 export const PERM_READ_WRITE: number = PERM_READ | PERM_WRITE;
+
+/** @throws MillraceError MILLRACE_STORE_CORRUPT */
+function readTopics(file: ConfigFile): { version: DataVersion; configs: TopicConfig[] } | undefined {
+  return file.read((text) => {
+    const parsed = parseJson(text);
+    const configs = entriesOf(memberOf(parsed, "topicConfigTable")).map(([name, value]) => storedTopic(String(name), value));
+    return { version: storedVersion(parsed), configs };
+  });
+}
+
+/**
+ * Topics of the store whose queues hold whole batches. The store asks before the table is loaded.
+ * @throws MillraceError MILLRACE_STORE_CORRUPT
+ */
+export function storedBatchTopics(configDirectory: string): ReadonlySet<string> {
+  const configs = readTopics(new ConfigFile(path.join(configDirectory, TOPICS_FILE)))?.configs ?? [];
+  return new Set(configs.filter(({ attributes }) => isBatchTopic(attributes)).map(({ topicName }) => topicName));
+}
+
+export const TOPICS_FILE = "topics.json";

@@ -3,6 +3,7 @@ import type { Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { Batch, type BufferedCallback, type SendWaiter } from "./batch.ts";
 import type { ClientInstance } from "./client-instance.ts";
+import type { Compressor } from "./compression.ts";
 import { type OutgoingMessage, propertiesSizeMax } from "./outgoing-message.ts";
 import type { ResponseSink } from "./pending-requests.ts";
 import type { BrokerFaults, PublishQueue, TopicPublisher } from "./publish-table.ts";
@@ -22,6 +23,9 @@ export interface AccumulatorSettings {
   retries: number;
   retryDelayMs: number;
   sendTimeoutMs: number;
+  /** Whole batches of at least `compressOver` bytes are packed by it. */
+  batchCompressor?: Compressor | undefined;
+  compressOver: number;
 }
 
 /** dueMs of an open batch that waits for nothing but its queue's turn. */
@@ -272,12 +276,15 @@ export class Accumulator {
     batch.isInFlight = true;
     try {
       const connection = connectionTo(this.#instance, queue);
+      const { batchCompressor, compressOver } = this.#settings;
+      if (batchCompressor !== undefined && batch.size >= compressOver) batch.pack(batchCompressor);
+      const { body, envelope } = batch;
       const opaque = connection.open(new BatchRequest(this, queue, batch), this.#settings.sendTimeoutMs);
       const { writer } = connection;
-      const at = writer.reserve(queue.batch.sizeMax + BATCH_PROPERTIES_SIZE);
-      const end = queue.batch.write(writer.bytes, at, opaque, batch.sysFlag, this.#ids.stamp(), undefined, batch.id, batch.size);
+      const at = writer.reserve(queue.batch.sizeMax + propertiesSizeMax(envelope, true));
+      const end = queue.batch.write(writer.bytes, at, opaque, batch.sysFlag, this.#ids.stamp(), envelope, batch.id, body.length);
       writer.commit(end - at);
-      connection.append(batch.body);
+      connection.append(body);
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
       this.onOutcome(queue, batch, error);
@@ -333,9 +340,6 @@ export class Accumulator {
     this.release(batch.size);
   }
 }
-
-/** A batch's header carries its UNIQ_KEY and nothing else. */
-const BATCH_PROPERTIES_SIZE: number = propertiesSizeMax({ topic: "", body: "" }, true);
 
 /** One attempt to send a batch. */
 class BatchRequest implements ResponseSink {

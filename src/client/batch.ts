@@ -1,3 +1,6 @@
+import { BATCH_COUNT_MAX } from "../format/batch-consume-queue.ts";
+import { PROPERTY } from "../format/properties.ts";
+import type { Compressor } from "./compression.ts";
 import { ID_OFFSET, type OutgoingMessage, propertiesSizeMax, writeProperties } from "./outgoing-message.ts";
 import type { MessageQueue } from "./routes.ts";
 import type { SendResponse, SendStatus } from "./send-response.ts";
@@ -37,13 +40,16 @@ export interface SendWaiter {
  * Source: Apache `MessageDecoder.encodeMessage`.
  */
 export class Batch {
-  /** Compression bits, which all messages of a batch share. */
-  readonly sysFlag: number;
+  /** Compression bits: of all messages of the batch, or, once it is packed, of the batch as a whole. */
+  sysFlag: number;
   /** UNIQ_KEY of the batch as a whole. */
   readonly id: string;
   #bytes: Buffer;
   #size = 0;
   #count = 0;
+  #tags: string | undefined;
+  #isMixed = false;
+  #packed: Buffer | undefined;
   /** By index in the batch; shorter than the batch where the last ones told nobody. */
   readonly #listeners: (BufferedCallback | SendWaiter | undefined)[] = [];
   /** UNIQ_KEYs of those messages whose senders await a Promise. */
@@ -78,8 +84,24 @@ export class Batch {
     return this.#bytes;
   }
 
+  /** What goes out. */
   get body(): Buffer {
-    return this.#bytes.subarray(0, this.#size);
+    return this.#packed ?? this.#bytes.subarray(0, this.#size);
+  }
+
+  /** Compresses the batch as a whole, once; it takes no more messages. */
+  pack(compressor: Compressor): void {
+    if (this.#packed !== undefined) return;
+    this.#packed = compressor.compress(this.#bytes.subarray(0, this.#size));
+    this.sysFlag = compressor.sysFlag;
+  }
+
+  /** What the header says of the batch: the tag that all its messages have, and, since a broker cannot look into it, how many they are. */
+  get envelope(): OutgoingMessage {
+    const envelope: OutgoingMessage = { topic: "", body: "" };
+    if (this.#tags !== undefined && !this.#isMixed) envelope.tags = this.#tags;
+    if (this.#packed !== undefined) envelope.properties = { [PROPERTY.INNER_NUM]: String(this.#count) };
+    return envelope;
   }
 
   /** Most bytes that a message takes in a batch. @throws MillraceError MILLRACE_MESSAGE_ILLEGAL */
@@ -89,7 +111,7 @@ export class Batch {
 
   /** Is there room for `sizeMax` more bytes? */
   fits(sizeMax: number): boolean {
-    return this.#size + sizeMax <= this.#bytes.length;
+    return this.#size + sizeMax <= this.#bytes.length && this.#count < BATCH_COUNT_MAX;
   }
 
   /**
@@ -117,6 +139,8 @@ export class Batch {
         this.#msgIds[this.#count] = bytes.toString("latin1", idAt, idAt + UNIQUE_ID_SIZE);
       }
     }
+    if (this.#count === 0) this.#tags = message.tags;
+    else if (message.tags !== this.#tags) this.#isMixed = true;
     this.#size = end;
     this.#count++;
   }

@@ -1,4 +1,7 @@
+import { RETRY_PREFIX } from "../format/names.ts";
+import { encodeProperties, PROPERTY } from "../format/properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import type { RemotingCommand } from "../format/remoting-command.ts";
 import type { AssignedQueue } from "./assigned-queue.ts";
 import type { ClientInstance } from "./client-instance.ts";
 import { clientRequest, requestFailed } from "./client-request.ts";
@@ -10,6 +13,9 @@ import type { WindowTask } from "./process-window.ts";
 const SEND_BACK_TIMEOUT_MS = 5_000;
 /** Pause before a failed message that could not be given back is tried again. Source: Apache `ConsumeMessageConcurrentlyService`. */
 const SEND_BACK_RETRY_MS = 5_000;
+/** Deliveries that a group without a limit of its own gets, and delay level of the first. Source: Apache `DefaultMQPushConsumer`. */
+const MAX_TIMES_DEFAULT = 16;
+const FIRST_RETRY_LEVEL = 3;
 /** delayLevel: by number of deliveries; straight to the dead-letter queue. */
 const LEVEL_BY_BROKER = 0;
 const LEVEL_DEAD = -1;
@@ -54,16 +60,7 @@ export class FailedMessages {
   async #sendBack(message: ConsumedMessage, delayLevel: number): Promise<boolean> {
     try {
       const address = this.#instance.nameServers.brokerAddress(message.brokerName) ?? message.storeHost;
-      const command = clientRequest(RequestCode.CONSUMER_SEND_MSG_BACK, {
-        offset: message.physicalOffset,
-        group: this.#settings.group,
-        delayLevel,
-        originMsgId: message.msgId,
-        originTopic: message.topic,
-        unitMode: false,
-        maxReconsumeTimes: this.#settings.maxReconsumeTimes,
-        bname: message.brokerName,
-      });
+      const command = message.isInBatch ? this.#copyOf(message, delayLevel) : this.#reference(message, delayLevel);
       const answer = await this.#instance.remoting.invoke(address, command, SEND_BACK_TIMEOUT_MS);
       if (answer.code !== ResponseCode.SUCCESS) throw requestFailed(`${address}: giving back a message:`, answer);
       return true;
@@ -71,5 +68,49 @@ export class FailedMessages {
       this.#instance.report(error);
       return false;
     }
+  }
+
+  #reference(message: ConsumedMessage, delayLevel: number): RemotingCommand {
+    return clientRequest(RequestCode.CONSUMER_SEND_MSG_BACK, {
+      offset: message.physicalOffset,
+      group: this.#settings.group,
+      delayLevel,
+      originMsgId: message.msgId,
+      originTopic: message.topic,
+      unitMode: false,
+      maxReconsumeTimes: this.#settings.maxReconsumeTimes,
+      bname: message.brokerName,
+    });
+  }
+
+  /**
+   * A broker cannot take one message out of a record that is a whole batch: it is sent to the retry topic anew.
+   * Source: Apache `DefaultMQPushConsumerImpl.sendMessageBack`.
+   */
+  #copyOf(message: ConsumedMessage, delayLevel: number): RemotingCommand {
+    const { group, maxReconsumeTimes } = this.#settings;
+    const max = maxReconsumeTimes < 0 ? MAX_TIMES_DEFAULT : maxReconsumeTimes;
+    const reconsumeTimes = delayLevel === LEVEL_DEAD ? max + 1 : message.reconsumeTimes + 1;
+    const properties = new Map(message.properties);
+    properties.set(PROPERTY.RETRY_TOPIC, message.topic);
+    if (!properties.has(PROPERTY.ORIGIN_MESSAGE_ID)) properties.set(PROPERTY.ORIGIN_MESSAGE_ID, message.msgId);
+    properties.set(PROPERTY.DELAY, String(FIRST_RETRY_LEVEL + message.reconsumeTimes));
+    const header = {
+      producerGroup: "CLIENT_INNER_PRODUCER",
+      topic: RETRY_PREFIX + group,
+      defaultTopic: "TBW102",
+      defaultTopicQueueNums: 1,
+      queueId: 0,
+      sysFlag: 0,
+      bornTimestamp: this.#instance.clock.now(),
+      flag: message.flag,
+      properties: encodeProperties(properties),
+      reconsumeTimes,
+      unitMode: false,
+      batch: false,
+      maxReconsumeTimes: max,
+      bname: message.brokerName,
+    };
+    return clientRequest(RequestCode.SEND_MESSAGE, header, message.body);
   }
 }

@@ -60,7 +60,8 @@ export class Producer {
     this.#compressor = compressorOf(this.#settings.compression);
     this.#instance = new ClientInstance(options);
     this.#ids = new UniqueIds(this.#instance.clock);
-    this.#accumulator = new Accumulator(this.#instance, this.#settings, this.#ids, this.#faults);
+    const batchCompressor = this.#settings.compressBatches ? this.#compressor : undefined;
+    this.#accumulator = new Accumulator(this.#instance, { ...this.#settings, batchCompressor }, this.#ids, this.#faults);
     this.#blocked = new BlockedSends(this.#instance.clock, this.#accumulator, this.#settings, async (message, waiter) => {
       const publisher = this.#publishers.get(message.topic) ?? (await this.#publisher(message.topic));
       return this.#trySend(publisher, message, waiter);
@@ -142,9 +143,7 @@ export class Producer {
     // What already waits came first.
     if (!this.#blocked.isEmpty) return false;
     if (isBatchable(message)) {
-      const body = bodyOf(message, this.#settings.maxMessageSize);
-      const packed = this.#packed(body);
-      return this.#accumulator.offer(publisher, message, packed, this.#sysFlagOf(body, packed), callback);
+      return this.#offer(publisher, message, callback);
     }
     return this.#sendSingle(publisher, message, callback === undefined ? this.#unheard : callbackWaiter(callback));
   }
@@ -261,9 +260,13 @@ export class Producer {
   /** @returns false when there is no room. @throws MillraceError for the waiter */
   #trySend(publisher: TopicPublisher, message: OutgoingMessage, waiter: SendWaiter): boolean {
     if (this.#settings.batchSize === 0 || !isBatchable(message)) return this.#sendSingle(publisher, message, waiter);
+    return this.#offer(publisher, message, waiter);
+  }
+
+  #offer(publisher: TopicPublisher, message: OutgoingMessage, listener: BufferedCallback | SendWaiter | undefined): boolean {
     const body = bodyOf(message, this.#settings.maxMessageSize);
-    const packed = this.#packed(body);
-    return this.#accumulator.offer(publisher, message, packed, this.#sysFlagOf(body, packed), waiter);
+    const packed = this.#settings.compressBatches ? body : this.#packed(body);
+    return this.#accumulator.offer(publisher, message, packed, this.#sysFlagOf(body, packed), listener);
   }
 
   #sendSingle(publisher: TopicPublisher, message: OutgoingMessage, waiter: SendWaiter): boolean {

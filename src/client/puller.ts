@@ -109,7 +109,7 @@ export class Puller {
     const nextOffset = Number(answer.extFields["nextBeginOffset"] ?? window.nextPullOffset);
     switch (answer.code) {
       case ResponseCode.SUCCESS: {
-        const messages = readMessages(assigned.queue, answer.body, this.#settings.maxBodySize);
+        const messages = readMessages(assigned.queue, answer.body, this.#settings.maxBodySize, window.nextPullOffset);
         window.add(
           subscription.needsTagCheck ? messages.filter((message) => subscription.matches(message.tags)) : messages,
           nextOffset,

@@ -130,7 +130,7 @@ export class TopicReader {
       const nextOffset = Number(answer.extFields["nextBeginOffset"] ?? from);
       switch (answer.code) {
         case ResponseCode.SUCCESS:
-          return { messages: readMessages(queue, answer.body, this.#maxBodySize), nextOffset };
+          return { messages: readMessages(queue, answer.body, this.#maxBodySize, from), nextOffset };
         case ResponseCode.PULL_NOT_FOUND:
         case ResponseCode.PULL_RETRY_IMMEDIATELY:
         case ResponseCode.PULL_OFFSET_MOVED:

@@ -83,6 +83,7 @@ function fitTogether(values: ConfigValues): string[] {
   }
   // As Apache's ConsumeQueue does: an entry never crosses files.
   values.mappedFileSizeConsumeQueue = Math.ceil(values.mappedFileSizeConsumeQueue / 20) * 20;
+  values.mapperFileSizeBatchConsumeQueue = Math.ceil(values.mapperFileSizeBatchConsumeQueue / 46) * 46;
   return warnings;
 }
 

@@ -7,6 +7,7 @@ export interface StoreValues {
   storePathCommitLog: string;
   mappedFileSizeCommitLog: number;
   mappedFileSizeConsumeQueue: number;
+  mapperFileSizeBatchConsumeQueue: number;
   maxMessageSize: number;
 
   flushDiskType: "ASYNC_FLUSH" | "SYNC_FLUSH";
@@ -75,6 +76,13 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   storePathCommitLog: text("", "Directory of the log; empty: commitlog in the store.", ONE_PATH, "one path, without commas"),
   mappedFileSizeCommitLog: whole(1_073_741_824, "bytes", 65_536, INT_MAX, "Size of one log file."),
   mappedFileSizeConsumeQueue: whole(6_000_000, "bytes", 20, INT_MAX, "Size of one file of a queue; made a multiple of 20."),
+  mapperFileSizeBatchConsumeQueue: whole(
+    13_800_000,
+    "bytes",
+    46,
+    INT_MAX,
+    "Size of one file of a queue of whole batches; made a multiple of 46.",
+  ),
   maxMessageSize: whole(4_194_304, "bytes", 1, 134_217_728, "Largest message body."),
 
   flushDiskType: oneOf("ASYNC_FLUSH", ["ASYNC_FLUSH", "SYNC_FLUSH"], "SYNC_FLUSH answers a send when it is on the disk."),

@@ -107,6 +107,7 @@ export function writePullResponse(
 const SEND_QUEUE_ID = new Snippet('","queueId":"');
 const SEND_QUEUE_OFFSET = new Snippet('","queueOffset":"');
 const SEND_TRANSACTION_ID = new Snippet('","transactionId":"');
+const SEND_BATCH_ID = new Snippet('","batchUniqId":"');
 const SEND_CODE = new Snippet('"},"code":');
 const SEND_OPAQUE = new Snippet(',"opaque":');
 
@@ -131,7 +132,8 @@ export class SendResponseWriter {
       SEND_QUEUE_ID.size +
       SEND_QUEUE_OFFSET.size +
       SEND_TRANSACTION_ID.size +
-      ESCAPE_SIZE * UNIQUE_KEY_SIZE_MAX +
+      SEND_BATCH_ID.size +
+      2 * ESCAPE_SIZE * UNIQUE_KEY_SIZE_MAX +
       SEND_CODE.size +
       SEND_OPAQUE.size +
       4 * LONG_SIZE_MAX +
@@ -147,6 +149,7 @@ export class SendResponseWriter {
    * The answer to a single send.
    * @param view of `target`
    * @param keys keys[keyStart, keyEnd) is the unique key, answered as transactionId; none when empty
+   * @param isInnerBatch the record is a whole batch: the client needs its key to know that its messages have no ids of their own
    * @returns the end of the frame
    */
   single(
@@ -161,6 +164,7 @@ export class SendResponseWriter {
     keys: DataView,
     keyStart: number,
     keyEnd: number,
+    isInnerBatch = false,
   ): number {
     assert(keyEnd - keyStart <= UNIQUE_KEY_SIZE_MAX, "sizeMax counts on unique keys of at most UNIQUE_KEY_SIZE_MAX bytes");
     target.set(this.#head, start);
@@ -168,14 +172,8 @@ export class SendResponseWriter {
     at = writeDecimal(target, SEND_QUEUE_ID.write(view, at), queueId);
     at = writeDecimal(target, SEND_QUEUE_OFFSET.write(view, at), queueOffset);
     if (keyEnd > keyStart) {
-      at = SEND_TRANSACTION_ID.write(view, at);
-      let from = keyStart;
-      for (; from + 4 <= keyEnd; from += 4, at += 4) {
-        const word = keys.getInt32(from, true);
-        if (specialMarks(word) !== 0) break;
-        view.setInt32(at, word, true);
-      }
-      for (; from < keyEnd; from++) at = writeJsonByte(target, at, keys.getUint8(from));
+      at = writeKey(target, view, SEND_TRANSACTION_ID.write(view, at), keys, keyStart, keyEnd);
+      if (isInnerBatch) at = writeKey(target, view, SEND_BATCH_ID.write(view, at), keys, keyStart, keyEnd);
     }
     return this.#end(target, view, start, at, code, opaque);
   }
@@ -224,6 +222,18 @@ export class SendResponseWriter {
     writeHex32(view, at + 8, physicalOffset | 0); // Modulo 2^32, also above 2^32.
     return at + OFFSET_HEX_SIZE;
   }
+}
+
+function writeKey(target: Buffer, view: DataView, start: number, keys: DataView, keyStart: number, keyEnd: number): number {
+  let at = start;
+  let from = keyStart;
+  for (; from + 4 <= keyEnd; from += 4, at += 4) {
+    const word = keys.getInt32(from, true);
+    if (specialMarks(word) !== 0) break;
+    view.setInt32(at, word, true);
+  }
+  for (; from < keyEnd; from++) at = writeJsonByte(target, at, keys.getUint8(from));
+  return at;
 }
 
 /** Two upper-case hex digits for each byte. */

@@ -7,12 +7,14 @@ import { RetryFilter } from "../filter/retry-filter.ts";
 import { topicHashOfBytes } from "../format/index-file.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
 import { RETRY_PREFIX, UNSENDABLE_TOPICS } from "../format/names.ts";
-import type { TopicSlots } from "../store/topic-slots.ts";
+import type { TopicSlots, TopicSlotsUpdate } from "../store/topic-slots.ts";
 
 /** Retry topics have checks of their own, and system topics take no sends: the control thread sees to both. */
 function isPlainName(topic: string): boolean {
   return !topic.startsWith("%") && !UNSENDABLE_TOPICS.has(topic);
 }
+
+const NO_SLOTS: TopicSlotsUpdate = { topic: "", slots: [] };
 
 /** A topic as an I/O worker knows it. */
 export interface IoTopic extends TopicSlots {
@@ -60,17 +62,18 @@ export class IoTables {
   readonly groups: ByteMap<IoGroup> = new ByteMap();
   /** Moves with every change of `topics`. */
   version = 0;
-  readonly #slotsByTopic = new Map<string, readonly number[]>();
+  readonly #slotsByTopic = new Map<string, TopicSlotsUpdate>();
 
   topicChanged(published: PublishedTopic): void {
     this.version++;
     const key = Buffer.from(published.topic);
-    const slots = this.#slotsByTopic.get(published.topic) ?? [];
+    const { slots, isBatch } = this.#slotsByTopic.get(published.topic) ?? NO_SLOTS;
     const queueCount = Math.max(published.readQueueNums, published.writeQueueNums);
     this.topics.set(key, {
       topic: published.topic,
       key,
       slots,
+      isBatch,
       readQueueNums: published.readQueueNums,
       writeQueueNums: published.writeQueueNums,
       isReadable: (published.perm & 4) !== 0,
@@ -90,11 +93,14 @@ export class IoTables {
   }
 
   /** Comes before the topicChanged that makes use of it. */
-  slotsChanged(topic: string, slots: readonly number[]): void {
-    this.#slotsByTopic.set(topic, slots);
+  slotsChanged(update: TopicSlotsUpdate): void {
+    const { topic, slots } = update;
+    this.#slotsByTopic.set(topic, update);
     const key = Buffer.from(topic);
     const known = this.topics.get(key, 0, key.length);
-    if (known !== undefined) known.slots = slots;
+    if (known === undefined) return;
+    known.slots = slots;
+    known.isBatch = update.isBatch;
   }
 
   groupChanged(published: PublishedGroup): void {
@@ -124,7 +130,7 @@ export class IoTables {
   /** The cell of (group, topic, queueId); the queue's slot is known by then. */
   offsetCell(group: string, topic: string, queueId: number, cell: number): void {
     const key = Buffer.from(group);
-    const slot = this.#slotsByTopic.get(topic)?.[queueId];
+    const slot = this.#slotsByTopic.get(topic)?.slots[queueId];
     if (slot !== undefined) this.groups.get(key, 0, key.length)?.cells.set(slot, cell);
   }
 }

@@ -120,7 +120,10 @@ export class IoWorker {
     this.#writer = engine.writerLane === worker ? new LogWriter(engine, drive, worker) : undefined;
     this.#lane = new LaneProducer(engine.lanes[worker]!);
     this.#wakeRing = new WakeRing(engine.wakeRings[worker]!);
-    this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false);
+    this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, {
+      root: paths.batchConsumeQueue,
+      fileSize: engine.batchQueueFileSize,
+    });
     this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
     const tickets = new SendTickets(engine.lanes[worker]!.entryCount);
@@ -397,7 +400,7 @@ export class IoWorker {
         break;
       case "slots":
         this.#queues.update(message.update);
-        this.#tables.slotsChanged(message.update.topic, message.update.slots);
+        this.#tables.slotsChanged(message.update);
         break;
       case "topic":
         this.#tables.topicChanged(message.topic);

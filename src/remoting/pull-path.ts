@@ -194,7 +194,9 @@ export class PullPath {
       responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", max, min, max);
       return true;
     }
-    const status = reader.read(request.queue, queueOffset, max, Math.max(1, request.count), request.filter, logEnd());
+    const { queue, filter } = request;
+    const count = Math.max(1, request.count);
+    const status = reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
     if (status === READ_FOUND) {
       if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
       responder.found(request, reader, min, max);

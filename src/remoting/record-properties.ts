@@ -13,6 +13,10 @@ const BLANK = 0x20;
 export class RecordProperties {
   isSpecial = false;
   isNoWait = false;
+  /** It says that it is a batch in one record. */
+  isInner = false;
+  /** Its INNER_NUM, or 0. */
+  innerCount = 0;
   /** It has KEYS that are not blank. */
   hasKeys = false;
   keyStart = 0;
@@ -29,6 +33,8 @@ export class RecordProperties {
   scan(bytes: Buffer, start: number, end: number): void {
     this.isSpecial = false;
     this.isNoWait = false;
+    this.isInner = false;
+    this.innerCount = 0;
     this.hasKeys = false;
     this.keyEnd = 0;
     this.wordsEnd = 0;
@@ -75,7 +81,8 @@ export class RecordProperties {
         this.isSpecial ||= is(bytes, start, nameEnd, POP_CK);
         return;
       case 0x49: // I
-        this.isSpecial ||= startsWith(bytes, start, nameEnd, INNER);
+        this.isInner ||= startsWith(bytes, start, nameEnd, INNER);
+        if (is(bytes, start, nameEnd, INNER_NUM)) this.innerCount = countOf(bytes, nameEnd + 1, valueEnd);
         return;
       case 0x5f: // _
         this.isSpecial ||= is(bytes, start, nameEnd, PRIORITY) || is(bytes, start, nameEnd, LITE_TOPIC);
@@ -153,8 +160,21 @@ const TIMER = Buffer.from("TIMER_");
 const TRAN_MSG = Buffer.from("TRAN_MSG");
 const POP_CK = Buffer.from("POP_CK");
 const INNER = Buffer.from("INNER_");
+const INNER_NUM = Buffer.from("INNER_NUM");
 const PRIORITY = Buffer.from("_SYS_MSG_PRIORITY_");
 const LITE_TOPIC = Buffer.from("__LITE_TOPIC");
+
+/** A number of at most five digits, else 0. */
+function countOf(bytes: Buffer, start: number, end: number): number {
+  let count = 0;
+  if (end - start > 5) return 0;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) return 0;
+    count = 10 * count + digit;
+  }
+  return count;
+}
 
 function isBlank(bytes: Buffer, start: number, end: number): boolean {
   for (let i = start; i < end; i++) if (bytes[i]! > 0x20) return false;

@@ -146,6 +146,7 @@ export class SendAnswers {
               tickets.keysView,
               keyStart,
               keyEnd,
+              tickets.innerBatches[ticket] === 1,
             )
           : this.#writer.batch(
               connection.stage,

@@ -1,4 +1,5 @@
 import { crc32 } from "../base/crc32.ts";
+import { INNER_BASE_SIZE } from "../format/batch-consume-queue.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import {
@@ -13,9 +14,17 @@ import { PROPERTIES_SIZE_MAX, VALUE_END } from "../format/properties.ts";
 import { finishRecord, topicSizeSize, writeRecordHead } from "../format/record-writer.ts";
 import { FLAG_ONEWAY } from "../format/remoting-command.ts";
 import { frameHeaderSize, HEADER_OFFSET } from "../format/remoting-frame.ts";
-import { APPEND_NOTED, APPEND_ONCE, APPEND_WINDOW_SHIFT, type LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import {
+  APPEND_INNER_BATCH,
+  APPEND_NOTED,
+  APPEND_ONCE,
+  APPEND_WINDOW_SHIFT,
+  type LaneProducer,
+  RESERVE_FULL,
+} from "../ring/lane.ts";
 import { DedupHash } from "../store/dedup-window.ts";
 import { BatchTemplate } from "./batch-template.ts";
+import { countSubMessages, INNER_BATCH_NONE, InnerBatchWriter } from "./inner-batch-writer.ts";
 import type { IoConnection } from "./io-connection.ts";
 import type { IoTables, IoTopic } from "./io-tables.ts";
 import { RecordProperties, writeNotes } from "./record-properties.ts";
@@ -28,6 +37,9 @@ export const SEND_TAKEN = 0;
 export const SEND_BLOCKED = 1;
 /** Not plain: the control thread decides. */
 export const SEND_UNUSUAL = 2;
+
+/** Of `#takeInnerBatch` alone. */
+const NO_INNER_BATCH = 3;
 
 export interface SendPathOptions {
   lane: LaneProducer;
@@ -43,8 +55,6 @@ export interface SendPathOptions {
   newUniqueKey: () => string;
 }
 
-/** Fields of a batch's sub message before its body: size, magic, CRC, flag, body size. Source: Apache `MessageDecoder.encodeMessage`. */
-const SUB_MESSAGE_SIZE_MIN = 22;
 const SUB_FLAG_OFFSET = 12;
 const SUB_BODY_OFFSET = 20;
 
@@ -65,6 +75,7 @@ export class SendPath {
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
   readonly #batchTemplate = new BatchTemplate();
+  readonly #innerBatch: InnerBatchWriter;
   readonly #view: DataView;
   #nextQueue = 0;
   /** Records were committed to the lane since the last `publish`. */
@@ -78,6 +89,7 @@ export class SendPath {
     this.#tables = options.tables;
     this.#storeHost = options.storeHost;
     this.#added = options.addedProperties;
+    this.#innerBatch = new InnerBatchWriter(options.storeHost, options.addedProperties);
     this.#maxMessageSize = options.maxMessageSize;
     this.#batchSizeMax = Math.min(options.batchSizeMax, options.lane.data.length / 2);
     this.#newUniqueKey = options.newUniqueKey;
@@ -169,7 +181,7 @@ export class SendPath {
     const keyStart = tailAt + template.keyAt;
     this.#tickets.setKey(ticket, view, keyStart, keyStart + template.keySize);
     this.#tickets.noWaits[ticket] = template.isNoWait ? 1 : 0;
-    this.#commit(recordSize, ticket, topic, queueId, 1, keyStart, keyStart + template.keySize);
+    this.#commit(recordSize, ticket, topic, queueId, 1, keyStart, keyStart + template.keySize, APPEND_NOTED);
     return SEND_TAKEN;
   }
 
@@ -221,7 +233,7 @@ export class SendPath {
     }
     const properties = this.#properties;
     properties.scan(data, propertiesAt, end);
-    if (properties.isSpecial || (topic.needsKeys && !properties.hasKeys)) return SEND_UNUSUAL;
+    if (properties.isSpecial || properties.isInner || (topic.needsKeys && !properties.hasKeys)) return SEND_UNUSUAL;
     let keyStart = properties.keyStart;
     let keyEnd = properties.keyEnd;
     const hasOwnKey = keyEnd !== 0;
@@ -250,7 +262,7 @@ export class SendPath {
         ? (SendTemplate.of(memo, scan.view, headerAt, this.#view, at, end, bodySize, topic.key.length, properties) ?? null)
         : null;
     }
-    this.#commit(end - at, ticket, topic, queueId, 1, hasOwnKey ? keyStart : 0, keyEnd);
+    this.#commit(end - at, ticket, topic, queueId, 1, hasOwnKey ? keyStart : 0, keyEnd, APPEND_NOTED);
     return SEND_TAKEN;
   }
 
@@ -265,6 +277,10 @@ export class SendPath {
     queueId: number,
     sysFlag: number,
   ): number {
+    if (topic.isBatch === true) {
+      const outcome = this.#takeInnerBatch(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag);
+      if (outcome !== NO_INNER_BATCH) return outcome;
+    }
     const bodyEnd = bodyStart + bodySize;
     const count = countSubMessages(scan.view, scan.placeInView(bodyStart), scan.placeInView(bodyEnd));
     if (count <= 0 || scan.integer(fields.FIELD_RECONSUME_TIMES) > 0) return SEND_UNUSUAL;
@@ -281,7 +297,7 @@ export class SendPath {
     if (headerSizeMax > 0) {
       // The batch's own properties are not stored, but may ask for what a batch cannot have.
       this.#properties.scan(data, at, scan.copyText(fields.FIELD_PROPERTIES, data, at));
-      if (this.#properties.isSpecial) return SEND_UNUSUAL;
+      if (this.#properties.isSpecial || this.#properties.isInner) return SEND_UNUSUAL;
     }
     const { bornHost } = connection;
     const store = this.#storeHost;
@@ -343,7 +359,7 @@ export class SendPath {
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
       if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
       this.#properties.scan(data, propertiesAt, end);
-      if (this.#properties.isSpecial) return SEND_UNUSUAL;
+      if (this.#properties.isSpecial || this.#properties.isInner) return SEND_UNUSUAL;
       this.#properties.writeNotes(data, this.#view, record, hostFlags(bornHost), seed);
       isNoWait ||= this.#properties.isNoWait;
       if (record === at && this.#properties.keyEnd !== 0) {
@@ -365,21 +381,65 @@ export class SendPath {
     this.#tickets.keySizes[ticket] = 0;
     this.#tickets.noWaits[ticket] = isNoWait ? 1 : 0;
     this.#tickets.batchSizes[ticket] = sizes;
-    this.#commit(record - at, ticket, topic, queueId, sizes.length, keyStart, keyEnd);
+    this.#commit(record - at, ticket, topic, queueId, sizes.length, keyStart, keyEnd, APPEND_NOTED);
+    return SEND_TAKEN;
+  }
+
+  /**
+   * The whole batch becomes one record, which clients take apart. One that is compressed as a whole must say by INNER_NUM
+   * how many messages it holds. Source: Apache `SendMessageProcessor.sendBatchMessage`.
+   * @returns NO_INNER_BATCH when its messages are to be stored one by one: the batch has no key, or its bodies are compressed
+   */
+  #takeInnerBatch(
+    connection: IoConnection,
+    bytes: Buffer,
+    bodyStart: number,
+    bodySize: number,
+    scan: HeaderScan,
+    topic: IoTopic,
+    queueId: number,
+    sysFlag: number,
+  ): number {
+    if (!scan.has(fields.FIELD_PROPERTIES)) return NO_INNER_BATCH;
+    const headerSizeMax = scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES);
+    const sizeMax = RECORD_OVERHEAD_MAX + bodySize + topic.key.length + headerSizeMax + this.#added.length + INNER_BASE_SIZE + 64;
+    if (sizeMax > this.#batchSizeMax) return SEND_UNUSUAL;
+    const at = this.#lane.reserve(sizeMax);
+    if (at === RESERVE_FULL) return SEND_BLOCKED;
+    const data = this.#lane.data;
+    const writer = this.#innerBatch;
+    const end = writer.write(data, at, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag, connection.bornHost);
+    if (end < 0) return end === INNER_BATCH_NONE ? NO_INNER_BATCH : SEND_UNUSUAL;
+    const ticket = this.#ticket(connection, scan, queueId);
+    if (ticket < 0) return SEND_BLOCKED;
+    const { keyStart, keyEnd } = writer.properties;
+    this.#tickets.setKey(ticket, this.#view, keyStart, keyEnd);
+    this.#tickets.noWaits[ticket] = writer.properties.isNoWait ? 1 : 0;
+    this.#tickets.innerBatches[ticket] = 1;
+    this.#commit(end - at, ticket, topic, queueId, writer.count, keyStart, keyEnd, APPEND_INNER_BATCH);
     return SEND_TAKEN;
   }
 
   /** @param keyStart where the sender's unique key stands in the lane's data, 0: it has none (the key never comes first) */
-  #commit(size: number, ticket: number, topic: IoTopic, queueId: number, count: number, keyStart: number, keyEnd: number): void {
+  #commit(
+    size: number,
+    ticket: number,
+    topic: IoTopic,
+    queueId: number,
+    count: number,
+    keyStart: number,
+    keyEnd: number,
+    kind: number,
+  ): void {
     this.hasCommitted = true;
     const { dedupWindowS, slots } = topic;
     if (dedupWindowS === 0 || keyStart === 0) {
-      this.#lane.commit(size, ticket, slots[queueId]!, count, APPEND_NOTED);
+      this.#lane.commit(size, ticket, slots[queueId]!, count, kind);
       return;
     }
     const hash = this.#dedupHash;
     hash.of(slots[0]!, this.#lane.data, keyStart, keyEnd);
-    const flags = APPEND_NOTED | APPEND_ONCE | (dedupWindowS << APPEND_WINDOW_SHIFT);
+    const flags = kind | APPEND_ONCE | (dedupWindowS << APPEND_WINDOW_SHIFT);
     this.#lane.commit(size, ticket, slots[queueId]!, count, flags, hash.low, hash.high);
   }
 
@@ -389,6 +449,7 @@ export class SendPath {
     this.#tickets.connections[ticket] = connection;
     this.#tickets.opaques[ticket] = scan.opaque;
     this.#tickets.queueIds[ticket] = queueId;
+    this.#tickets.innerBatches[ticket] = 0;
     this.#tickets.oneways[ticket] = (scan.flag & FLAG_ONEWAY) !== 0 ? 1 : 0;
     return ticket;
   }
@@ -396,20 +457,4 @@ export class SendPath {
 
 function hostFlags(bornHost: Buffer): number {
   return bornHost.length > 8 ? SYS_FLAG_BORN_HOST_V6 : 0;
-}
-
-/** Number of sub messages of a well-formed batch body, else -1. */
-function countSubMessages(view: DataView, start: number, end: number): number {
-  let count = 0;
-  let at = start;
-  while (at < end) {
-    if (end - at < SUB_MESSAGE_SIZE_MIN) return -1;
-    const size = view.getUint32(at);
-    const bodySize = view.getUint32(at + 16);
-    if (size > end - at || bodySize + SUB_MESSAGE_SIZE_MIN > size) return -1;
-    if (SUB_MESSAGE_SIZE_MIN + bodySize + view.getUint16(at + 20 + bodySize) !== size) return -1;
-    at += size;
-    count++;
-  }
-  return count;
 }

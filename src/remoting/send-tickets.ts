@@ -22,6 +22,8 @@ export class SendTickets {
   readonly keySizes: Uint8Array;
   /** Sizes of a batch's records, in order; undefined for single messages. */
   readonly batchSizes: (number[] | undefined)[];
+  /** 1: a batch in one record; the answer says so by repeating its key. */
+  readonly innerBatches: Uint8Array;
   readonly #free: Int32Array;
   #freeCount: number;
 
@@ -36,6 +38,7 @@ export class SendTickets {
     this.keysView = new DataView(this.keys.buffer, this.keys.byteOffset, this.keys.length);
     this.keySizes = new Uint8Array(capacity);
     this.batchSizes = new Array(capacity).fill(undefined);
+    this.innerBatches = new Uint8Array(capacity);
     this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#freeCount = capacity;
   }

@@ -43,9 +43,14 @@ export const APPEND_NOTED = 2;
  * APPEND_WINDOW_SHIFT on; the hash of topic and key stands beside the flags.
  */
 export const APPEND_ONCE = 4;
-export const APPEND_WINDOW_SHIFT = 3;
-/** Longest window, s: it has 29 bits. */
-export const APPEND_WINDOW_MAX: number = (1 << 29) - 1;
+/**
+ * One record that counts as `count` messages. Its last property is INNER_BASE, which the log writer fills
+ * (format/batch-consume-queue.ts).
+ */
+export const APPEND_INNER_BATCH = 8;
+export const APPEND_WINDOW_SHIFT = 4;
+/** Longest window, s: it has 28 bits. */
+export const APPEND_WINDOW_MAX: number = (1 << 28) - 1;
 
 /** Ack words (int32) and cells (float64). */
 const A_TICKET = 0;

@@ -7,6 +7,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { ServedTotals } from "../broker/broker-stats.ts";
 import { ControlPlane } from "../broker/control-plane.ts";
 import { BrokerRegistration } from "../broker/registration.ts";
+import { storedBatchTopics } from "../broker/topics.ts";
 import { RemotingClient } from "../client/remoting-client.ts";
 import { parseDelayLevels } from "../config/delay-levels.ts";
 import { type ConfigValues } from "../config/keys.ts";
@@ -24,7 +25,9 @@ import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
+import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
 import type { SharedLog } from "../store/shared-log.ts";
+import { StorePaths } from "../store/store-paths.ts";
 import { StoreCompaction } from "./compaction-files.ts";
 import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
@@ -285,6 +288,7 @@ function memoryDefaults(): [string, string][] {
   return [
     ["mappedFileSizeCommitLog", String(MEMORY_FILE_SIZE)],
     ["mappedFileSizeConsumeQueue", String(MEMORY_QUEUE_FILE_SIZE)],
+    ["mapperFileSizeBatchConsumeQueue", String(batchFileSizeFor(MEMORY_QUEUE_FILE_SIZE))],
     ["maxHashSlotNum", "50000"],
     ["maxIndexNum", "200000"],
   ];
@@ -330,6 +334,8 @@ function engineOptions(
     isNativeFree: values.nativeFree,
     logFileSize: values.mappedFileSizeCommitLog,
     queueFileSize: values.mappedFileSizeConsumeQueue,
+    batchQueueFileSize: values.mapperFileSizeBatchConsumeQueue,
+    batchTopics: storedBatchTopics(new StorePaths(values.storePathRootDir).config),
     recordSizeMax: values.maxMessageSize + 65_536,
     laneCount: values.ioWorkers + 1,
     pullLaneCount: values.ioWorkers,

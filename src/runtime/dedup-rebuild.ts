@@ -80,8 +80,10 @@ function collect(
 ): void {
   const max = store.maxQueueOffset(topic, queueId);
   const from = Math.max(store.searchOffset(topic, queueId, sinceMs, "LOWER"), max - countMax);
-  for (let queueOffset = from; queueOffset < max; queueOffset++) {
-    const entry = store.queueEntry(topic, queueId, queueOffset);
+  for (let next = from; next < max; ) {
+    const entry = store.queueEntry(topic, queueId, next);
+    const queueOffset = entry?.baseOffset ?? next;
     if (entry !== undefined) found.push({ physicalOffset: entry.physicalOffset, queueOffset, queueId });
+    next = entry?.endOffset ?? next + 1;
   }
 }

@@ -43,7 +43,10 @@ export class QueueIndexerDuty implements Duty {
     this.#log = new SharedLog(init.shared);
     this.#slots = new QueueSlots(init.queueSlots);
     this.#reader = new LogReader(drive, paths.commitLog, init.logFileSize);
-    this.#topics = new TopicSlotsTable(drive, paths.consumeQueue, init.queueFileSize, true);
+    this.#topics = new TopicSlotsTable(drive, paths.consumeQueue, init.queueFileSize, true, {
+      root: paths.batchConsumeQueue,
+      fileSize: init.batchQueueFileSize,
+    });
     this.#own = this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
     this.#lanes = init.wakeRings.map((memory, lane) => ({
       wakeRing: memory === undefined ? undefined : new WakeRing(memory),
@@ -167,6 +170,8 @@ export class FlusherDuty implements Duty {
     this.#queues = new QueueFlusher({
       ...common,
       consumeQueue: paths.consumeQueue,
+      batchConsumeQueue: paths.batchConsumeQueue,
+      batchQueueFileSize: init.batchQueueFileSize,
       intervalMs: init.queueFlushIntervalMs,
       leastPages: init.queueFlushLeastPages,
       thoroughIntervalMs: init.queueFlushThoroughIntervalMs,

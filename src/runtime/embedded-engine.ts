@@ -1,10 +1,20 @@
 import { type Clock, SystemClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
-import { type DecodedMessage, decodeMessage, encodeHost, RECORD_OVERHEAD_MAX } from "../format/message.ts";
+import { decompressBody } from "../client/compression.ts";
+import {
+  type DecodedMessage,
+  decodeMessage,
+  encodeHost,
+  RECORD_OVERHEAD_MAX,
+  SYS_FLAG_COMPRESSED,
+  SYS_FLAG_INNER_BATCH,
+  SYS_FLAG_NEED_UNWRAP,
+} from "../format/message.ts";
 import { topicNameFault } from "../format/names.ts";
-import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
+import { decodeProperties, encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
 import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
+import { subMessagesOf } from "../format/send-request.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
@@ -221,12 +231,13 @@ export class EmbeddedEngine implements AsyncDisposable {
     this.#queueOf(topic, queueId);
     const messages: DecodedMessage[] = [];
     const end = Math.min(this.maxOffset(topic, queueId), from + count);
-    for (let offset = from; offset < end; offset++) {
+    for (let offset = from; offset < end; ) {
       const entry = this.#store.queueEntry(topic, queueId, offset);
       const record = entry === undefined ? undefined : this.#store.readRecord(entry.physicalOffset);
-      if (record !== undefined) messages.push(decodeMessage(record));
+      if (record !== undefined) messages.push(...decodeWhole(record));
+      offset = entry?.endOffset ?? offset + 1;
     }
-    return messages;
+    return messages.filter(({ queueOffset }) => queueOffset >= from && queueOffset < end);
   }
 
   /** The queue's messages in order; with `follow`, also those still to come, until `signal` aborts. */
@@ -259,6 +270,26 @@ export class EmbeddedEngine implements AsyncDisposable {
 /** Opens a store in this process. See EmbeddedEngine. */
 export function openEngine(options: OpenEngineOptions): Promise<EmbeddedEngine> {
   return EmbeddedEngine.open(options);
+}
+
+/** Largest batch when it is unpacked, bytes. */
+const BATCH_SIZE_MAX = 67_108_864;
+
+/** The record's message, or those of the batch that it is. */
+function decodeWhole(record: Buffer): DecodedMessage[] {
+  const message = decodeMessage(record);
+  const { sysFlag, queueOffset } = message;
+  if ((sysFlag & SYS_FLAG_INNER_BATCH) === 0) return [message];
+  const isCompressed = (sysFlag & SYS_FLAG_COMPRESSED) !== 0;
+  const batch = subMessagesOf(isCompressed ? decompressBody(message.body, sysFlag, BATCH_SIZE_MAX) : message.body);
+  return (batch ?? []).map(({ flag, body, properties }, index) => ({
+    ...message,
+    flag,
+    body,
+    properties: decodeProperties(properties),
+    queueOffset: queueOffset + index,
+    sysFlag: sysFlag & ~(SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP | SYS_FLAG_COMPRESSED),
+  }));
 }
 
 function writeWhole(

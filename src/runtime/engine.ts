@@ -11,6 +11,7 @@ import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
+import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
 import { CheckpointWriter } from "../store/checkpoint-writer.ts";
 import { createDedupWindowMemory } from "../store/dedup-window.ts";
 import type { EngineInit } from "../store/engine-init.ts";
@@ -32,6 +33,10 @@ export interface EngineOptions {
   /** Bytes. */
   logFileSize: number;
   queueFileSize: number;
+  /** Default: as many entries as in a file of other queues. */
+  batchQueueFileSize?: number;
+  /** Topics with queue.type=BatchCQ that the broker's table knows; the directories tell of others. */
+  batchTopics?: ReadonlySet<string>;
   /** Largest record or batch, bytes. */
   recordSizeMax: number;
   /** Lanes to the log writer; the first `pullLaneCount` of them get wake-ups for held pulls. */
@@ -80,6 +85,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #lock: FileLock;
   readonly #topics = new Map<string, number[]>();
+  readonly #batchTopics = new Set<string>();
   readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
   readonly #topicPorts: MessagePort[] = [];
   readonly #threads: { writers: Worker[]; indexers: Worker[]; flusher: Worker };
@@ -93,8 +99,8 @@ export class Engine {
       options.log.warn({ reason: fallbackReason }, "foreign calls do not work here: running on the native-free drive");
     }
     const paths = new StorePaths(options.storePath, options.commitLogPath);
-    for (const directory of [paths.root, paths.commitLog, paths.consumeQueue, paths.index, paths.config])
-      makeDirectory(directory);
+    const { root, commitLog, consumeQueue, batchConsumeQueue, index, config } = paths;
+    for (const directory of [root, commitLog, consumeQueue, batchConsumeQueue, index, config]) makeDirectory(directory);
     const lock = drive.lockStore(paths.lock);
     try {
       const engine = new Engine(options, drive, paths, lock);
@@ -115,11 +121,16 @@ export class Engine {
     const queueSlots = createQueueSlotsMemory();
     this.log = new SharedLog();
     this.slots = new QueueSlots(queueSlots);
-    this.recovered = recoverStore({ drive, paths, ...options, onProgress: this.#progress("the log is read") });
+    const batchQueueFileSize = options.batchQueueFileSize ?? batchFileSizeFor(options.queueFileSize);
+    for (const topic of [...(options.batchTopics ?? []), ...drive.names.list(paths.batchConsumeQueue)])
+      this.#batchTopics.add(topic);
+    const batch = { batchQueueFileSize, isBatch: (topic: string) => this.isBatch(topic) };
+    this.recovered = recoverStore({ drive, paths, ...options, ...batch, onProgress: this.#progress("the log is read") });
     this.#nextSlot = 0;
     this.#reportRecovery();
     rebuildQueues(this.recovered, {
       ...options,
+      ...batch,
       drive,
       paths,
       slots: this.slots,
@@ -138,6 +149,7 @@ export class Engine {
       commitLogPath: paths.commitLog,
       logFileSize: options.logFileSize,
       queueFileSize: options.queueFileSize,
+      batchQueueFileSize,
       shared: this.log.memory,
       queueSlots,
       lanes,
@@ -182,7 +194,7 @@ export class Engine {
     const { port1, port2 } = new MessageChannel();
     this.#topicPorts.push(port1);
     port1.unref();
-    for (const [topic, slots] of this.#topics) port1.postMessage({ topic, slots } satisfies TopicSlotsUpdate);
+    for (const [topic, slots] of this.#topics) port1.postMessage(this.#updateOf(topic, slots));
     return port2;
   }
 
@@ -245,17 +257,30 @@ export class Engine {
   /** Calls `listener` with every topic's slots, now and whenever they change; before anybody can use a new slot. */
   onSlots(listener: (update: TopicSlotsUpdate) => void): void {
     this.#listeners.push(listener);
-    for (const [topic, slots] of this.#topics) listener({ topic, slots });
+    for (const [topic, slots] of this.#topics) listener(this.#updateOf(topic, slots));
   }
 
-  /** Makes the queues [0, queueCount) of the topic usable by all threads. Grows only. */
-  ensureQueues(topic: string, queueCount: number): void {
-    if ((this.#topics.get(topic)?.length ?? 0) >= queueCount) return;
+  #updateOf(topic: string, slots: readonly number[]): TopicSlotsUpdate {
+    return { topic, slots: [...slots], isBatch: this.isBatch(topic) };
+  }
+
+  /** Do the topic's queues hold whole batches? */
+  isBatch(topic: string): boolean {
+    return this.#batchTopics.has(topic);
+  }
+
+  /**
+   * Makes the queues [0, queueCount) of the topic usable by all threads. Grows only.
+   * @param isBatch they are to hold whole batches; counts when the topic gets its first queues
+   */
+  ensureQueues(topic: string, queueCount: number, isBatch = false): void {
+    if (this.queueCount(topic) >= queueCount) return;
+    if (isBatch && !this.#topics.has(topic)) this.#batchTopics.add(topic);
     this.#publish(topic, this.#slotsOf(topic, queueCount));
   }
 
   #publish(topic: string, slots: readonly number[]): void {
-    const update = { topic, slots: [...slots] };
+    const update = this.#updateOf(topic, slots);
     // First: the queue indexer must know the topic before a message of it is in the log.
     for (const port of this.#topicPorts) port.postMessage(update);
     Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
@@ -267,7 +292,8 @@ export class Engine {
     if (!this.#topics.delete(topic)) return;
     this.#publish(topic, []);
     this.#awaitIndexer();
-    removeTree(path.join(this.paths.consumeQueue, topic));
+    this.#batchTopics.delete(topic);
+    for (const root of [this.paths.consumeQueue, this.paths.batchConsumeQueue]) removeTree(path.join(root, topic));
   }
 
   /**

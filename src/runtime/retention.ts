@@ -4,6 +4,7 @@ import { ENTRY_SIZE, entryPhysicalOffset } from "../format/consume-queue.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import { diskUse, listDirectory, removeFileLater } from "../os/files.ts";
+import { BatchConsumeQueue } from "../store/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
 import { DISK_CLEAN, DISK_CLEAN_FORCIBLY, DISK_REFUSE, type DiskUse, diskLevel, type Watermarks } from "../store/disk-level.ts";
 import { basePath } from "../store/log-files.ts";
@@ -209,12 +210,21 @@ export class Retention {
 
   /** Moves the start of each queue past the entries of records below `minPhysicalOffset`. */
   #correctQueues(minPhysicalOffset: number): Promise<void> {
-    const { drive, paths, init, slots } = this.#o.engine;
+    const { engine } = this.#o;
+    const { drive, paths, init, slots } = engine;
     const entry = Buffer.alloc(ENTRY_SIZE);
     return this.#eachQueue((topic, queueId, slot) => {
       let low = slots.minOffset(slot);
       let high = slots.maxOffset(slot);
       if (low === high) return;
+      if (engine.isBatch(topic)) {
+        const queue = this.#batchQueue(topic, queueId);
+        const count = slots.entryCount(slot);
+        const index = queue.indexOfPhysical(minPhysicalOffset, count);
+        slots.setMinOffset(slot, index < count && queue.load(index) ? Math.max(low, queue.baseOffset) : high);
+        queue.close();
+        return;
+      }
       const queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false);
       const isKept = (queueOffset: number): boolean =>
         queue.read(queueOffset, 1, entry) > 0 && entryPhysicalOffset(entry, 0) >= minPhysicalOffset;
@@ -238,12 +248,14 @@ export class Retention {
     if (this.#cleanedOffset === 0 && minPhysicalOffset > 0) await this.#correctQueues(minPhysicalOffset);
     let count = 0;
     await this.#eachQueue(async (topic, queueId, slot) => {
-      const directory = queueDirectory(paths.consumeQueue, topic, queueId);
-      const minPosition = slots.minOffset(slot) * ENTRY_SIZE;
-      if (minPosition < init.queueFileSize) return;
+      const isBatch = engine.isBatch(topic);
+      const directory = queueDirectory(isBatch ? paths.batchConsumeQueue : paths.consumeQueue, topic, queueId);
+      const fileSize = isBatch ? init.batchQueueFileSize : init.queueFileSize;
+      const minPosition = isBatch ? this.#batchPosition(topic, queueId, slot) : slots.minOffset(slot) * ENTRY_SIZE;
+      if (minPosition < fileSize) return;
       const bases = listDirectory(directory).filter((name) => /^\d{20}$/.test(name));
       for (const name of bases.slice(0, -1)) {
-        if (Number(name) + init.queueFileSize > minPosition) break;
+        if (Number(name) + fileSize > minPosition) break;
         if (count++ > 0 && queueFilePauseMs > 0 && this.#level < DISK_CLEAN_FORCIBLY) await sleep(clock, queueFilePauseMs);
         await removeFileLater(path.join(directory, name));
       }
@@ -251,6 +263,20 @@ export class Retention {
     onDeleted();
     this.#cleanedOffset = minPhysicalOffset;
     if (count > 0) log.info({ count }, "files of queues deleted behind the log");
+  }
+
+  #batchQueue(topic: string, queueId: number): BatchConsumeQueue {
+    const { drive, paths, init } = this.#o.engine;
+    return new BatchConsumeQueue(drive, queueDirectory(paths.batchConsumeQueue, topic, queueId), init.batchQueueFileSize, false);
+  }
+
+  /** Where the first entry stands that is kept, bytes. */
+  #batchPosition(topic: string, queueId: number, slot: number): number {
+    const { slots } = this.#o.engine;
+    const queue = this.#batchQueue(topic, queueId);
+    const index = queue.indexOf(slots.minOffset(slot), slots.entryCount(slot));
+    queue.close();
+    return index * queue.entrySize;
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
+import { fillInnerBase } from "../format/batch-consume-queue.ts";
 import {
   BLANK_SIZE,
   bornHostShift,
@@ -20,6 +21,7 @@ import {
   ACK_STORE_FULL,
   ACK_STORE_UNAVAILABLE,
   ACK_WATERMARK,
+  APPEND_INNER_BATCH,
   APPEND_NOTED,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
@@ -203,7 +205,9 @@ export class CommitLog {
     const isNoted = (lane.flags & APPEND_NOTED) !== 0;
     let at = lane.dataStart;
     let physical = physicalOffset;
-    for (let i = 0; i < lane.count; i++) {
+    const isInnerBatch = (lane.flags & APPEND_INNER_BATCH) !== 0;
+    const recordCount = isInnerBatch ? 1 : lane.count;
+    for (let i = 0; i < recordCount; i++) {
       const recordQueueOffset = hasQueue ? queueOffset + i : 0;
       const sysFlag = view.getUint8(at + SYS_FLAG_OFFSET + 3);
       const size = view.getUint32(at);
@@ -218,6 +222,7 @@ export class CommitLog {
       at += size;
       physical += size;
     }
+    if (isInnerBatch) fillInnerBase(view, at, queueOffset);
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
     if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
     this.hasWaiters ||= this.#slots.hasWaiters(slot);

@@ -20,11 +20,12 @@ export function queueDirectory(root: string, topic: string, queueId: number): st
 }
 
 /**
- * One queue's files of 20-byte entries. A thread opens its own instance; only the queue indexer (or recovery,
- * while nothing else runs) writes.
+ * One queue's files of entries of equal size, by index; in a plain queue (20 bytes an entry) the index is the
+ * queueOffset. A thread opens its own instance; only the queue indexer (or recovery, while nothing else runs) writes.
  */
 export class ConsumeQueue {
   readonly directory: string;
+  readonly entrySize: number;
   readonly #drive: Drive;
   readonly #fileSize: number;
   readonly #writable: boolean;
@@ -40,15 +41,16 @@ export class ConsumeQueue {
   #reservedTo = 0;
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean) {
+  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean, entrySize: number = ENTRY_SIZE) {
     this.#drive = drive;
     this.directory = directory;
+    this.entrySize = entrySize;
     this.#fileSize = fileSize;
     this.#writable = writable;
   }
 
   get entriesPerFile(): number {
-    return this.#fileSize / ENTRY_SIZE;
+    return this.#fileSize / this.entrySize;
   }
 
   /** The file that holds byte `position` of the queue; created when writable. */
@@ -76,9 +78,9 @@ export class ConsumeQueue {
     return file;
   }
 
-  /** Writes raw entries (a multiple of 20 bytes) from queueOffset on. */
+  /** Writes raw, whole entries from queueOffset on. */
   write(queueOffset: number, entries: Buffer, start: number, end: number): void {
-    let position = queueOffset * ENTRY_SIZE;
+    let position = queueOffset * this.entrySize;
     while (start < end) {
       const file = this.#file(position)!;
       const at = position % this.#fileSize;
@@ -93,7 +95,7 @@ export class ConsumeQueue {
 
   /** Memory of the file that holds the entry, if this drive maps files; entry at `positionInFile(queueOffset)`. */
   mappedFor(queueOffset: number): Buffer | undefined {
-    const file = this.#file(queueOffset * ENTRY_SIZE);
+    const file = this.#file(queueOffset * this.entrySize);
     if (file === undefined) return undefined;
     return file.mapped;
   }
@@ -131,7 +133,7 @@ export class ConsumeQueue {
   }
 
   positionInFile(queueOffset: number): number {
-    return (queueOffset * ENTRY_SIZE) % this.#fileSize;
+    return (queueOffset * this.entrySize) % this.#fileSize;
   }
 
   /**
@@ -139,13 +141,13 @@ export class ConsumeQueue {
    * @returns entries copied; 0 when the file is gone
    */
   read(queueOffset: number, count: number, target: Buffer): number {
-    const position = queueOffset * ENTRY_SIZE;
+    const position = queueOffset * this.entrySize;
     const file = this.#file(position);
     if (file === undefined) return 0;
     const at = position % this.#fileSize;
-    const size = Math.min(count * ENTRY_SIZE, this.#fileSize - at, target.length - (target.length % ENTRY_SIZE));
+    const size = Math.min(count * this.entrySize, this.#fileSize - at, target.length - (target.length % this.entrySize));
     file.read(at, target, 0, size);
-    return size / ENTRY_SIZE;
+    return size / this.entrySize;
   }
 
   /** Enters [first, end) as entries without a message: their records are lost, or were deleted before. Source: Apache `ConsumeQueue.fillPreBlank`. */
@@ -166,7 +168,7 @@ export class ConsumeQueue {
 
   /** First offsets of its files, ascending, in entries. @throws MillraceError MILLRACE_STORE_CORRUPT on files of another size, or a gap */
   fileStarts(): number[] {
-    return listBases(this.#drive.names, this.directory, this.#fileSize).map((base) => base / ENTRY_SIZE);
+    return listBases(this.#drive.names, this.directory, this.#fileSize).map((base) => base / this.entrySize);
   }
 
   /**
@@ -176,7 +178,7 @@ export class ConsumeQueue {
   endBelow(logEnd: number): number {
     const starts = this.fileStarts();
     if (starts.length === 0) return 0;
-    const scratch = Buffer.alloc(ENTRY_SIZE);
+    const scratch = Buffer.alloc(this.entrySize);
     // Entries without a message do not tell where they stand: the next one that has a message does.
     const isBelow = (queueOffset: number, limit: number): boolean => {
       for (let next = queueOffset; next < limit && this.read(next, 1, scratch) > 0; next++) {
@@ -201,7 +203,7 @@ export class ConsumeQueue {
 
   /** Physical end of the record behind the entry; 0 without one. */
   physicalEnd(queueOffset: number): number {
-    const scratch = Buffer.alloc(ENTRY_SIZE);
+    const scratch = Buffer.alloc(this.entrySize);
     if (this.read(queueOffset, 1, scratch) === 0) return 0;
     const size = entrySize(scratch, 0);
     return size === BLANK_ENTRY_SIZE ? 0 : entryPhysicalOffset(scratch, 0) + size;
@@ -210,7 +212,7 @@ export class ConsumeQueue {
   /** Closes the files that hold no entry from queueOffset on: they may have been deleted. No view of them may be in use. */
   forgetBelow(queueOffset: number): void {
     for (const [base, file] of this.#files) {
-      if (base + this.#fileSize > queueOffset * ENTRY_SIZE) continue;
+      if (base + this.#fileSize > queueOffset * this.entrySize) continue;
       this.#dirty.delete(file);
       this.#files.delete(base);
       if (base === this.#lastBase) {

@@ -13,6 +13,7 @@ export interface EngineInit {
   /** Bytes. */
   logFileSize: number;
   queueFileSize: number;
+  batchQueueFileSize: number;
   shared: SharedArrayBuffer;
   queueSlots: QueueSlotsMemory;
   /** One a producer; lane n has doorbell DOORBELL_LANES + n. */

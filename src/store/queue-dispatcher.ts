@@ -1,4 +1,5 @@
 import { javaHashOfBytes } from "../base/java-hash.ts";
+import { BATCH_COUNT_MAX } from "../format/batch-consume-queue.ts";
 import { ENTRY_SIZE, writeEntry } from "../format/consume-queue.ts";
 import {
   QUEUE_OFFSET_OFFSET,
@@ -6,12 +7,14 @@ import {
   RecordParts,
   readInt64,
   recordSizeAt,
+  SYS_FLAG_INNER_BATCH,
   SYS_FLAG_PREPARED,
   SYS_FLAG_ROLLBACK,
   SYS_FLAG_TRANSACTION_MASK,
 } from "../format/message.ts";
 import { PropertyScan } from "../format/property-scan.ts";
 import * as feed from "../ring/index-feed.ts";
+import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
 import type { QueueSlots } from "./queue-slots.ts";
@@ -19,6 +22,7 @@ import type { TopicSlots, TopicSlotsTable } from "./topic-slots.ts";
 
 const TAGS = Buffer.from("TAGS");
 const DELAY = Buffer.from("DELAY");
+const INNER_NUM = Buffer.from("INNER_NUM");
 const SCHEDULE_TOPIC = Buffer.from("SCHEDULE_TOPIC_XXXX");
 /** Records taken before new maximum offsets are published. */
 const PASS_MAX = 1024;
@@ -121,6 +125,7 @@ export class QueueDispatcher {
     const slot = words[at + feed.QUEUE_FEED_SLOT]!;
     const queue = this.#topics.queueOfSlot(slot);
     if (queue === undefined) return size; // Deleted since.
+    if (queue instanceof BatchConsumeQueue) return 0; // Its entries say more.
     this.#put(
       queue,
       slot,
@@ -143,8 +148,35 @@ export class QueueDispatcher {
     const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
     const tagsCode = this.#tagsCode(bytes, topic);
     const queue = this.#topics.queue(topic, parts.queueId);
+    if (queue instanceof BatchConsumeQueue) {
+      this.#putBatch(queue, slot, bytes, queueOffset, physicalOffset, size, tagsCode);
+      return;
+    }
     if (this.#fillsGaps) this.#fillGap(queue, slot, queueOffset);
     this.#put(queue, slot, queueOffset, physicalOffset, size, tagsCode);
+  }
+
+  /** A record that is no batch counts as a batch of one. */
+  #putBatch(
+    queue: BatchConsumeQueue,
+    slot: number,
+    bytes: Buffer,
+    queueOffset: number,
+    physicalOffset: number,
+    size: number,
+    tagsCode: number,
+  ): void {
+    const { sysFlag, propertiesStart, propertiesEnd, storeTimestampAt } = this.#parts;
+    const isBatch = (sysFlag & SYS_FLAG_INNER_BATCH) !== 0 && this.#scan.find(bytes, propertiesStart, propertiesEnd, INNER_NUM);
+    const said = isBatch ? Number(bytes.toString("latin1", this.#scan.start, this.#scan.end)) : 1;
+    const count = said >= 1 && said <= BATCH_COUNT_MAX ? said : 1;
+    const slots = this.#slots;
+    const end = slots.entryCount(slot);
+    // A queue without entries: what was before its first record is gone with the start of the log.
+    if (this.#fillsGaps && slots.maxOffset(slot) === 0 && (this.#grownTo[slot] ?? 0) === 0) slots.setMinOffset(slot, queueOffset);
+    const storeTimestamp = readInt64(bytes, storeTimestampAt);
+    if (queue.append(end, physicalOffset, size, tagsCode, storeTimestamp, queueOffset, count)) slots.setEntryCount(slot, end + 1);
+    this.#grow(slot, queueOffset + count);
   }
 
   #fillGap(queue: ConsumeQueue, slot: number, queueOffset: number): void {

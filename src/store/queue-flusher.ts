@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import { BATCH_ENTRY_SIZE } from "../format/batch-consume-queue.ts";
 import { ENTRY_SIZE } from "../format/consume-queue.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
@@ -12,6 +13,8 @@ export interface QueueFlusherOptions {
   drive: Drive;
   consumeQueue: string;
   queueFileSize: number;
+  batchConsumeQueue: string;
+  batchQueueFileSize: number;
   log: SharedLog;
   slots: QueueSlots;
   clock: Clock;
@@ -44,6 +47,8 @@ interface Due {
 export class QueueFlusher {
   readonly #o: QueueFlusherOptions;
   readonly #topics = new Map<string, readonly number[]>();
+  /** Those whose queues hold whole batches: their entries are counted, not their messages. */
+  readonly #batchTopics = new Set<string>();
   /** By slot. */
   readonly #flushed = new Map<number, number>();
   #round: Due[] = [];
@@ -70,7 +75,9 @@ export class QueueFlusher {
     return this.#topics;
   }
 
-  update({ topic, slots }: TopicSlotsUpdate): void {
+  update({ topic, slots, isBatch }: TopicSlotsUpdate): void {
+    if (isBatch === true) this.#batchTopics.add(topic);
+    else this.#batchTopics.delete(topic);
     for (const slot of this.#topics.get(topic) ?? []) if (!slots.includes(slot)) this.#flushed.delete(slot);
     if (slots.length === 0) this.#topics.delete(topic);
     else this.#topics.set(topic, slots);
@@ -82,8 +89,12 @@ export class QueueFlusher {
    */
   startFromHere(isDurable: boolean): void {
     const { slots } = this.#o;
-    for (const ofTopic of this.#topics.values()) {
-      for (const slot of ofTopic) this.#flushed.set(slot, isDurable ? slots.maxOffset(slot) : slots.minOffset(slot));
+    for (const [topic, ofTopic] of this.#topics) {
+      const isBatch = this.#batchTopics.has(topic);
+      for (const slot of ofTopic) {
+        const end = isBatch ? slots.entryCount(slot) : slots.maxOffset(slot);
+        this.#flushed.set(slot, isDurable ? end : isBatch ? 0 : slots.minOffset(slot));
+      }
     }
   }
 
@@ -125,21 +136,25 @@ export class QueueFlusher {
     for (const [topic, ofTopic] of this.#topics) {
       for (let queueId = 0; queueId < ofTopic.length; queueId++) {
         const slot = ofTopic[queueId]!;
-        const end = slots.maxOffset(slot);
+        const isBatch = this.#batchTopics.has(topic);
+        const end = isBatch ? slots.entryCount(slot) : slots.maxOffset(slot);
+        const size = isBatch ? BATCH_ENTRY_SIZE : ENTRY_SIZE;
         const from = this.#flushed.get(slot) ?? 0;
         if (end <= from) continue;
-        const pages = Math.floor((end * ENTRY_SIZE) / PAGE_SIZE) - Math.floor((from * ENTRY_SIZE) / PAGE_SIZE);
+        const pages = Math.floor((end * size) / PAGE_SIZE) - Math.floor((from * size) / PAGE_SIZE);
         if (this.#isThorough || pages >= leastPages) this.#round.push({ slot, topic, queueId, from, end });
       }
     }
   }
 
   #flushFile(due: Due): void {
-    const { drive, consumeQueue, queueFileSize } = this.#o;
-    const perFile = queueFileSize / ENTRY_SIZE;
+    const { drive, consumeQueue, queueFileSize, batchConsumeQueue, batchQueueFileSize } = this.#o;
+    const isBatch = this.#batchTopics.has(due.topic);
+    const entrySize = isBatch ? BATCH_ENTRY_SIZE : ENTRY_SIZE;
+    const perFile = (isBatch ? batchQueueFileSize : queueFileSize) / entrySize;
     const fileStart = due.from - (due.from % perFile);
-    const directory = queueDirectory(consumeQueue, due.topic, due.queueId);
-    const isThere = drive.names.syncFile(basePath(directory, fileStart * ENTRY_SIZE));
+    const directory = queueDirectory(isBatch ? batchConsumeQueue : consumeQueue, due.topic, due.queueId);
+    const isThere = drive.names.syncFile(basePath(directory, fileStart * entrySize));
     // A name that nobody has made durable yet. (Without the file: its topic was removed meanwhile.)
     if (isThere && (due.from === fileStart || !this.#flushed.has(due.slot))) drive.names.syncDirectory(directory);
     due.from = Math.min(due.end, fileStart + perFile);

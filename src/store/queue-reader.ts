@@ -1,8 +1,10 @@
 import type { EntryFilter } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
+import { BATCH_ENTRY_SIZE } from "../format/batch-consume-queue.ts";
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
 import { recordSizeAt } from "../format/message.ts";
 import type { StoreFile } from "../os/api.ts";
+import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
 
@@ -56,12 +58,22 @@ export class QueueReader {
    * @param queueOffset inside [min, max)
    * @param maxOffset   of the queue
    * @param logEnd      one past the last readable byte of the log
+   * @param entryCount  of a queue of whole batches: how many entries it has
    */
-  read(queue: ConsumeQueue, queueOffset: number, maxOffset: number, count: number, filter: EntryFilter, logEnd: number): number {
+  read(
+    queue: ConsumeQueue,
+    queueOffset: number,
+    maxOffset: number,
+    count: number,
+    filter: EntryFilter,
+    logEnd: number,
+    entryCount = 0,
+  ): number {
     this.partCount = 0;
     this.messageCount = 0;
     this.totalSize = 0;
     this.nextOffset = queueOffset;
+    if (queue instanceof BatchConsumeQueue) return this.#readBatches(queue, maxOffset, count, filter, logEnd, entryCount);
     const scanLimit = Math.min(maxOffset, queueOffset + Math.max(FILTER_SCAN_SIZE / ENTRY_SIZE, count));
     const message = filter.message;
     const stepsMax = message === undefined ? 0 : message.steps + FILTER_STEPS_MAX;
@@ -97,7 +109,7 @@ export class QueueReader {
           this.nextOffset++;
           continue;
         }
-        if (this.#isFull(count, physicalOffset, size, logEnd)) {
+        if (this.#isFull(count, 1, physicalOffset, size, logEnd)) {
           isFull = true;
           break;
         }
@@ -113,7 +125,7 @@ export class QueueReader {
           isFull = true;
           break;
         }
-        this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size);
+        this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
       }
     }
     return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
@@ -126,16 +138,56 @@ export class QueueReader {
     return recordSizeAt(log.bytes, log.at, log.at + size) === size && filter.matches(log.bytes, log.at);
   }
 
-  #isFull(count: number, physicalOffset: number, size: number, logEnd: number): boolean {
+  /**
+   * Records that are whole batches. One is never cut: an offset in its middle finds it from its start. A batch without a
+   * tagsCode may be one of mixed tags: it is handed out to every filter, and the client sorts its messages.
+   */
+  #readBatches(
+    queue: BatchConsumeQueue,
+    maxOffset: number,
+    count: number,
+    filter: EntryFilter,
+    logEnd: number,
+    entryCount: number,
+  ): number {
+    let index = queue.indexOf(this.nextOffset, entryCount);
+    const scanLimit = Math.min(entryCount, index + Math.max(FILTER_SCAN_SIZE / BATCH_ENTRY_SIZE, count));
+    for (; index < scanLimit && this.nextOffset < maxOffset; index++) {
+      if (!queue.load(index)) break;
+      const { physicalOffset, size, baseOffset, endOffset, tagsCode } = queue;
+      const batchCount = endOffset - baseOffset;
+      const isMixed = tagsCode === 0 && batchCount > 1;
+      if (!filter.matchesAll && !isMixed && !filter.codes.has(tagsCode)) {
+        this.nextOffset = endOffset;
+        continue;
+      }
+      if (this.#isFull(count, batchCount, physicalOffset, size, logEnd)) break;
+      const file = this.#log.file(physicalOffset);
+      if (file === undefined) {
+        if (this.messageCount > 0) break;
+        this.nextOffset = endOffset;
+        return READ_REMOVED;
+      }
+      this.nextOffset = endOffset;
+      // As in Apache's broker: what the batch as a whole says of itself counts, not what its messages say.
+      if (filter.message !== undefined && !this.#matches(filter.message, physicalOffset, size, logEnd)) continue;
+      this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, batchCount);
+    }
+    queue.noteNext(this.nextOffset, index);
+    if (this.messageCount > 0) return READ_FOUND;
+    return index < scanLimit ? READ_ENTRY_MISSING : READ_NO_MATCH;
+  }
+
+  #isFull(count: number, more: number, physicalOffset: number, size: number, logEnd: number): boolean {
     if (this.messageCount === 0) return false;
-    if (this.messageCount >= count || this.partCount >= PARTS_MAX) return true;
+    if (this.messageCount + more > count || this.partCount >= PARTS_MAX) return true;
     const limits = this.#limits;
     const isInMemory = logEnd - physicalOffset <= limits.inMemoryDistance;
     if (this.messageCount >= (isInMemory ? limits.countInMemory : limits.countOnDisk)) return true;
     return this.totalSize + size > (isInMemory ? limits.sizeInMemory : limits.sizeOnDisk);
   }
 
-  #add(file: StoreFile, position: number, size: number): void {
+  #add(file: StoreFile, position: number, size: number, count: number): void {
     const last = this.partCount - 1;
     if (last >= 0 && this.files[last] === file && position === this.positions[last]! + this.sizes[last]!) {
       this.sizes[last]! += size;
@@ -144,7 +196,7 @@ export class QueueReader {
       this.positions[this.partCount] = position;
       this.sizes[this.partCount++] = size;
     }
-    this.messageCount++;
+    this.messageCount += count;
     this.totalSize += size;
   }
 

@@ -15,6 +15,9 @@ export interface RebuildOptions {
   paths: StorePaths;
   logFileSize: number;
   queueFileSize: number;
+  batchQueueFileSize: number;
+  /** Whether a topic's queues hold whole batches. */
+  isBatch: (topic: string) => boolean;
   slots: QueueSlots;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
@@ -32,18 +35,21 @@ const PROGRESS_PASSES = 64;
  * disk. A place whose record is lost gets an entry without a message. Before the threads start.
  */
 export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions): void {
-  const { drive, paths, logFileSize, queueFileSize, slots, delayLevelsMs, slotsOf, onProgress } = options;
+  const { drive, paths, logFileSize, queueFileSize, batchQueueFileSize, slots, delayLevelsMs, slotsOf, isBatch, onProgress } =
+    options;
   const { appendedOffset, dispatchFrom, queues, gaps } = recovered;
   const all = new Map<string, readonly number[]>();
-  for (const { topic, queueId, minOffset, maxOffset } of queues) {
+  for (const { topic, queueId, minOffset, maxOffset, entryCount = 0 } of queues) {
     const ofTopic = slotsOf(topic, queueId + 1);
     all.set(topic, ofTopic);
     slots.setMinOffset(ofTopic[queueId]!, minOffset);
+    slots.setEntryCount(ofTopic[queueId]!, entryCount);
     slots.setMaxOffset(ofTopic[queueId]!, maxOffset);
   }
   const reader = new LogReader(drive, paths.commitLog, logFileSize);
-  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true);
-  for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic });
+  const batch = { root: paths.batchConsumeQueue, fileSize: batchQueueFileSize };
+  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch);
+  for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic, isBatch: isBatch(topic) });
   const dispatcher = new QueueDispatcher({
     reader,
     topics: table,
@@ -53,7 +59,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     refreshTopics: (topic, queueId) => {
       const ofTopic = slotsOf(topic, queueId + 1);
       all.set(topic, ofTopic);
-      table.update({ topic, slots: [...ofTopic] });
+      table.update({ topic, slots: [...ofTopic], isBatch: isBatch(topic) });
       dispatcher.forgetLastTopic();
       return true;
     },

@@ -2,7 +2,8 @@
  * The shared table of queues: one slot for each (topic, queueId), numbered by the control thread. All
  * threads see a queue's bounds here without a message.
  *
- *   cells   float64 x 4 a slot   maxOffset (queue indexer), minOffset (control), appendedOffset (log writer), spare
+ *   cells   float64 x 4 a slot   maxOffset (queue indexer), minOffset (control), appendedOffset (log writer),
+ *                                entryCount (queue indexer; of a queue of whole batches only)
  *   waiters int32 a slot         bit n: I/O worker n holds a long poll there (I/O workers set, queue indexer clears)
  *
  * maxOffset and waiters form a Dekker pair: a worker sets its bit and then reads maxOffset again; the indexer
@@ -15,6 +16,7 @@ const CELLS = 4;
 const MAX_OFFSET = 0;
 const MIN_OFFSET = 1;
 const APPENDED_OFFSET = 2;
+const ENTRY_COUNT = 3;
 
 export interface QueueSlotsMemory {
   readonly cells: SharedArrayBuffer;
@@ -62,6 +64,16 @@ export class QueueSlots {
   /** Log writer only (control while no threads run). */
   setAppendedOffset(slot: number, offset: number): void {
     this.#cells[slot * CELLS + APPENDED_OFFSET] = offset;
+  }
+
+  /** Entries of a queue of whole batches, those before its first file counted too. Read it after maxOffset. */
+  entryCount(slot: number): number {
+    return this.#cells[slot * CELLS + ENTRY_COUNT]!;
+  }
+
+  /** Queue indexer only (control while no threads run), before setMaxOffset. */
+  setEntryCount(slot: number, count: number): void {
+    this.#cells[slot * CELLS + ENTRY_COUNT] = count;
   }
 
   /** I/O worker: asks to be woken for the slot. Read maxOffset again afterwards. */

@@ -71,6 +71,8 @@ export function propertiesFault(bytes: Buffer, start: number, end: number): stri
   for (let at = 0; at < text.length; ) {
     const found = text.indexOf(VALUE_END, at);
     const segmentEnd = found < 0 ? text.length : found;
+    // What INNER_BASE leaves of its room (format/batch-consume-queue.ts) is at the end, and nothing else is.
+    if (segmentEnd === at && text.subarray(at).every((byte) => byte === VALUE_END)) break;
     const nameEnd = text.indexOf(NAME_END, at);
     if (nameEnd < 0 || nameEnd >= segmentEnd) return `byte ${at} of its properties begins one without a value`;
     if (nameEnd === at) return `byte ${at} of its properties begins one without a name`;

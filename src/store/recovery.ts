@@ -3,6 +3,7 @@ import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "..
 import { decodeKnownQueues, type KnownQueues, type QueueBounds } from "../format/queue-bounds.ts";
 import type { Drive } from "../os/api.ts";
 import { type LastExit, lastExit } from "./abort-file.ts";
+import { BatchQueueRecovery, type InspectedBatchQueue } from "./batch-queue-recovery.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { basePath, listBases, repairBases } from "./log-files.ts";
 import { LogReader } from "./log-reader.ts";
@@ -15,6 +16,9 @@ export interface RecoveryOptions {
   paths: StorePaths;
   logFileSize: number;
   queueFileSize: number;
+  batchQueueFileSize: number;
+  /** Whether a topic's queues hold whole batches. */
+  isBatch: (topic: string) => boolean;
   /** Largest possible record, bytes: how far behind a bad one the next good one is looked for. */
   recordSizeMax: number;
   /** Whether the bodies' CRCs are compared. Default true. */
@@ -28,6 +32,8 @@ export interface RecoveredQueue {
   queueId: number;
   minOffset: number;
   maxOffset: number;
+  /** Of a queue of whole batches: its entries. */
+  entryCount?: number;
 }
 
 export interface RecoveredStore {
@@ -61,7 +67,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const checkpoint = decodeCheckpoint(names.readSmall(paths.checkpoint));
   const bases = (exit === "clean" ? listBases : repairBases)(names, paths.commitLog, logFileSize);
   if (bases.length === 0) {
-    names.removeTree(paths.consumeQueue); // Entries that point at nothing.
+    for (const root of [paths.consumeQueue, paths.batchConsumeQueue]) names.removeTree(root); // Entries that point at nothing.
     const nothing = { appendedOffset: 0, dispatchFrom: 0, lastStoreTimestamp: 0, queues: [], damages: [], gaps: [] };
     return { exit, checkpoint, minPhysicalOffset: 0, ...nothing, scannedRecords: 0 };
   }
@@ -70,10 +76,12 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const known = knownQueues(options, exit, checkpoint);
   const believedEnd = Math.min(logLimit, believedEndOf(exit, checkpoint, known));
   const reader = new LogReader(drive, paths.commitLog, logFileSize);
-  const { consumeQueue } = paths;
-  const { queueFileSize } = options;
-  const queueRecovery = new QueueRecovery({ drive, consumeQueue, queueFileSize, reader, logStart, logLimit, believedEnd });
-  const queues = inspectAll(options, queueRecovery, known, logStart);
+  const where = { drive, reader, logStart, logLimit, believedEnd };
+  const { queueFileSize, batchQueueFileSize } = options;
+  const { consumeQueue, batchConsumeQueue } = paths;
+  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize });
+  const batches = new BatchQueueRecovery({ ...where, batchConsumeQueue, batchQueueFileSize });
+  const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
   const damaged = queues.filter(({ damage }) => damage !== undefined);
   const dispatchFrom = damaged.reduce((from, { physicalEnd }) => Math.min(from, physicalEnd), lastEnd);
@@ -97,12 +105,11 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     appendedOffset,
     dispatchFrom,
     lastStoreTimestamp: Math.max(scan.lastStoreTimestamp, checkpoint.physicMsgTimestamp),
-    queues: queues.map((queue) => ({
-      topic: queue.topic,
-      queueId: queue.queueId,
-      minOffset: minOffsetOf(options, queue, logStart),
-      maxOffset: queue.end,
-    })),
+    queues: queues.map((queue) => {
+      const { topic, queueId, end: maxOffset } = queue;
+      if ("entryCount" in queue) return { topic, queueId, minOffset: queue.minOffset, maxOffset, entryCount: queue.entryCount };
+      return { topic, queueId, minOffset: minOffsetOf(options, queue, logStart), maxOffset };
+    }),
     damages: damaged.map(({ topic, queueId, damage }) => ({ topic, queueId, damage: damage! })),
     gaps: scan.gaps,
     scannedRecords: scan.recordCount,
@@ -123,23 +130,31 @@ function believedEndOf(exit: LastExit, checkpoint: Checkpoint, known: KnownQueue
 }
 
 function inspectAll(
-  { drive, paths }: RecoveryOptions,
-  recovery: QueueRecovery,
+  { drive, paths, isBatch }: RecoveryOptions,
+  plain: QueueRecovery,
+  batches: BatchQueueRecovery,
   known: KnownQueues | undefined,
   logStart: number,
-): InspectedQueue[] {
+): (InspectedQueue | InspectedBatchQueue)[] {
   const missing = new Map<string, QueueBounds>();
   for (const queue of known?.queues ?? []) {
     if (queue.maxOffset > queue.minOffset) missing.set(`${queue.topic}/${queue.queueId}`, queue);
   }
-  const found = listQueues(drive.names, paths.consumeQueue).map(({ topic, queueId }) => {
+  const inspect = (topic: string, queueId: number): InspectedQueue | InspectedBatchQueue => {
     const name = `${topic}/${queueId}`;
     const bounds = missing.get(name);
     missing.delete(name);
-    return recovery.inspect(topic, queueId, bounds);
-  });
-  for (const { topic, queueId } of missing.values()) {
-    found.push({ topic, queueId, end: 0, physicalEnd: logStart, damage: "its files are missing" });
+    return (isBatch(topic) ? batches : plain).inspect(topic, queueId, bounds);
+  };
+  const { names } = drive;
+  const present = [
+    ...listQueues(names, paths.consumeQueue).filter(({ topic }) => !isBatch(topic)),
+    ...listQueues(names, paths.batchConsumeQueue).filter(({ topic }) => isBatch(topic)),
+  ];
+  const found = present.map(({ topic, queueId }) => inspect(topic, queueId));
+  for (const { topic, queueId } of [...missing.values()]) {
+    if (isBatch(topic)) found.push(inspect(topic, queueId));
+    else found.push({ topic, queueId, end: 0, physicalEnd: logStart, damage: "its files are missing" });
   }
   return found;
 }

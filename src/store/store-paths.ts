@@ -5,6 +5,7 @@ export class StorePaths {
   readonly root: string;
   readonly commitLog: string;
   readonly consumeQueue: string;
+  readonly batchConsumeQueue: string;
   readonly index: string;
   readonly compaction: string;
   readonly config: string;
@@ -18,6 +19,7 @@ export class StorePaths {
     this.root = root;
     this.commitLog = commitLog;
     this.consumeQueue = path.join(root, "consumequeue");
+    this.batchConsumeQueue = path.join(root, "batchconsumequeue");
     this.index = path.join(root, "index");
     this.compaction = path.join(root, "compaction");
     this.config = path.join(root, "config");

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { ByteMap } from "../base/byte-map.ts";
 import type { Drive } from "../os/api.ts";
+import { BatchConsumeQueue, batchFileSizeFor } from "./batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 
 /** What the control thread tells the other threads about a topic's queues; slots[queueId] is the slot. */
@@ -8,6 +9,8 @@ export interface TopicSlotsUpdate {
   topic: string;
   /** Empty: the topic is gone. */
   slots: readonly number[];
+  /** Its queues hold whole batches (queue.type=BatchCQ). */
+  isBatch?: boolean;
 }
 
 /** One topic as a thread that reads or writes ConsumeQueues knows it. */
@@ -15,6 +18,13 @@ export interface TopicSlots {
   readonly topic: string;
   readonly key: Buffer;
   slots: readonly number[];
+  isBatch?: boolean | undefined;
+}
+
+/** Where the queues of one kind lie, and the size of their files, bytes. */
+export interface QueueFiles {
+  root: string;
+  fileSize: number;
 }
 
 /** Topics by name, and the ConsumeQueues of their slots, opened when first asked for. One instance a thread. */
@@ -27,15 +37,24 @@ export class TopicSlotsTable {
   readonly #root: string;
   readonly #fileSize: number;
   readonly #writable: boolean;
+  readonly #batch: QueueFiles;
 
-  constructor(drive: Drive, root: string, fileSize: number, writable: boolean) {
+  /** @param batch of queues of whole batches; by default beside the others, with as many entries in a file */
+  constructor(
+    drive: Drive,
+    root: string,
+    fileSize: number,
+    writable: boolean,
+    batch: QueueFiles = { root: path.join(root, "..", "batchconsumequeue"), fileSize: batchFileSizeFor(fileSize) },
+  ) {
     this.#drive = drive;
     this.#root = root;
     this.#fileSize = fileSize;
     this.#writable = writable;
+    this.#batch = batch;
   }
 
-  update({ topic, slots }: TopicSlotsUpdate): void {
+  update({ topic, slots, isBatch }: TopicSlotsUpdate): void {
     const key = Buffer.from(topic);
     const known = this.#byName.get(key, 0, key.length);
     if (known !== undefined) {
@@ -45,8 +64,9 @@ export class TopicSlotsTable {
       this.#byName.delete(key);
       return;
     }
-    const entry = known ?? { topic, key, slots };
+    const entry: TopicSlots = known ?? { topic, key, slots };
     entry.slots = slots;
+    entry.isBatch = isBatch === true;
     if (known === undefined) this.#byName.set(key, entry);
     for (let queueId = 0; queueId < slots.length; queueId++) this.#owners[slots[queueId]!] = { topic: entry, queueId };
   }
@@ -59,7 +79,11 @@ export class TopicSlotsTable {
     const slot = topic.slots[queueId]!;
     let queue = this.#queues[slot];
     if (queue === undefined) {
-      queue = new ConsumeQueue(this.#drive, queueDirectory(this.#root, topic.topic, queueId), this.#fileSize, this.#writable);
+      const { root, fileSize } = this.#batch;
+      queue =
+        topic.isBatch === true
+          ? new BatchConsumeQueue(this.#drive, queueDirectory(root, topic.topic, queueId), fileSize, this.#writable)
+          : new ConsumeQueue(this.#drive, queueDirectory(this.#root, topic.topic, queueId), this.#fileSize, this.#writable);
       this.#queues[slot] = queue;
     }
     return queue;

@@ -43,6 +43,8 @@ export interface StoreLayout {
   logFiles: FoundFile[];
   queueFileSize: number;
   queues: QueueLayout[];
+  /** Topics whose queues hold whole batches; these queues are not looked at. */
+  batchTopics: Set<string>;
   indexShape: IndexShape;
   /** Paths of those of the right size, oldest first. */
   indexFiles: string[];
@@ -86,6 +88,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     logFiles: logFiles.filter(({ base }) => base % logFileSize === 0),
     queueFileSize,
     queues,
+    batchTopics: new Set(listDirectory(paths.batchConsumeQueue)),
     indexShape: options.indexShape,
     indexFiles: checkedIndexFiles(paths.index, options.indexShape, findings),
     knownTopics: knownTopics(path.join(paths.config, "topics.json")),

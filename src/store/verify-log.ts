@@ -208,7 +208,7 @@ class LogFileCheck {
     const transaction = sysFlag & SYS_FLAG_TRANSACTION_MASK;
     if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) return;
     // These have queues of another form, elsewhere.
-    if ((sysFlag & (SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP)) !== 0) return;
+    if ((sysFlag & (SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP)) !== 0 || this.#layout.batchTopics.has(topic)) return;
     this.#checkEntry(topic, queueId, readInt64(bytes, at + QUEUE_OFFSET_OFFSET), offset, size);
   }
 

@@ -46,7 +46,7 @@ class Sender {
     this.#writer = new LaneConsumer(memory);
     const tables = new IoTables();
     for (const [i, topic] of ["T-one", "T-two", "T-longer"].entries()) {
-      tables.slotsChanged(topic, [10 * i, 10 * i + 1, 10 * i + 2, 10 * i + 3]);
+      tables.slotsChanged({ topic, slots: [10 * i, 10 * i + 1, 10 * i + 2, 10 * i + 3] });
       tables.topicChanged({
         topic,
         readQueueNums: QUEUES,

@@ -9,6 +9,7 @@ import { createIndexFeedMemory, QUEUE_FEED_WORDS } from "../../src/ring/index-fe
 import { ACK_OK, createLaneMemory, LaneProducer } from "../../src/ring/lane.ts";
 import { FlusherDuty, QueueIndexerDuty } from "../../src/runtime/duties.ts";
 import { writeAbortFile } from "../../src/store/abort-file.ts";
+import { batchFileSizeFor } from "../../src/store/batch-consume-queue.ts";
 import { CheckpointWriter } from "../../src/store/checkpoint-writer.ts";
 import { ConsumeQueue, queueDirectory } from "../../src/store/consume-queue.ts";
 import type { EngineInit } from "../../src/store/engine-init.ts";
@@ -65,9 +66,11 @@ export class ModelStore {
     new Int32Array(slotsMemory.waiters).fill(0, 0, QUEUE_COUNT + 1);
     const paths = this.#paths;
     const slotsOf = (): number[] => Array.from({ length: QUEUE_COUNT }, (_, queueId) => queueId);
-    const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE };
-    this.recovered = recoverStore({ drive: disk, paths, ...sizes, recordSizeMax: RECORD_SIZE_MAX });
-    rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, slots: this.slots, delayLevelsMs: [], slotsOf });
+    const batchQueueFileSize = batchFileSizeFor(QUEUE_FILE_SIZE);
+    const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
+    const isBatch = (): boolean => false;
+    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, recordSizeMax: RECORD_SIZE_MAX });
+    rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
     publishRecovered(this.log, this.recovered);
     const topics = new Map([[TOPIC, slotsOf()]]);
     const { checkpoint, exit } = this.recovered;

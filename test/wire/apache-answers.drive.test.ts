@@ -69,12 +69,12 @@ test("answers as Apache's broker does", async (t) => {
 });
 
 // To record again: RECORD_BROKER=host:port of a freshly started Apache broker named broker-a at 127.0.0.1, with
-// enablePropertyFilter=false and traceTopicEnable=false.
-const { RECORD_BROKER } = process.env;
+// enablePropertyFilter=false and traceTopicEnable=false. RECORD_FAMILIES=a,b: these alone.
+const { RECORD_BROKER, RECORD_FAMILIES } = process.env;
 if (RECORD_BROKER !== undefined) {
   test.serial("records", async (t) => {
     mkdirSync(RECORDED, { recursive: true });
-    const families = await recordAll(RECORD_BROKER, 500);
+    const families = await recordAll(RECORD_BROKER, 500, RECORD_FAMILIES?.split(",") ?? []);
     for (const [family, lines] of families) writeFileSync(path.join(RECORDED, `${family}.txt`), `${lines.join("\n")}\n`);
     t.true(families.size > 0);
   });

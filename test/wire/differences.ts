@@ -27,6 +27,7 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     },
     { of: "c2 35 {}", why: "a farewell that does not say whose it is, is refused" },
   ],
+  batches: [{ of: 'admin 321 {"consumerGroup":""', why: "no group is asked for, so that nothing is said of one" }],
   queues: [
     {
       of: 'admin 321 {"consumerGroup":"qu-g"',

@@ -1,5 +1,6 @@
 import { Recorder } from "./recorder.ts";
 import { administration } from "./requests/administration.ts";
+import { batches } from "./requests/batches.ts";
 import { clients } from "./requests/clients.ts";
 import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
@@ -16,6 +17,7 @@ type Family = (recorder: Recorder) => Promise<void>;
 
 /** Rows run beside each other; the families of a row one after the other, since they use the same delay queues. */
 const APART: readonly (readonly [string, Family][])[] = [
+  [["batches", batches]],
   [["topics", topics]],
   [["groups", groups]],
   [["clients", clients]],
@@ -38,11 +40,13 @@ const ALONE: readonly [string, Family][] = [
 /**
  * Puts all requests to the broker and gives the lines of each family.
  * @param settleMs see Recorder
+ * @param only these families; none: all
  */
-export async function recordAll(address: string, settleMs: number): Promise<Map<string, string[]>> {
+export async function recordAll(address: string, settleMs: number, only: readonly string[] = []): Promise<Map<string, string[]>> {
   const recorded = new Map<string, string[]>();
   const run = async (row: readonly [string, Family][]): Promise<void> => {
     for (const [name, family] of row) {
+      if (only.length > 0 && !only.includes(name)) continue;
       const recorder = new Recorder(address, settleMs);
       try {
         await family(recorder);

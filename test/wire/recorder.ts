@@ -198,7 +198,9 @@ function bodyText(body: Buffer, { show = "json", hide = [] }: Asking): string {
 
 /** A record without what two runs do not have in common. */
 export function shown(message: DecodedMessage): object {
-  const { topic, queueId, queueOffset, size, flag, sysFlag, bodyCrc, reconsumeTimes, preparedTransactionOffset } = message;
+  const { topic, queueId, queueOffset, flag, sysFlag, bodyCrc, reconsumeTimes, preparedTransactionOffset } = message;
+  // Of a record that is a whole batch it depends on how many digits there is room for.
+  const size = message.properties.has("INNER_BASE") ? "<size>" : message.size;
   const properties = Object.fromEntries(message.properties);
   const { bornTimestamp, bornHost } = message;
   const position = { topic, queueId, queueOffset, size, flag, sysFlag, bodyCrc, reconsumeTimes, preparedTransactionOffset };
