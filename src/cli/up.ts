@@ -15,7 +15,7 @@ const MEMORY = "memory";
 
 /**
  * `millrace up` and `millrace broker`: runs until a signal. Standard output gets one line, once both really
- * answer: `ready namesrv=HOST:PORT broker=HOST:PORT pid=PID`.
+ * answer: `ready namesrv=HOST:PORT broker=HOST:PORT pid=PID`, and ` http=HOST:PORT` where `httpPort` asks for it.
  */
 export async function up(flags: UpFlags): Promise<void> {
   const { store, ...otherFlags } = flags;
@@ -43,7 +43,8 @@ export async function up(flags: UpFlags): Promise<void> {
     log.close();
   });
   const namesrv = broker.namesrvAddress === "" ? "none" : broker.namesrvAddress;
-  process.stdout.write(`ready namesrv=${namesrv} broker=${broker.brokerAddress} pid=${process.pid}\n`);
+  const http = broker.httpAddress === undefined ? "" : ` http=${broker.httpAddress}`;
+  process.stdout.write(`ready namesrv=${namesrv} broker=${broker.brokerAddress} pid=${process.pid}${http}\n`);
 }
 
 function givenValues({ values, origins }: ReturnType<typeof configFromFlags>): [string, string | number | boolean][] {

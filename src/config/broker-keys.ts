@@ -58,6 +58,7 @@ export interface BrokerValues {
   authorizationEnabled: boolean;
 
   namesrvPort: number;
+  httpPort: number;
   ioWorkers: number;
   logWriterThread: "auto" | "own";
   connectionsMax: number;
@@ -145,6 +146,7 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   authorizationEnabled: refused("Ask what a client may do."),
 
   namesrvPort: ours(whole(9876, "port", 0, 65_535, "Port of the name server in the broker's process; 0: any free one.")),
+  httpPort: ours(whole(-1, "port", -1, 65_535, "Port of /livez and /readyz over HTTP; 0: any free one; -1: none.")),
   logWriterThread: ours(
     oneOf(
       "auto",

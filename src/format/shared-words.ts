@@ -62,6 +62,10 @@ export const RUNNING_FLAGS: number = i32(16);
 export const FLAG_DISK_FULL = 1;
 /** A flush failed: nothing is acknowledged any more. */
 export const FLAG_FLUSH_FAILED = 2;
+/** A thread that the store cannot do without has ended. */
+export const FLAG_THREAD_LOST = 4;
+/** The store takes nothing any more, for good. */
+export const FLAGS_FAILED: number = FLAG_FLUSH_FAILED | FLAG_THREAD_LOST;
 
 /** Counts the topic updates posted to the queue indexer. Writer: control, after posting. */
 export const TOPICS_VERSION: number = i32(17);

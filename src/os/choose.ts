@@ -7,14 +7,19 @@ export interface DriveChoice {
   fallbackReason?: string;
 }
 
-/** The drive of that name, ready to use in the calling thread. */
-export async function loadDrive(name: DriveName): Promise<Drive> {
+/** A drive of ours by its name, or the URL of a module that exports one as `drive`. */
+export type DriveId = DriveName | `file:${string}`;
+
+/** The drive, ready to use in the calling thread. */
+export async function loadDrive(name: DriveId): Promise<Drive> {
+  if (name.startsWith("file:")) return ((await import(name)) as { drive: Drive }).drive;
   if (name === "native-free") return (await import("../../native-free/drive.ts")).nativeFreeDrive;
   return (await import("./ffi.ts")).ffiDrive;
 }
 
-/** FFI unless told otherwise or unless it does not work here; then native-free, with the reason. */
-export async function chooseDrive(nativeFree: boolean): Promise<DriveChoice> {
+/** The module's, if there is one; FFI unless told otherwise or unless it does not work here; then native-free, with the reason. */
+export async function chooseDrive(nativeFree: boolean, driveModule?: DriveId): Promise<DriveChoice> {
+  if (driveModule !== undefined) return { drive: await loadDrive(driveModule) };
   if (nativeFree) return { drive: await loadDrive("native-free") };
   try {
     const { ffiDrive, selfTest } = await import("./ffi.ts");

@@ -375,6 +375,7 @@ export class IoWorker {
     this.#answers.expire();
     this.#pull.expire();
     this.#forgetDeleted();
+    if (this.#isStopping) this.#finish();
     this.#endTurn();
   }
 
@@ -456,11 +457,16 @@ export class IoWorker {
   #stop(): void {
     this.#isStopping = true;
     this.#server.close();
-    if (this.#answers.inFlight === 0) this.#finish();
+    this.#finish();
+  }
+
+  /** Nobody will ever say what became of the sends under way. */
+  #isStoreLost(): boolean {
+    return (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_THREAD_LOST) !== 0;
   }
 
   #finish(): void {
-    if (this.#answers.inFlight > 0 || this.#isFinished) return;
+    if (this.#isFinished || (this.#answers.inFlight > 0 && !this.#isStoreLost())) return;
     this.#isFinished = true;
     for (const connection of this.#connections.values()) {
       connection.flush();

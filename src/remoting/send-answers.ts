@@ -69,6 +69,7 @@ export class SendAnswers {
     const lane = this.#lane;
     const ready = lane.acksReady();
     const now = ready > 0 && this.#isSyncFlush ? this.#clock.now() : 0;
+    const hasFailed = ready > 0 && this.#hasFlushFailed();
     for (let i = 0; i < ready; i++) {
       const ticket = lane.takeAck();
       if (lane.ackStatus === ACK_DUPLICATE)
@@ -77,11 +78,19 @@ export class SendAnswers {
         this.#refuse(ticket, lane.ackStatus);
         continue;
       }
-      if (this.#isSyncFlush && this.#tickets.noWaits[ticket] === 0) this.#await(ticket, now);
+      // After a failed flush nothing is told to be stored, also where nobody waits for the disk.
+      if (hasFailed) this.#answer(ticket, ResponseCode.FLUSH_DISK_TIMEOUT, lane.ackQueueOffset, lane.ackPhysicalOffset);
+      else if (this.#isSyncFlush && this.#tickets.noWaits[ticket] === 0) this.#await(ticket, now);
       else this.#answer(ticket, ResponseCode.SUCCESS, lane.ackQueueOffset, lane.ackPhysicalOffset);
     }
     if (ready > 0) lane.releaseAcks();
-    if (this.#waitHead !== this.#waitTail) this.#releaseFlushed();
+    if (this.#waitHead === this.#waitTail) return;
+    this.#releaseFlushed();
+    if (this.#hasFlushFailed()) this.expire();
+  }
+
+  #hasFlushFailed(): boolean {
+    return (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0;
   }
 
   #await(ticket: number, now: number): void {
@@ -108,7 +117,7 @@ export class SendAnswers {
     if (this.#waitHead === this.#waitTail) return;
     this.#releaseFlushed();
     const limit = this.#clock.now() - this.#syncFlushTimeoutMs;
-    const hasFailed = (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0;
+    const hasFailed = this.#hasFlushFailed();
     while (this.#waitHead !== this.#waitTail) {
       const at = this.#waitHead % this.#tickets.capacity;
       if (!hasFailed && this.#waitSinceMs[at]! > limit) return;

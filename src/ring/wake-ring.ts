@@ -32,6 +32,11 @@ export class WakeRing {
     Atomics.store(words, TAIL, (tail + 1) | 0);
   }
 
+  /** Producer only: the worker looks at everything that it holds. */
+  pushAll(): void {
+    Atomics.store(this.#words, OVERFLOW, 1);
+  }
+
   /** Consumer only. Calls `visit` for each slot. @returns true if some were dropped: look at all */
   drain(visit: (slot: number) => void): boolean {
     const words = this.#words;

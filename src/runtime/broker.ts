@@ -23,6 +23,7 @@ import { OffsetCells } from "../format/offset-cells.ts";
 import * as shared from "../format/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
+import type { DriveId } from "../os/choose.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
 import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
@@ -32,6 +33,7 @@ import { StoreCompaction } from "./compaction-files.ts";
 import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
+import { HealthServer } from "./health-server.ts";
 import { IoPool, listenError } from "./io-pool.ts";
 import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
@@ -49,6 +51,8 @@ export interface StartBrokerOptions {
   store?: string;
   /** Run without foreign calls. Default: only where they do not work. */
   nativeFree?: boolean;
+  /** URL (`file:`) of a module whose export `drive` (src/os/api.ts) is used in place of ours, in every thread of the store. */
+  driveModule?: DriveId;
   /** Values of RocketMQ's configuration keys, as texts or resolved. */
   config?: ResolvedConfig | Readonly<Record<string, string | number | boolean>>;
   /** "virtual": time stands still until `advance`. */
@@ -84,6 +88,16 @@ export class RunningBroker implements AsyncDisposable {
     return this.#parts.engine.drive.name;
   }
 
+  /** Why the broker cannot take messages any more; empty: it can. */
+  faults(): string[] {
+    return this.#parts.engine.faults();
+  }
+
+  /** `host:port` of the health listener; undefined: there is none. */
+  get httpAddress(): string | undefined {
+    return this.#parts.health?.address;
+  }
+
   /** Moves a virtual clock; everything due fires in order. @throws MillraceError MILLRACE_CONFIG_INVALID on a system clock */
   advance(byMs: number): void {
     const { clock, pool } = this.#parts;
@@ -114,12 +128,14 @@ interface BrokerParts {
   retention: Retention;
   pool: IoPool;
   nameServer: NameServer | undefined;
+  health: HealthServer | undefined;
   registration: BrokerRegistration;
   outbound: RemotingClient;
   memoryDirectory: string | undefined;
 }
 
 async function closeParts(parts: BrokerParts): Promise<void> {
+  await parts.health?.close();
   await parts.registration.stop();
   await parts.pool.stop();
   await parts.control.close();
@@ -157,8 +173,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       log.warn({ ioWorkers: values.ioWorkers }, "this Node cannot share a port between threads: running one I/O worker");
       values.ioWorkers = 1;
     }
-    const onFailure = options.onFailure ?? ((error: Error) => endProcess(log, error));
-    const engine = await Engine.open(engineOptions(values, clock, log, onFailure));
+    const onFailure = options.onFailure ?? processEnd(log);
+    const engine = await Engine.open({ ...engineOptions(values, clock, log, onFailure), driveModule: options.driveModule });
     undo.push(() => engine.close());
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
@@ -239,6 +255,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       retention,
       pool,
       nameServer,
+      health: undefined,
       registration,
       outbound,
       memoryDirectory,
@@ -247,6 +264,10 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     for (let worker = 0; worker < values.ioWorkers; worker++) {
       const thread = await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
       if (worker === engine.init.writerLane) engine.adoptWriter(thread);
+    }
+    if (values.httpPort >= 0) {
+      parts.health = await HealthServer.start(values.bindAddress, values.httpPort, () => engine.faults());
+      undo.unshift(() => parts.health?.close());
     }
     await registration.start();
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");
@@ -424,7 +445,16 @@ function bracketed(ip: string): string {
   return ip.includes(":") ? `[${ip}]` : ip;
 }
 
-function endProcess(log: Log, error: Error): void {
-  log.error({ error: error.stack ?? error.message }, "the broker cannot go on");
-  process.exit(1);
+/** Clients that wait are answered meanwhile (send-answers.ts looks every 50 ms). */
+const FAREWELL_MS = 200;
+
+/** Ends the process once, by the system's time: a virtual clock may stand still. */
+function processEnd(log: Log): (error: Error) => void {
+  let isEnding = false;
+  return (error) => {
+    if (isEnding) return;
+    isEnding = true;
+    log.error({ error: error.stack ?? error.message }, "the broker cannot go on");
+    new SystemClock().setTimer(() => process.exit(1), FAREWELL_MS);
+  };
 }

@@ -1,5 +1,6 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { clockFrom, monotonicMs } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../format/checkpoint.ts";
 import { RecordParts } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
@@ -19,6 +20,9 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
 import type { Duty } from "./duty.ts";
+
+/** Pause before what a full disk had no room for is tried again, ms. */
+const FULL_DISK_NAP_MS = 100;
 
 /** The queue indexer: log -> ConsumeQueues -> held pulls. */
 export class QueueIndexerDuty implements Duty {
@@ -60,6 +64,11 @@ export class QueueIndexerDuty implements Duty {
       delayLevelsMs: init.delayLevelsMs,
       refreshTopics: () => this.#readUpdates(),
     });
+    // One before this may have ended between storing entries and waking those who wait for them.
+    for (const { wakeRing, doorbell } of this.#lanes) {
+      wakeRing?.pushAll();
+      doorbell.ring();
+    }
   }
 
   /** Updates are posted before the first message that needs them, and counted, so that a changed count means: read. */
@@ -84,6 +93,7 @@ export class QueueIndexerDuty implements Duty {
     if (from >= limit) return false;
     this.#reader.invalidate();
     let done = this.#dispatcher.dispatch(from, limit);
+    if (this.#dispatcher.isDiskFull) return this.#awaitSpace();
     if (done === from) {
       // Damaged since it was appended; recovery would step over it as well.
       const next = nextRecord(this.#reader, from + 1, limit, this.#parts);
@@ -102,6 +112,13 @@ export class QueueIndexerDuty implements Duty {
     }
     for (let lane = 0; woken !== 0; lane++, woken >>>= 1) if ((woken & 1) !== 0) this.#lanes[lane]!.doorbell.ring();
     return true;
+  }
+
+  /** The disk has no room for entries: the log keeps them until there is. */
+  #awaitSpace(): false {
+    this.#own.nap(this.#own.seen(), FULL_DISK_NAP_MS);
+    this.#own.ring(); // So that the thread does not park.
+    return false;
   }
 
   /** Closes files that retention has deleted: until then they keep their disk space. */
@@ -190,7 +207,7 @@ export class FlusherDuty implements Duty {
 
   work(): boolean {
     const before = this.#log.offset(shared.FLUSHED_OFFSET);
-    const hasMore = this.#flusher.work();
+    const hasMore = this.#flush();
     const hasFlushed = this.#log.offset(shared.FLUSHED_OFFSET) > before;
     if (this.#init.isSyncFlush && hasFlushed) {
       this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER).ring();
@@ -200,12 +217,26 @@ export class FlusherDuty implements Duty {
     return this.#flushQueues(hasFlushed) || hasMore;
   }
 
+  #flush(): boolean {
+    try {
+      return this.#flusher.work();
+    } catch (error) {
+      for (let lane = 0; lane < this.#init.lanes.length; lane++) this.#log.doorbell(shared.DOORBELL_LANES + lane).wake();
+      throw error; // Who waits for the disk is answered now; this thread is over, and with it the store.
+    }
+  }
+
   /** While senders wait for the disk, queues and checkpoint get a fifth of its time. */
   #flushQueues(hasFlushed: boolean): boolean {
     const started = monotonicMs();
     if (this.#init.isSyncFlush && hasFlushed && started < this.#queuesRestUntilMs) return false;
     const hasMore = this.#queues.work();
-    this.#checkpoint.work();
+    try {
+      this.#checkpoint.work();
+    } catch (error) {
+      // What was written before still holds; it is tried again in a second.
+      if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_FULL") throw error;
+    }
     const ended = monotonicMs();
     this.#queuesRestUntilMs = ended + 4 * (ended - started);
     return hasMore;

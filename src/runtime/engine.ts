@@ -5,7 +5,7 @@ import { MillraceError } from "../base/errors.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
-import { chooseDrive } from "../os/choose.ts";
+import { chooseDrive, type DriveId } from "../os/choose.ts";
 import { makeDirectory, removeTree } from "../os/files.ts";
 import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
@@ -24,12 +24,15 @@ import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
 import type { FlusherInit } from "./duties.ts";
 import { STOP_FLUSHER, STOP_INDEXERS, STOP_WRITER } from "./duty.ts";
 import type { KeyIndexerInit } from "./key-indexer-duty.ts";
-import { ended, ready, startThread } from "./threads.ts";
+import { type Replaceable, Supervisor } from "./supervisor.ts";
+import { ended, ready, startThread, type ThreadName } from "./threads.ts";
 
 export interface EngineOptions {
   storePath: string;
   commitLogPath?: string;
   isNativeFree: boolean;
+  /** URL of a module whose `drive` is used in place of ours. */
+  driveModule?: DriveId | undefined;
   /** Bytes. */
   logFileSize: number;
   queueFileSize: number;
@@ -62,7 +65,7 @@ export interface EngineOptions {
   indexEntryCount: number;
   clock: Clock;
   log: Log;
-  /** The engine cannot go on (a thread died, a flush failed): everything must end. */
+  /** The engine cannot go on (its writer or flusher ended, a flush failed): everything must end. */
   onFailure: (error: Error) => void;
 }
 
@@ -87,14 +90,17 @@ export class Engine {
   readonly #topics = new Map<string, number[]>();
   readonly #batchTopics = new Set<string>();
   readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
-  readonly #topicPorts: MessagePort[] = [];
-  readonly #threads: { writers: Worker[]; indexers: Worker[]; flusher: Worker };
+  /** By the thread at the other end. */
+  readonly #topicPorts = new Map<ThreadName, MessagePort>();
+  readonly #supervisor: Supervisor;
+  readonly #threads: { writers: Worker[]; indexers: Replaceable[]; flusher: Worker };
+  readonly #ready: Promise<void>;
   #nextSlot: number;
   #isClosing = false;
 
   /** Recovers the store and starts its threads. @throws MillraceError as recovery and the drive do */
   static async open(options: EngineOptions): Promise<Engine> {
-    const { drive, fallbackReason } = await chooseDrive(options.isNativeFree);
+    const { drive, fallbackReason } = await chooseDrive(options.isNativeFree, options.driveModule);
     if (fallbackReason !== undefined) {
       options.log.warn({ reason: fallbackReason }, "foreign calls do not work here: running on the native-free drive");
     }
@@ -104,8 +110,7 @@ export class Engine {
     const lock = drive.lockStore(paths.lock);
     try {
       const engine = new Engine(options, drive, paths, lock);
-      await Promise.all(engine.#all().map(ready));
-      engine.#watch();
+      await engine.#ready;
       return engine;
     } catch (error) {
       lock.release();
@@ -144,7 +149,7 @@ export class Engine {
       createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
     );
     this.init = {
-      drive: drive.name,
+      drive: options.driveModule ?? drive.name,
       storePath: paths.root,
       commitLogPath: paths.commitLog,
       logFileSize: options.logFileSize,
@@ -171,28 +176,45 @@ export class Engine {
       indexSlotCount: options.indexSlotCount,
       indexEntryCount: options.indexEntryCount,
     };
-    const [forIndexer, forFlusher] = [this.#topicsPort(), this.#topicsPort()];
-    const indexers = [startThread("queue-indexer", { init: this.init, topics: forIndexer }, [forIndexer])];
-    if (options.isIndexed) {
-      const { exit, checkpoint } = this.recovered;
-      const trustedTimestamp = exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined;
-      indexers.push(startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit));
-    }
+    this.#supervisor = new Supervisor(options.clock, options.log, (error) => {
+      Atomics.or(this.log.words, shared.RUNNING_FLAGS, shared.FLAG_THREAD_LOST);
+      options.onFailure(error);
+    });
+    const { exit, checkpoint } = this.recovered;
+    const queueIndexer = this.#startQueueIndexer();
+    const keyIndexers = options.isIndexed
+      ? [this.#startKeyIndexer(exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined)]
+      : [];
     const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
-    const { checkpoint, exit } = this.recovered;
-    const flusherInit = {
-      engine: this.init,
-      topics: forFlusher,
-      checkpoint,
-      isDurable: exit !== "process-died",
-    } satisfies FlusherInit;
-    this.#threads = { writers, indexers, flusher: startThread("flusher", flusherInit, [forFlusher]) };
+    const topics = this.#topicsPort("flusher");
+    const flusherInit = { engine: this.init, topics, checkpoint, isDurable: exit !== "process-died" } satisfies FlusherInit;
+    const flusher = startThread("flusher", flusherInit, [topics]);
+    this.#threads = { writers, indexers: [], flusher };
+    this.#ready = Promise.all([queueIndexer, ...keyIndexers, ...writers, flusher].map(ready)).then(() => {
+      for (const writer of writers) this.#supervisor.watch("log-writer", writer);
+      this.#supervisor.watch("flusher", flusher);
+      this.#threads.indexers.push(
+        this.#supervisor.replace("queue-indexer", queueIndexer, () => this.#startQueueIndexer()),
+        // Only this process has written the index meanwhile, and it lives.
+        ...keyIndexers.map((first) => this.#supervisor.replace("key-indexer", first, () => this.#startKeyIndexer(undefined))),
+      );
+    });
+  }
+
+  #startQueueIndexer(): Worker {
+    const topics = this.#topicsPort("queue-indexer");
+    return startThread("queue-indexer", { init: this.init, topics }, [topics]);
+  }
+
+  #startKeyIndexer(trustedTimestamp: number | undefined): Worker {
+    return startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit);
   }
 
   /** The end, for another thread, of a channel on which it is told of all topics, now and later. */
-  #topicsPort(): MessagePort {
+  #topicsPort(thread: ThreadName): MessagePort {
     const { port1, port2 } = new MessageChannel();
-    this.#topicPorts.push(port1);
+    this.#topicPorts.get(thread)?.close(); // Of the one before.
+    this.#topicPorts.set(thread, port1);
     port1.unref();
     for (const [topic, slots] of this.#topics) port1.postMessage(this.#updateOf(topic, slots));
     return port2;
@@ -219,27 +241,10 @@ export class Engine {
     if (damages.length > DAMAGES_REPORTED_MAX) log.warn({ count: damages.length }, "queues are made anew from the log");
   }
 
-  #all(): Worker[] {
-    const { writers, indexers, flusher } = this.#threads;
-    return [...writers, ...indexers, flusher];
-  }
-
-  /** The I/O worker that runs the log writer: it ends when this engine closes. */
+  /** The I/O worker that runs the log writer: it ends when this engine closes, and the store with it. */
   adoptWriter(worker: Worker): void {
     this.#threads.writers.push(worker);
-  }
-
-  /** A thread that ends by itself has failed: nothing goes on half-alive. */
-  #watch(): void {
-    for (const worker of this.#all()) {
-      let reason: Error | undefined;
-      worker.on("error", (error) => {
-        reason = error instanceof Error ? error : new Error(String(error));
-      });
-      worker.on("exit", (code) => {
-        if (!this.#isClosing) this.#options.onFailure(reason ?? new Error(`a store thread ended with code ${code}`));
-      });
-    }
+    this.#supervisor.watch("log-writer", worker);
   }
 
   #slotsOf(topic: string, queueCount: number): number[] {
@@ -282,7 +287,7 @@ export class Engine {
   #publish(topic: string, slots: readonly number[]): void {
     const update = this.#updateOf(topic, slots);
     // First: the queue indexer must know the topic before a message of it is in the log.
-    for (const port of this.#topicPorts) port.postMessage(update);
+    for (const port of this.#topicPorts.values()) port.postMessage(update);
     Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
     for (const listener of this.#listeners) listener(update);
   }
@@ -310,6 +315,16 @@ export class Engine {
       Atomics.wait(words, shared.TOPICS_SEEN, seen, 20);
     }
     throw new MillraceError("MILLRACE_BUSY", "the queue indexer does not answer", { version });
+  }
+
+  /** Why the store takes no messages any more, for good; empty: it does. */
+  faults(): string[] {
+    const flags = Atomics.load(this.log.words, shared.RUNNING_FLAGS);
+    const faults: [number, string][] = [
+      [shared.FLAG_FLUSH_FAILED, "a flush to the disk has failed"],
+      [shared.FLAG_THREAD_LOST, "a thread of the store has ended"],
+    ];
+    return faults.filter(([flag]) => (flags & flag) !== 0).map(([, text]) => text);
   }
 
   slotOf(topic: string, queueId: number): number | undefined {
@@ -342,13 +357,17 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
+    this.#supervisor.stop();
     const { writers, indexers, flusher } = this.#threads;
     // First the writer, so that the others see the log's end; a stage includes those below it.
     await this.#stop(STOP_WRITER, writers);
-    await this.#stop(STOP_INDEXERS, indexers);
+    await this.#stop(
+      STOP_INDEXERS,
+      indexers.map(({ worker }) => worker),
+    );
     await this.#stop(STOP_FLUSHER, [flusher]);
-    for (const port of this.#topicPorts) port.close();
-    const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED;
+    for (const port of this.#topicPorts.values()) port.close();
+    const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAGS_FAILED;
     if (hasFailed === 0) {
       this.#checkpointWriter().finish();
       removeAbortFile(this.drive.names, this.paths.abort);

@@ -1,4 +1,5 @@
 import { clockFrom } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
 import { RECORD_BLANK, RecordParts, recordSizeAt } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
@@ -57,6 +58,17 @@ export class KeyIndexerDuty implements Duty {
     const limit = this.#log.offset(this.#limitCell);
     this.#forgetDeleted();
     if (from >= limit) return false;
+    try {
+      this.#indexPass(from, limit);
+      return true;
+    } catch (error) {
+      // The disk has no room for keys: they are made from the log, from the same place on, once there is.
+      if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_FULL") throw error;
+      return false;
+    }
+  }
+
+  #indexPass(from: number, limit: number): void {
     this.#reader.invalidate();
     this.#feed?.refresh();
     let offset = from;
@@ -68,7 +80,6 @@ export class KeyIndexerDuty implements Duty {
     this.#index.publish();
     this.#tellDurable();
     this.#log.setOffset(shared.INDEXED_OFFSET, offset);
-    return true;
   }
 
   #tellDurable(): void {

@@ -45,6 +45,8 @@ export interface AppendOnce {
 }
 
 const WAKE_CHECK_MS = 50;
+const FLUSH_FAILED = new MillraceError("MILLRACE_STORE_IO", "the flush failed");
+const STORE_LOST = new MillraceError("MILLRACE_STORE_IO", "a thread of the store has ended");
 
 /**
  * A producer on the thread's own lane that is no socket: the control thread's internal appends, and the
@@ -187,6 +189,7 @@ export class LaneClient {
 
   #drain(): void {
     const ready = this.#lane.acksReady();
+    const hasFailed = ready > 0 && this.#has(shared.FLAG_FLUSH_FAILED);
     for (let i = 0; i < ready; i++) {
       const ticket = this.#lane.takeAck();
       const pending = this.#pending[ticket]!;
@@ -201,7 +204,8 @@ export class LaneClient {
       pending.queueOffset = this.#lane.ackQueueOffset;
       // When the first of duplicates was stored is not told.
       pending.storeTimestamp = isDuplicate ? this.#log.offset(shared.LAST_STORE_TIMESTAMP) : this.#lane.ackStoreTimestamp;
-      if (this.#isSyncFlush && !pending.isNoWait) this.#unflushed.push(pending);
+      if (hasFailed) this.#finish(pending, FLUSH_FAILED);
+      else if (this.#isSyncFlush && !pending.isNoWait) this.#unflushed.push(pending);
       else this.#finish(pending, undefined);
     }
     if (ready > 0) this.#lane.releaseAcks();
@@ -209,18 +213,19 @@ export class LaneClient {
     if (ready > 0) this.#pushWaiting();
   }
 
+  #has(flag: number): boolean {
+    return (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & flag) !== 0;
+  }
+
   #releaseFlushed(): void {
     if (this.#unflushed.length === 0) return;
     const flushed = this.#log.offset(shared.FLUSHED_OFFSET);
-    const hasFailed = (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0;
+    const hasFailed = this.#has(shared.FLAG_FLUSH_FAILED);
     let count = 0;
     for (const pending of this.#unflushed) {
       if (pending.physicalOffset >= flushed && !hasFailed) break;
       count++;
-      this.#finish(
-        pending,
-        pending.physicalOffset >= flushed ? new MillraceError("MILLRACE_STORE_IO", "the flush failed") : undefined,
-      );
+      this.#finish(pending, pending.physicalOffset >= flushed ? FLUSH_FAILED : undefined);
     }
     this.#unflushed.splice(0, count);
   }
@@ -241,11 +246,19 @@ export class LaneClient {
     pending.done(error, error === undefined ? { physicalOffset, queueOffset, storeTimestamp, size } : undefined);
   }
 
+  /** The log writer is gone: nobody will ever say what became of what is under way. */
+  #giveUp(): void {
+    const left = [...this.#pending, ...this.#unflushed.splice(0), ...this.#waiting.splice(0).map(({ pending }) => pending)];
+    this.#pending.length = 0;
+    for (const pending of left) if (pending !== undefined) this.#finish(pending, STORE_LOST);
+  }
+
   /** Waits for what is under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
     while (this.#inFlight > 0) {
       this.#park();
+      if (this.#has(shared.FLAG_THREAD_LOST)) this.#giveUp();
       await new Promise((resolve) => setImmediate(resolve));
     }
     this.#ticker.cancel();

@@ -87,9 +87,9 @@ export class CheckpointWriter {
     const indexMsgTimestamp = log.offset(shared.INDEX_DURABLE_TIMESTAMP);
     const figures = `${physicMsgTimestamp} ${logicsMsgTimestamp} ${indexMsgTimestamp} ${logicsPhysicalOffset}`;
     if (figures === this.#last) return;
-    this.#last = figures;
     const written = { ...checkpoint, physicMsgTimestamp, logicsMsgTimestamp, indexMsgTimestamp, logicsPhysicalOffset };
     drive.names.writeSmall(paths.checkpoint, encodeCheckpoint(written));
+    this.#last = figures;
   }
 
   #bounds(): QueueBounds[] {

@@ -38,6 +38,7 @@ import type { SharedLog } from "./shared-log.ts";
 const TWO_32 = 4_294_967_296;
 /** Most descriptors of one lane that are taken before the others have their turn. */
 const BATCH_MAX = 512;
+const WIPE_SIZE = 4096;
 /** How long a failed attempt to start a new file is not repeated, ms. */
 const ROLL_RETRY_MS = 100;
 
@@ -78,6 +79,7 @@ export class CommitLog {
   #base: number;
   #position: number;
   #rollRefusedUntilMs = 0;
+  #rollRefusal = ACK_STORE_FULL;
   #lastTimestamp: number;
   #view: DataView;
   #viewOf: Buffer | undefined;
@@ -158,7 +160,7 @@ export class CommitLog {
         runStart = 0;
         runEnd = 0;
         if (!this.#roll()) {
-          lane.ack(lane.ticket, ACK_STORE_FULL, 0, 0, 0);
+          lane.ack(lane.ticket, this.#rollRefusal, 0, 0, 0);
           this.#refusedCount += lane.count;
           continue;
         }
@@ -186,12 +188,21 @@ export class CommitLog {
     return taken;
   }
 
+  #openNew(base: number): StoreFile {
+    try {
+      return this.#open(base);
+    } catch (error) {
+      this.#drive.names.remove(basePath(this.#directory, base)); // The blocks that it got are better used by others meanwhile.
+      throw error;
+    }
+  }
+
   /** Why nothing may be appended now, or ACK_OK. */
   #refusal(): number {
     const flags = Atomics.load(this.#log.words, shared.RUNNING_FLAGS);
     if (flags === 0) return ACK_OK;
     this.#duplicates?.forgetBelow(this.#log.offset(shared.MIN_OFFSET)); // A file held open keeps its space.
-    return (flags & shared.FLAG_FLUSH_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_WATERMARK;
+    return (flags & shared.FLAGS_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_WATERMARK;
   }
 
   /** Fills the open fields of the descriptor's records, in the lane, and writes their ack. */
@@ -265,8 +276,8 @@ export class CommitLog {
       this.#appendedSize += size;
       this.#feeds.settle();
     } catch (error) {
-      const isFull = error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL";
-      lane.refuseLast(this.#undoLength, isFull ? ACK_STORE_FULL : ACK_STORE_UNAVAILABLE);
+      lane.refuseLast(this.#undoLength, refusalOf(error));
+      this.#wipe(size);
       this.#feeds.undo();
       this.#refusedCount += this.#runCount;
       for (let i = this.#undoLength - 1; i >= 0; i--) {
@@ -280,18 +291,33 @@ export class CommitLog {
     this.#runCount = 0;
   }
 
+  /**
+   * Empties [position, position + size): a write that failed may have left whole records there. Behind a smaller record
+   * written later, recovery would take them for messages that follow a damaged stretch.
+   */
+  #wipe(size: number): void {
+    const zeros = Buffer.alloc(Math.min(size, WIPE_SIZE));
+    try {
+      for (let done = 0; done < size; done += zeros.length)
+        this.#file.write(this.#position + done, zeros, 0, Math.min(zeros.length, size - done));
+    } catch {
+      // What could not be written now was not written before.
+    }
+  }
+
   /** Closes the present file with a blank marker and goes to the next. @returns false when there is no room for one */
   #roll(): boolean {
     if (this.#clock.now() < this.#rollRefusedUntilMs) return false;
     const base = this.#base + this.#fileSize;
     let next: StoreFile;
     try {
-      next = this.#takePrepared(base) ?? this.#open(base);
+      next = this.#takePrepared(base) ?? this.#openNew(base);
       const marker = Buffer.alloc(BLANK_SIZE);
       marker.writeUInt32BE(this.#fileSize - this.#position, 0);
       marker.writeUInt32BE(MAGIC_BLANK, 4);
       this.#file.write(this.#position, marker, 0, BLANK_SIZE);
-    } catch {
+    } catch (error) {
+      this.#rollRefusal = refusalOf(error);
       this.#rollRefusedUntilMs = this.#clock.now() + ROLL_RETRY_MS;
       return false;
     } finally {
@@ -335,4 +361,8 @@ export class CommitLog {
     this.#duplicates?.close();
     this.#file.close();
   }
+}
+
+function refusalOf(error: unknown): number {
+  return error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL" ? ACK_STORE_FULL : ACK_STORE_UNAVAILABLE;
 }

@@ -1,5 +1,5 @@
 import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared-words.ts";
-import type { DriveName } from "../os/api.ts";
+import type { DriveId } from "../os/choose.ts";
 import type { IndexFeedMemory } from "../ring/index-feed.ts";
 import type { LaneMemory } from "../ring/lane.ts";
 import type { DedupWindowMemory } from "./dedup-window.ts";
@@ -7,7 +7,7 @@ import type { QueueSlotsMemory } from "./queue-slots.ts";
 
 /** What every thread of one engine is handed: memory that they share, and figures that do not change. */
 export interface EngineInit {
-  drive: DriveName;
+  drive: DriveId;
   storePath: string;
   commitLogPath: string;
   /** Bytes. */

@@ -30,6 +30,8 @@ const GATHER_MS_MIN = 0.3;
 const GATHER_MS_MAX = 5;
 /** Part of the senders that is waited for. */
 const GATHER_SHARE = 0.8;
+/** Pause before a next file is tried for again, ms. */
+const PREPARE_RETRY_MS = 500;
 
 /**
  * Brings the log to the disk, and makes the next file ready, so that the log writer never waits for a disk.
@@ -47,6 +49,7 @@ export class Flusher {
   #expectedCount = 0;
   #flushedCount = 0;
   #flushMs = 0;
+  #prepareAgainMs = 0;
 
   constructor(options: FlusherOptions) {
     this.#options = options;
@@ -132,10 +135,10 @@ export class Flusher {
 
   /** Once the present file is half full, makes the next one: created, its blocks reserved. */
   #prepareNext(): void {
-    const { log, drive, directory, fileSize } = this.#options;
+    const { log, drive, directory, fileSize, clock } = this.#options;
     if (Atomics.load(log.words, shared.PREPARED_STATE) !== shared.PREPARE_NONE) return;
     const base = log.offset(shared.CURRENT_FILE_BASE);
-    if (log.offset(shared.APPENDED_OFFSET) - base < fileSize / 2) return;
+    if (log.offset(shared.APPENDED_OFFSET) - base < fileSize / 2 || clock.now() < this.#prepareAgainMs) return;
     if (
       Atomics.compareExchange(log.words, shared.PREPARED_STATE, shared.PREPARE_NONE, shared.PREPARE_BUSY) !== shared.PREPARE_NONE
     )
@@ -143,11 +146,13 @@ export class Flusher {
     let state = shared.PREPARE_NONE;
     try {
       if (log.offset(shared.CURRENT_FILE_BASE) !== base) return;
-      const file = drive.openFile(basePath(directory, base + fileSize), { size: fileSize, writable: true, mapped: false });
+      const path = basePath(directory, base + fileSize);
+      const file = drive.openFile(path, { size: fileSize, writable: true, mapped: false });
       try {
         file.reserve();
       } catch (error) {
         file.close();
+        drive.names.remove(path); // The blocks that it got are better used by the queues meanwhile.
         throw error;
       }
       this.#directoryDirty = true;
@@ -156,6 +161,7 @@ export class Flusher {
       state = shared.PREPARE_READY;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error; // No room: the log writer meets it too, and answers the senders.
+      this.#prepareAgainMs = this.#options.clock.now() + PREPARE_RETRY_MS;
     } finally {
       Atomics.store(log.words, shared.PREPARED_STATE, state);
       Atomics.notify(log.words, shared.PREPARED_STATE);

@@ -76,7 +76,7 @@ export class KeyIndex {
 
   /** Start of the newest record in the index; it may lack some of its keys. 0 when there is none: index the log from its start. */
   get endPhysicalOffset(): number {
-    return this.#last?.endPhysicalOffset ?? 0;
+    return (this.#last ?? this.#sealed.at(-1))?.endPhysicalOffset ?? 0;
   }
 
   /** Whether any record is in the index. */
@@ -93,7 +93,8 @@ export class KeyIndex {
   newestEntriesOf(physicalOffset: number): number {
     let found = this.#last?.newestEntriesOf(physicalOffset) ?? 0;
     const before = this.#sealed.at(-1);
-    if (this.#last !== undefined && found === this.#last.count - 1 && before?.endPhysicalOffset === physicalOffset) {
+    const isAllOfLast = this.#last === undefined || found === this.#last.count - 1;
+    if (isAllOfLast && before?.endPhysicalOffset === physicalOffset) {
       const file = this.#open(before.path);
       found += file.newestEntriesOf(physicalOffset);
       file.close();
@@ -110,18 +111,19 @@ export class KeyIndex {
   /** Seals the last file, if there is one, and starts the next. */
   #roll(): IndexFile {
     const full = this.#last;
-    const endPhysicalOffset = full?.endPhysicalOffset ?? 0;
-    const endTimestamp = full?.endTimestamp ?? 0;
     if (full !== undefined) {
+      const { path: file, endPhysicalOffset, endTimestamp } = full;
       full.sync();
       full.close();
       this.#last = undefined;
-      this.#sealed.push({ path: full.path, endPhysicalOffset, endTimestamp });
+      this.#sealed.push({ path: file, endPhysicalOffset, endTimestamp });
       this.#durableTimestamp = endTimestamp;
     }
     const next = this.#open(this.#nextPath());
     syncDirectory(this.#directory);
-    if (full !== undefined) next.carryOn(endPhysicalOffset, endTimestamp);
+    // Not always the one sealed just now: the disk may have had no room for its successor then.
+    const before = this.#sealed.at(-1);
+    if (before !== undefined) next.carryOn(before.endPhysicalOffset, before.endTimestamp);
     this.#last = next;
     return next;
   }

@@ -1,3 +1,4 @@
+import { MillraceError } from "../base/errors.ts";
 import { javaHashOfBytes } from "../base/java-hash.ts";
 import { BATCH_COUNT_MAX } from "../format/batch-consume-queue.ts";
 import { ENTRY_SIZE, writeEntry } from "../format/consume-queue.ts";
@@ -73,6 +74,9 @@ export class QueueDispatcher {
     this.#refreshTopics = options.refreshTopics;
   }
 
+  /** The last `dispatch` did nothing, since the disk had no room for its entries. */
+  isDiskFull = false;
+
   /** Slots that grew in the last `dispatch`. */
   get grown(): readonly number[] {
     return this.#grown;
@@ -81,9 +85,24 @@ export class QueueDispatcher {
   /**
    * Dispatches records from `from` on, below `limit`, at most PASS_MAX of them. On return their entries are
    * readable and maxOffset of their queues is stored (plainly: ring a doorbell to publish).
-   * @returns the offset to go on at; `from` when the bytes there are no record
+   * @returns the offset to go on at; `from` when the bytes there are no record, or the disk is full (`isDiskFull`)
    */
   dispatch(from: number, limit: number): number {
+    this.isDiskFull = false;
+    try {
+      return this.#dispatch(from, limit);
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_FULL") throw error;
+      // The whole pass is made again: entries that were written already get the same bytes.
+      this.isDiskFull = true;
+      for (const slot of this.#grown) this.#grownTo[slot] = 0;
+      this.#grown.length = 0;
+      this.#pending.clear();
+      return from;
+    }
+  }
+
+  #dispatch(from: number, limit: number): number {
     this.#grown.length = 0;
     this.#feed?.refresh();
     let offset = from;

@@ -1,3 +1,4 @@
+import { MillraceError } from "../base/errors.ts";
 import { RecordParts } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
@@ -76,6 +77,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     }
     const limit = gap?.start ?? appendedOffset;
     const done = dispatcher.dispatch(offset, limit);
+    if (dispatcher.isDiskFull) throw new MillraceError("MILLRACE_STORE_FULL", "the disk has no room for the queues", { offset });
     if (done > offset) offset = done;
     else {
       const next = nextRecord(reader, offset + 1, limit, parts);
