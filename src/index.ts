@@ -8,13 +8,21 @@
 export { type Clock, SystemClock, type Timer, VirtualClock } from "./base/clock.ts";
 export { type ErrorCode, MillraceError } from "./base/errors.ts";
 export type { AppendResult } from "./broker/message-store.ts";
-export { Admin, type CreateTopicOptions, type QueryOptions, type QueueProgress } from "./client/admin.ts";
+export {
+  Admin,
+  type BrokerExplanation,
+  type CreateTopicOptions,
+  type ExplainOptions,
+  type QueryOptions,
+  type QueueProgress,
+} from "./client/admin.ts";
 export { ConsumedMessage } from "./client/consumed-message.ts";
 export { Consumer, type MessageHandler } from "./client/consumer.ts";
 export type { ConsumeFrom, ConsumerOptions } from "./client/consumer-options.ts";
 export type { OutgoingMessage } from "./client/outgoing-message.ts";
 export { Producer } from "./client/producer.ts";
 export type { ProducerOptions } from "./client/producer-options.ts";
+export type { Finding, FindingState, MessagePlace } from "./format/explanation.ts";
 export type { DecodedMessage } from "./format/message.ts";
 export { type NameServer, type NameServerOptions, startNameServer } from "./namesrv/server.ts";
 export type { Log, LogFields } from "./observe/log.ts";

@@ -17,6 +17,7 @@ import { ConsumeStats } from "./consume-stats.ts";
 import { ConsumerFilters } from "./consumer-filters.ts";
 import { Consumers } from "./consumers.ts";
 import type { HandlerTable } from "./contracts.ts";
+import { Explain } from "./explain.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { KeyStats } from "./key-stats.ts";
 import type { MessageStore } from "./message-store.ts";
@@ -259,6 +260,18 @@ export class ControlPlane {
         isWritable: () => this.#isWritable(),
       }).handlers(),
       ...replies.handlers(),
+      ...new Explain({
+        brokerName,
+        topics,
+        groups,
+        consumers,
+        filters,
+        offsets,
+        locks: this.#locks,
+        schedule: this.#schedule,
+        store,
+        clock,
+      }).handlers(),
       ...new BrokerAdmin({
         values,
         store,

@@ -49,6 +49,13 @@ export class QueueLocks {
     return false;
   }
 
+  /** Who has the queue to itself, and until when, ms. */
+  holder(group: string, queue: QueueKey): { clientId: string; untilMs: number } | undefined {
+    const lock = this.#groups.get(group)?.get(keyOf(queue));
+    if (lock === undefined || !this.#isHeld(lock)) return undefined;
+    return { clientId: lock.clientId, untilMs: lock.lastUpdateMs + LOCK_LIFE_MS };
+  }
+
   /** Is the queue not locked by another client? Locks it, or makes the lock live longer. */
   lock(group: string, queue: QueueKey, clientId: string): boolean {
     let locks = this.#groups.get(group);

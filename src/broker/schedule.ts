@@ -76,6 +76,11 @@ export class ScheduleService {
     this.#timers.push(clock.setTicker(() => void this.#saveQuietly(), saveIntervalMs));
   }
 
+  /** The first message of the level that has not been delivered. */
+  nextOffset(level: number): number {
+    return this.#offset(level);
+  }
+
   #round(): void {
     for (let level = 1; level <= this.#o.delayLevelsMs.length; level++) {
       if (this.#running.has(level)) continue;

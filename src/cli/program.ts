@@ -85,6 +85,16 @@ export function createProgram(): Command {
     .option("--quiet", "show no progress")
     .action(async (flags) => (await import("./consume.ts")).consume(flags));
 
+  program
+    .command("explain")
+    .description("tell where one message is and why: delayed, filtered, acked, in retry, dead-lettered …")
+    .argument("<msgId>", "offsetMsgId or unique key")
+    .addOption(namesrvOption())
+    .option("--topic <topic>", "its topic, to find a unique key quicker")
+    .option("--group <group>", "for this consumer group (each that reads the topic)")
+    .option("--json", "print JSON")
+    .action(async (messageId, flags) => (await import("./explain.ts")).explain(messageId, flags));
+
   storeOptions(program.command("verify"))
     .description("check a stopped store: every record, queue entry and index entry; writes nothing")
     .option("--quiet", "show no progress")

@@ -1,9 +1,10 @@
 import { sleep } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
+import type { Explanation } from "../format/explanation.ts";
 import { memberOf, parseJson, parseQueueTable } from "../format/fastjson.ts";
 import { decodeMessages } from "../format/message.ts";
 import { physicalOffsetOf } from "../format/message-id.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
+import { OwnRequestCode, RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import type { HeaderValues, RemotingCommand } from "../format/remoting-command.ts";
 import { ClientInstance, type ClientOptions } from "./client-instance.ts";
 import { clientRequest, requestFailed } from "./client-request.ts";
@@ -54,6 +55,18 @@ export interface QueryOptions {
   beginMs?: number;
   /** Default: now. */
   endMs?: number;
+}
+
+export interface ExplainOptions {
+  /** Makes it quicker to find a message by its unique key. */
+  topic?: string | undefined;
+  /** Default: each group that reads the topic. */
+  group?: string | undefined;
+}
+
+/** Where a message is on one broker, and why. */
+export interface BrokerExplanation extends Explanation {
+  brokerName: string;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -265,6 +278,30 @@ export class Admin {
       }
     }
     return found.sort((a, b) => a.storeTimestamp - b.storeTimestamp);
+  }
+
+  /**
+   * Where a message is and why: delayed, filtered, acked, in retry, dead-lettered …; from each broker that has it. Brokers of
+   * Apache's know no such request.
+   * @param messageId offsetMsgId or unique key
+   */
+  async explain(messageId: string, { topic = "", group = "" }: ExplainOptions = {}): Promise<BrokerExplanation[]> {
+    const { brokers } = await this.clusterInfo();
+    const header = { msgId: messageId, ...(topic === "" ? {} : { topic }), ...(group === "" ? {} : { group }) };
+    const found: BrokerExplanation[] = [];
+    for (const broker of brokers) {
+      for (const address of masterOf(broker)) {
+        const answer = await this.#instance.remoting.invoke(
+          address,
+          clientRequest(OwnRequestCode.EXPLAIN_MESSAGE, header),
+          TIMEOUT_MS,
+        );
+        if (answer.code === ResponseCode.SUCCESS) {
+          found.push({ brokerName: broker.brokerName, ...(JSON.parse(answer.body.toString("utf8")) as Explanation) });
+        } else if (answer.code !== ResponseCode.QUERY_NOT_FOUND) throw requestFailed(address, answer);
+      }
+    }
+    return found;
   }
 
   async #progress(group: string, queue: MessageQueue): Promise<QueueProgress> {

@@ -1,0 +1,96 @@
+// Goal: what the end-to-end test cannot bring about quickly: deleted messages, halves, broadcasting, an id that only looks like one.
+import test from "ava";
+import { VirtualClock } from "../../src/base/clock.ts";
+import type { ConsumerGroupState } from "../../src/broker/contracts.ts";
+import { Explain } from "../../src/broker/explain.ts";
+import type { Explanation } from "../../src/format/explanation.ts";
+import { offsetMessageId } from "../../src/format/message-id.ts";
+import { OwnRequestCode } from "../../src/format/remoting-codes.ts";
+import type { HeaderValues, RemotingCommand } from "../../src/format/remoting-command.ts";
+import { ask, bodyOf, FakeGroups, FakeTopics, NO_FILTERS } from "./fake-lookups.ts";
+import { FakeStore } from "./fake-store.ts";
+
+function rig() {
+  const store = new FakeStore();
+  const topics = new FakeTopics();
+  const groups = new FakeGroups();
+  for (const topic of ["T", "RMQ_SYS_TRANS_HALF_TOPIC"]) {
+    topics.add(topic, 1);
+    store.ensureQueues(topic, 1);
+  }
+  groups.find("g");
+  const world = { committed: -1, online: undefined as ConsumerGroupState | undefined };
+  const explain = new Explain({
+    brokerName: "b",
+    topics,
+    groups,
+    consumers: { group: () => world.online, all: () => [], client: () => undefined },
+    filters: NO_FILTERS,
+    offsets: { get: () => world.committed, pullOffset: () => 0, groupsOf: () => ["g"] },
+    locks: { holder: () => undefined },
+    schedule: { nextOffset: () => 0 },
+    store,
+    clock: new VirtualClock(1_000_000),
+  });
+  const put = async (topic: string, properties: Readonly<Record<string, string>>): Promise<string> => {
+    const { physicalOffset } = await store.append({
+      topic,
+      queueId: 0,
+      flag: 0,
+      sysFlag: 0,
+      bornTimestamp: 1,
+      bornHost: "10.0.0.1:1",
+      reconsumeTimes: 0,
+      preparedTransactionOffset: 0,
+      properties: new Map(Object.entries(properties)),
+      body: Buffer.from("x"),
+    });
+    return offsetMessageId("10.1.2.3:10911", physicalOffset);
+  };
+  const answer = (header: HeaderValues): Promise<RemotingCommand> =>
+    ask(explain.handlers(), OwnRequestCode.EXPLAIN_MESSAGE, header);
+  const states = async (msgId: string): Promise<string[]> =>
+    (JSON.parse(bodyOf(await answer({ msgId, group: "g" }))) as Explanation).findings.map(({ state }) => state);
+  return { store, world, put, answer, states };
+}
+
+test("a message below the queue's first offset", async (t) => {
+  const { store, put, states, world } = rig();
+  const id = await put("T", { UNIQ_KEY: "k1" });
+  t.deepEqual(await states(id), ["stored", "waiting"]);
+  store.setMinQueueOffset("T", 0, 1);
+  t.deepEqual(await states(id), ["stored", "below-min-offset"]);
+  world.committed = 1;
+  t.deepEqual(await states(id), ["stored", "acked"], "the group had it before it went");
+});
+
+test("half of a transaction, until its message is there", async (t) => {
+  const { put, states } = rig();
+  const id = await put("RMQ_SYS_TRANS_HALF_TOPIC", { UNIQ_KEY: "k1", REAL_TOPIC: "T", PGROUP: "p" });
+  t.deepEqual(await states(id), ["transaction-undecided"]);
+  await put("T", { UNIQ_KEY: "k1" });
+  t.deepEqual(await states(id), ["stored", "waiting"]);
+  t.deepEqual(await states("k1"), ["stored", "waiting"]);
+});
+
+test("a group that broadcasts keeps no offsets", async (t) => {
+  const { put, states, world } = rig();
+  const id = await put("T", { UNIQ_KEY: "k1" });
+  world.online = {
+    group: "g",
+    consumeType: "",
+    messageModel: "BROADCASTING",
+    consumeFromWhere: "",
+    subscriptions: new Map(),
+    clients: new Map(),
+  };
+  t.deepEqual(await states(id), ["stored", "not-subscribed"]);
+});
+
+test("an id of another broker, and one that is none", async (t) => {
+  const { put, answer } = rig();
+  await put("T", { UNIQ_KEY: "k1" });
+  t.is((await answer({ msgId: offsetMessageId("10.9.9.9:10911", 0) })).code, 22);
+  t.is((await answer({ msgId: "k2" })).code, 22);
+  await t.throwsAsync(answer({}), { code: "MILLRACE_PROTOCOL" });
+});
