@@ -9,4 +9,4 @@ const init = workerData as KeyIndexerInit;
 const log = new SharedLog(init.engine.shared);
 const duty = new KeyIndexerDuty(init, await loadDrive(init.engine.drive));
 parentPort!.postMessage("ready");
-runDuty(duty, log.doorbell(shared.DOORBELL_KEY_INDEXER), log, STOP_INDEXERS, 50);
+runDuty(duty, log.doorbell(shared.DOORBELL_KEY_INDEXER), log, STOP_INDEXERS, 1000, { napMs: 50, napCount: 20 });

@@ -22,7 +22,7 @@ export interface KeyIndexerInit {
 }
 
 /**
- * The key indexer: log -> index files. Nobody waits for it, so it is not rung awake: it looks by itself, which
+ * The key indexer: log -> index files. Nobody waits for it, so while there is work it is not rung awake but naps, which
  * spares each send a wake-up.
  */
 export class KeyIndexerDuty implements Duty {

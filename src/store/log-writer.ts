@@ -68,7 +68,8 @@ export class LogWriter {
     if (taken === 0) return false;
     if (hasWaiters) this.#indexer.wake();
     else this.#indexer.ring();
-    if (this.#commitLog.isKeyFeedBusy) this.#keyIndexer.ring();
+    if (this.#commitLog.isKeyFeedBusy) this.#keyIndexer.wake();
+    else this.#keyIndexer.ring();
     const appended = this.#log.offset(shared.APPENDED_OFFSET);
     if (this.#isSyncFlush || appended - this.#flusherRungAt >= FLUSHER_WAKE_SIZE) {
       this.#flusherRungAt = appended;
