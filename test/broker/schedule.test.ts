@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import fc from "fast-check";
 import { VirtualClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
@@ -15,6 +15,9 @@ import { FakeStore } from "./fake-store.ts";
 
 const LEVELS_MS = [1000, 5000, 10_000];
 const SAVE_MS = 10_000;
+/** One for all rigs, so that also a run that is broken off leaves no more than this. */
+const ROOT = mkdtempSync(join(tmpdir(), "schedule-"));
+test.after.always(() => rmSync(ROOT, { recursive: true, force: true }));
 
 /** Enters delivery times as tags codes, as the dispatcher does for this one topic. */
 class DelayStore extends FakeStore {
@@ -55,8 +58,8 @@ function message(text: string, level: number): OutgoingMessage {
   };
 }
 
-function rig(t: Pick<ExecutionContext, "teardown">) {
-  const directory = mkdtempSync(join(tmpdir(), "schedule-"));
+function rig() {
+  const directory = mkdtempSync(join(ROOT, "rig-"));
   let clock = new VirtualClock(1_000_000);
   const store = new DelayStore();
   let path = join(directory, "delayOffset.json");
@@ -86,7 +89,6 @@ function rig(t: Pick<ExecutionContext, "teardown">) {
     service.start();
     return service;
   };
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   return {
     now: () => clock.now(),
     /** Moves time at once. */
@@ -118,7 +120,7 @@ function bodies(messages: readonly OutgoingMessage[]): string[] {
 }
 
 test("a delayed message is parked, and comes to its topic when its level's time is over", async (t) => {
-  const { store, send, advance, start } = rig(t);
+  const { store, send, advance, start } = rig();
   const service = start();
   await send("m", 2);
   t.like(store.appended[0], { topic: SCHEDULE_TOPIC, queueId: 1 });
@@ -135,7 +137,7 @@ test("a delayed message is parked, and comes to its topic when its level's time 
 });
 
 test("a level beyond the last is the last", async (t) => {
-  const { store, send, start, advance } = rig(t);
+  const { store, send, start, advance } = rig();
   const service = start();
   await send("m", 99);
   t.is(store.appended[0]?.properties.get("DELAY"), "3");
@@ -145,7 +147,7 @@ test("a level beyond the last is the last", async (t) => {
 });
 
 test("the file has Apache's shape, and a new start goes on where the last one ended", async (t) => {
-  const { store, send, advance, start, path } = rig(t);
+  const { store, send, advance, start, path } = rig();
   const first = start();
   for (const text of ["a", "b"]) await send(text, 1);
   await advance(1200);
@@ -162,7 +164,7 @@ test("the file has Apache's shape, and a new start goes on where the last one en
 });
 
 test("places are saved in the background, too", async (t) => {
-  const { send, advance, start, path } = rig(t);
+  const { send, advance, start, path } = rig();
   const service = start();
   await send("a", 1);
   await advance(SAVE_MS + 100);
@@ -172,7 +174,7 @@ test("places are saved in the background, too", async (t) => {
 });
 
 test("what cannot be stored now is tried again, and nothing overtakes it", async (t) => {
-  const { store, send, advance, start } = rig(t);
+  const { store, send, advance, start } = rig();
   const service = start();
   for (const text of ["a", "b"]) await send(text, 1);
   store.failure = new MillraceError("MILLRACE_STORE_FULL", "full");
@@ -186,7 +188,7 @@ test("what cannot be stored now is tried again, and nothing overtakes it", async
 });
 
 test("what cannot be read is passed over", async (t) => {
-  const { store, send, advance, start } = rig(t);
+  const { store, send, advance, start } = rig();
   const service = start();
   for (const text of ["a", "b"]) await send(text, 1);
   store.unreadable.add(store.queueEntry(SCHEDULE_TOPIC, 0, 0)!.physicalOffset);
@@ -206,7 +208,7 @@ test("what cannot be read is passed over", async (t) => {
 });
 
 test("a place beyond the queue, as after a crash, is set back: what comes next is delivered", async (t) => {
-  const { store, send, advance, start, path } = rig(t);
+  const { store, send, advance, start, path } = rig();
   writeFileSync(path(), '{"dataVersion":{},"offsetTable":{1:7,9:3}}');
   const service = start();
   await send("a", 1);
@@ -216,7 +218,7 @@ test("a place beyond the queue, as after a crash, is set back: what comes next i
 });
 
 test("places that are none stop the start", (t) => {
-  const { start, path } = rig(t);
+  const { start, path } = rig();
   for (const place of ['"x"', "-1", "1.5"]) {
     writeFileSync(path(), `{"offsetTable":{1:${place}}}`);
     t.throws(start, { code: "MILLRACE_STORE_CORRUPT" }, place);
@@ -224,7 +226,7 @@ test("places that are none stop the start", (t) => {
 });
 
 test("a clock that was set back does not hold messages for longer than their level", async (t) => {
-  const { store, send, advance, start, now } = rig(t);
+  const { store, send, advance, start, now } = rig();
   const service = start();
   store.nowMs = now() + 3_600_000;
   await store.append(parkDelayed(message("a", 1), LEVELS_MS.length));
@@ -235,7 +237,7 @@ test("a clock that was set back does not hold messages for longer than their lev
 });
 
 test("closing waits for what is under way, so that it is not delivered again", async (t) => {
-  const { store, send, start, jump, advance } = rig(t);
+  const { store, send, start, jump, advance } = rig();
   const service = start();
   await send("a", 1);
   let go: () => void = () => {};
@@ -271,9 +273,8 @@ const operations = fc.array(
 );
 
 test("nothing is lost, early or out of order, whatever happens", async (t) => {
-  const undo: (() => unknown)[] = [];
   const property = fc.asyncProperty(operations, async (steps) => {
-    const { store, send, advance, start, now } = rig({ teardown: (task) => undo.push(task) });
+    const { store, send, advance, start, now } = rig();
     let service = start();
     const sent: { text: string; level: number; dueMs: number }[] = [];
     const arrivals = new Map<string, number>();
@@ -318,5 +319,4 @@ test("nothing is lost, early or out of order, whatever happens", async (t) => {
     });
   });
   await t.notThrowsAsync(fc.assert(property, { numRuns: 25 }));
-  for (const task of undo) await task();
 });
