@@ -251,7 +251,7 @@ export class ControlPlane {
         consumeTps: (group, topic) => this.#keyStats.consumeTps(group, topic),
       }).handlers(),
       ...new ClientCalls({ brokerName, consumers, topics, groups, store }).handlers(),
-      ...new QueueQueries({ brokerName, topics, consumers, store, queryCountMax: () => values.defaultQueryMaxNum }).handlers(),
+      ...new QueueQueries({ brokerName, topics, consumers, filters, store, settings: values }).handlers(),
       ...new SendBack({
         topics,
         groups,

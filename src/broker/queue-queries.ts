@@ -1,23 +1,24 @@
+import { isTagType, messageFilter } from "../filter/entry-filter.ts";
 import { optionalBoolean, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
 import { queueTable, writeJson } from "../format/fastjson.ts";
 import { type DecodedMessage, decodeMessage } from "../format/message.ts";
 import { PROPERTY } from "../format/properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { type ConsumerFilters, filterMembers } from "./consumer-filters.ts";
 import type { ConsumerLookup, HandlerTable, SubscriptionData, TopicLookup } from "./contracts.ts";
-import type { MessageStore } from "./message-store.ts";
+import type { MessageStore, QueueEntry } from "./message-store.ts";
 
 export interface QueueQueriesOptions {
   brokerName: string;
   topics: TopicLookup;
   consumers: ConsumerLookup;
+  filters: Pick<ConsumerFilters, "get">;
   store: MessageStore;
-  /** defaultQueryMaxNum: results of a query by key at most. */
-  queryCountMax: () => number;
+  /** Names as in the configuration: results of a query by unique key, and of any other, at most. */
+  settings: { defaultQueryMaxNum: number; maxMsgsNumBatch: number };
 }
 
-/** Results of a query by unique key at most. Source: Apache `QueryMessageProcessor`. */
-const UNIQUE_KEY_COUNT_MAX = 32;
 const QUEUE_DATA_COUNT_MAX = 1024;
 
 /**
@@ -84,7 +85,8 @@ export class QueueQueries {
     const key = requiredText(command, "key");
     const isUnique = optionalText(command, "_UNIQUE_KEY_QUERY")?.toLowerCase() === "true";
     const asked = requiredInteger(command, "maxNum");
-    const count = Math.min(isUnique ? UNIQUE_KEY_COUNT_MAX : asked, this.#o.queryCountMax());
+    const { defaultQueryMaxNum, maxMsgsNumBatch } = this.#o.settings;
+    const count = Math.min(isUnique ? defaultQueryMaxNum : asked, maxMsgsNumBatch);
     const type = keyType(optionalText(command, "indexType"), isUnique);
     const begin = requiredInteger(command, "beginTimestamp");
     const end = requiredInteger(command, "endTimestamp");
@@ -144,7 +146,7 @@ export class QueueQueries {
       if (entry === undefined) break;
       offset = entry.endOffset ?? offset + 1;
       const { physicalOffset, size, tagsCode } = entry;
-      queueData.push({ eval: filter.takes(tagsCode), physicOffset: physicalOffset, physicSize: size, tagsCode });
+      queueData.push({ eval: filter.takes(entry), physicOffset: physicalOffset, physicSize: size, tagsCode });
     }
     const { subscriptionData, filterData } = filter;
     const [minQueueIndex, maxQueueIndex] = [store.minQueueOffset(topic, queueId), store.maxQueueOffset(topic, queueId)];
@@ -153,20 +155,30 @@ export class QueueQueries {
   }
 
   /** Which entries the group would be given. */
-  #filterOf(group: string | undefined, topic: string): EntryFilter {
+  #filterOf(group: string | undefined, topic: string): GroupFilter {
     if (group === undefined || group === "") return { takes: () => false };
     const subscription = this.#o.consumers.group(group)?.subscriptions.get(topic);
     if (subscription === undefined) return { takes: () => false, filterData: `${group}@${topic} is not online!` };
-    const { codeSet } = subscription;
-    return { subscriptionData: subscription, takes: (tagsCode) => codeSet.length === 0 || codeSet.includes(tagsCode) };
+    if (isTagType(subscription.expressionType)) {
+      const { codeSet } = subscription;
+      return { subscriptionData: subscription, takes: ({ tagsCode }) => codeSet.length === 0 || codeSet.includes(tagsCode) };
+    }
+    const registered = this.#o.filters.get(topic, group);
+    if (registered === undefined) return { subscriptionData: subscription, takes: () => false };
+    const filter = messageFilter(registered.expressionType, registered.expression);
+    const takes = ({ physicalOffset }: QueueEntry): boolean => {
+      const record = this.#o.store.readRecord(physicalOffset);
+      return record !== undefined && filter.matches(record, 0);
+    };
+    return { subscriptionData: subscription, filterData: JSON.stringify(filterMembers(registered), undefined, "\t"), takes };
   }
 }
 
-interface EntryFilter {
+interface GroupFilter {
   subscriptionData?: SubscriptionData;
-  /** Why nothing is known of the group's subscription. */
+  /** The expression that the group registered, as JSON; or why nothing is known of its subscription. */
   filterData?: string;
-  takes(tagsCode: number): boolean;
+  takes(entry: QueueEntry): boolean;
 }
 
 function queueOf(command: RemotingCommand): { topic: string; queueId: number } {

@@ -23,7 +23,6 @@ export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "subscriptionExpiredTimeout",
   "serverSocketBacklog",
   "osPageCacheBusyTimeOutMills",
-  "maxMsgsNumBatch",
   "commitLogRecoverMaxNum",
   "timerMaxDelaySec",
 ]);

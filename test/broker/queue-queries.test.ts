@@ -1,5 +1,6 @@
 import test from "ava";
-import type { ConsumerLookup } from "../../src/broker/contracts.ts";
+import type { ConsumerFilter } from "../../src/broker/consumer-filters.ts";
+import type { ConsumerGroupState, ConsumerLookup } from "../../src/broker/contracts.ts";
 import type { OutgoingMessage } from "../../src/broker/message-store.ts";
 import { QueueQueries } from "../../src/broker/queue-queries.ts";
 import { decodeMessages } from "../../src/format/message.ts";
@@ -17,14 +18,16 @@ function rig() {
     topics.add(topic, 1);
     store.ensureQueues(topic, 1);
   }
-  let queryCountMax = 32;
-  const queries = new QueueQueries({ brokerName: "b", topics, consumers: NOBODY, store, queryCountMax: () => queryCountMax });
+  const settings = { defaultQueryMaxNum: 32, maxMsgsNumBatch: 64 };
+  const world = { online: undefined as ConsumerGroupState | undefined, filter: undefined as ConsumerFilter | undefined };
+  const consumers = { ...NOBODY, group: () => world.online };
+  const filters = { get: () => world.filter };
+  const queries = new QueueQueries({ brokerName: "b", topics, consumers, filters, store, settings });
   const handlers = queries.handlers();
   return {
     store,
-    limit: (count: number) => {
-      queryCountMax = count;
-    },
+    settings,
+    world,
     async send(topic: string, body: string, properties: Record<string, string>): Promise<void> {
       const message: OutgoingMessage = {
         topic,
@@ -70,7 +73,7 @@ test("what only has the hash of the key is left out", async (t) => {
 });
 
 test("what is looked for is limited by the request and by the broker", async (t) => {
-  const { byKey, store, limit } = rig();
+  const { byKey, store, settings } = rig();
   const asked: number[] = [];
   store.queryIndex = (_topic, _key, maxCount) => {
     asked.push(maxCount);
@@ -79,9 +82,42 @@ test("what is looked for is limited by the request and by the broker", async (t)
   await byKey({ key: "k", maxNum: 5 });
   await byKey({ key: "k", maxNum: 5000 });
   await byKey({ key: "k", maxNum: -1 });
-  limit(3);
+  await byKey({ key: "k", maxNum: 1, _UNIQUE_KEY_QUERY: "true" });
+  settings.maxMsgsNumBatch = 3;
   await byKey({ key: "k", maxNum: 5 });
-  t.deepEqual(asked, [5, 32, 1, 3]);
+  t.deepEqual(asked, [5, 64, 1, 32, 3]);
+});
+
+test("a queue's entries tell whether they pass the group's expression", async (t) => {
+  const { send, ask, world } = rig();
+  for (const amount of ["5", "50"]) await send("T", amount, { amount });
+  const subscription = { topic: "T", subString: "amount > 10", expressionType: "SQL92", subVersion: 1 };
+  world.online = {
+    group: "g",
+    consumeType: "",
+    messageModel: "CLUSTERING",
+    consumeFromWhere: "",
+    subscriptions: new Map([["T", { ...subscription, tagsSet: [], codeSet: [], classFilterMode: false }]]),
+    clients: new Map(),
+  };
+  const look = async (): Promise<{ filterData?: string; queueData: { eval: boolean }[] }> => {
+    const header = { topic: "T", queueId: 0, index: 0, count: 9, consumerGroup: "g" };
+    return JSON.parse((await ask(RequestCode.QUERY_CONSUME_QUEUE, header)).body.toString());
+  };
+  t.deepEqual((await look()).queueData.map((entry) => entry.eval), [false, false], "an expression that was not registered"); // biome-ignore format: one claim.
+  world.filter = {
+    consumerGroup: "g",
+    topic: "T",
+    expression: "amount > 10",
+    expressionType: "SQL92",
+    bornTime: 1,
+    deadTime: 0,
+    bloomFilterData: { bitNum: 112, bitPos: [1, 2, 3] },
+    clientVersion: 1,
+  };
+  const { queueData, filterData } = await look();
+  t.deepEqual(queueData.map((entry) => entry.eval), [false, true]); // biome-ignore format: one claim.
+  t.like(JSON.parse(filterData!), { expression: "amount > 10", dead: false });
 });
 
 test("a queue whose oldest messages are gone", async (t) => {
