@@ -130,8 +130,8 @@ export class QueueIndexerDuty implements Duty {
     this.#topics.forgetBelow((slot) => this.#slots.minOffset(slot));
   }
 
+  /** The flusher, which ends later, brings the entries to the disk. */
   close(): void {
-    this.#topics.sync();
     this.#topics.close();
     this.#reader.close();
   }
@@ -245,5 +245,7 @@ export class FlusherDuty implements Duty {
   close(): void {
     this.#flusher.flushTo(this.#log.offset(shared.APPENDED_OFFSET));
     this.#flusher.close();
+    this.#readTopics();
+    this.#queues.flushAll();
   }
 }

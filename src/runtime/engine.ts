@@ -12,10 +12,10 @@ import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import { removeAbortFile, writeAbortFile } from "../store/abort-file.ts";
 import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
-import { CheckpointWriter } from "../store/checkpoint-writer.ts";
+import { CheckpointWriter, NOTE_QUEUES_MS } from "../store/checkpoint-writer.ts";
 import { createDedupWindowMemory } from "../store/dedup-window.ts";
 import type { EngineInit } from "../store/engine-init.ts";
-import { publishRecovered, rebuildQueues } from "../store/queue-rebuild.ts";
+import { areQueuesDurable, publishRecovered, rebuildQueues } from "../store/queue-rebuild.ts";
 import { createQueueSlotsMemory, QUEUE_SLOTS_MAX, QueueSlots } from "../store/queue-slots.ts";
 import { type RecoveredStore, recoverStore } from "../store/recovery.ts";
 import { SharedLog } from "../store/shared-log.ts";
@@ -95,6 +95,8 @@ export class Engine {
   readonly #supervisor: Supervisor;
   readonly #threads: { writers: Worker[]; indexers: Replaceable[]; flusher: Worker };
   readonly #ready: Promise<void>;
+  readonly #checkpoint: CheckpointWriter;
+  readonly #ticker: { cancel(): void };
   #nextSlot: number;
   #isClosing = false;
 
@@ -143,7 +145,9 @@ export class Engine {
       onProgress: this.#progress("queues are made from the log"),
     });
     publishRecovered(this.log, this.recovered);
-    this.#checkpointWriter().work(); // What the last process wrote down need not hold any more.
+    this.#checkpoint = this.#checkpointWriter();
+    this.#checkpoint.work(); // What the last process wrote down need not hold any more.
+    this.#checkpoint.noteQueues();
     writeAbortFile(drive.names, paths.abort);
     const lanes = Array.from({ length: options.laneCount }, () =>
       createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
@@ -187,7 +191,8 @@ export class Engine {
       : [];
     const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
     const topics = this.#topicsPort("flusher");
-    const flusherInit = { engine: this.init, topics, checkpoint, isDurable: exit !== "process-died" } satisfies FlusherInit;
+    const isDurable = areQueuesDurable(this.recovered);
+    const flusherInit = { engine: this.init, topics, checkpoint, isDurable } satisfies FlusherInit;
     const flusher = startThread("flusher", flusherInit, [topics]);
     this.#threads = { writers, indexers: [], flusher };
     this.#ready = Promise.all([queueIndexer, ...keyIndexers, ...writers, flusher].map(ready)).then(() => {
@@ -199,6 +204,7 @@ export class Engine {
         ...keyIndexers.map((first) => this.#supervisor.replace("key-indexer", first, () => this.#startKeyIndexer(undefined))),
       );
     });
+    this.#ticker = options.clock.setTicker(() => this.#noteQueues(), NOTE_QUEUES_MS);
   }
 
   #startQueueIndexer(): Worker {
@@ -339,6 +345,15 @@ export class Engine {
     return [...this.#topics.keys()];
   }
 
+  #noteQueues(): void {
+    try {
+      this.#checkpoint.noteQueues();
+    } catch (error) {
+      // Of a full disk, say. A start after a crash then has more to go through, no less to find.
+      this.#options.log.warn({ error: String(error) }, "what the queues hold could not be written down");
+    }
+  }
+
   #checkpointWriter(): CheckpointWriter {
     const { drive, paths, log, slots } = this;
     const { queueFileSize, clock } = this.#options;
@@ -358,6 +373,7 @@ export class Engine {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#supervisor.stop();
+    this.#ticker.cancel();
     const { writers, indexers, flusher } = this.#threads;
     // First the writer, so that the others see the log's end; a stage includes those below it.
     await this.#stop(STOP_WRITER, writers);
@@ -369,7 +385,7 @@ export class Engine {
     for (const port of this.#topicPorts.values()) port.close();
     const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAGS_FAILED;
     if (hasFailed === 0) {
-      this.#checkpointWriter().finish();
+      this.#checkpoint.finish();
       removeAbortFile(this.drive.names, this.paths.abort);
     }
     this.#lock.release();

@@ -23,19 +23,23 @@ export interface CheckpointWriterOptions {
   checkpoint: Checkpoint;
 }
 
-const INTERVAL_MS = 1000;
+const CHECKPOINT_MS = 1000;
+/** Time between two looks at what the queues hold, for whoever calls noteQueues. */
+export const NOTE_QUEUES_MS = 500;
 /** A store of very many queues writes their bounds down less often: so many a millisecond. */
 const BOUNDS_PER_MS = 5;
 
 /**
  * Writes down, once a second while something happens, how far log, queues and index are on the disk (`checkpoint`, as
- * RocketMQ has it), and what the queues hold (`queuebounds`). Flusher thread; at the clean end the control thread.
+ * RocketMQ has it), and what the queues hold (`queuebounds`). The flusher has one for the one, the control thread one for
+ * the other and for the clean end.
  */
 export class CheckpointWriter {
   readonly #o: CheckpointWriterOptions;
   #last = "";
   #lastDispatched = -1;
   #nextMs = 0;
+  #nextBoundsMs = 0;
   /**
    * What the queues held at the last look. They are written down beside a DISPATCHED_OFFSET read later, so that all
    * their entries are of records below it.
@@ -47,11 +51,14 @@ export class CheckpointWriter {
     this.#before = this.#bounds();
   }
 
-  /** Writes what is due. @throws MillraceError MILLRACE_STORE_IO, MILLRACE_STORE_FULL */
-  work(): void {
+  /**
+   * Writes down what the queues hold, for a start after the death of the process. Control thread: the flusher may be busy
+   * for seconds, and what it has not noted by then is gone through again. @throws MillraceError MILLRACE_STORE_FULL, …_IO
+   */
+  noteQueues(): void {
     const now = this.#o.clock.now();
-    if (now < this.#nextMs) return;
-    this.#nextMs = now + Math.max(INTERVAL_MS, this.#before.length / BOUNDS_PER_MS);
+    if (now < this.#nextBoundsMs) return;
+    this.#nextBoundsMs = now + this.#before.length / BOUNDS_PER_MS;
     const { log, topics } = this.#o;
     const queues = this.#before.filter(({ topic }) => topics().has(topic));
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
@@ -60,11 +67,16 @@ export class CheckpointWriter {
       this.#lastDispatched = dispatchedOffset;
     }
     this.#before = this.#bounds();
-    this.#writeCheckpoint(
-      log.offset(shared.FLUSHED_TIMESTAMP),
-      log.offset(shared.QUEUES_FLUSHED_TIMESTAMP),
-      log.offset(shared.QUEUES_FLUSHED_OFFSET),
-    );
+  }
+
+  /** Writes the checkpoint when it is due: once a second, and waits for the disk. @throws MillraceError MILLRACE_STORE_FULL, …_IO */
+  work(): void {
+    const { log, clock } = this.#o;
+    const now = clock.now();
+    if (now < this.#nextMs) return;
+    this.#nextMs = now + CHECKPOINT_MS;
+    const flushed = log.offset(shared.QUEUES_FLUSHED_OFFSET);
+    this.#writeCheckpoint(log.offset(shared.FLUSHED_TIMESTAMP), log.offset(shared.QUEUES_FLUSHED_TIMESTAMP), flushed);
   }
 
   /** The last word of a clean stop: all threads have ended, all is on the disk. */

@@ -29,6 +29,7 @@ export class ConsumeQueue {
   readonly #drive: Drive;
   readonly #fileSize: number;
   readonly #writable: boolean;
+  readonly #isMapped: boolean;
   readonly #files = new Map<number, StoreFile>();
   readonly #dirty = new Set<StoreFile>();
   #hasNewNames = false;
@@ -41,12 +42,21 @@ export class ConsumeQueue {
   #reservedTo = 0;
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean, entrySize: number = ENTRY_SIZE) {
+  /** @param isMapped false: for a few looks, reads are cheaper than mappings */
+  constructor(
+    drive: Drive,
+    directory: string,
+    fileSize: number,
+    writable: boolean,
+    entrySize: number = ENTRY_SIZE,
+    isMapped = true,
+  ) {
     this.#drive = drive;
     this.directory = directory;
     this.entrySize = entrySize;
     this.#fileSize = fileSize;
     this.#writable = writable;
+    this.#isMapped = isMapped;
   }
 
   get entriesPerFile(): number {
@@ -66,7 +76,8 @@ export class ConsumeQueue {
       if (this.#writable) names.makeDirectory(this.directory);
       this.#hasNewNames ||= !isThere;
       try {
-        file = this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false });
+        const options = { size: this.#fileSize, writable: this.#writable, keepDescriptor: false, mapped: this.#isMapped };
+        file = this.#drive.openFile(name, options);
       } catch (error) {
         if (!this.#writable && !names.exists(name)) return undefined; // Deleted at this moment.
         throw error;

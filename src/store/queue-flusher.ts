@@ -88,13 +88,11 @@ export class QueueFlusher {
    * @param isDurable whether all entries are on the disk; after a crash those may not be that the last process made
    */
   startFromHere(isDurable: boolean): void {
+    if (!isDurable) return;
     const { slots } = this.#o;
     for (const [topic, ofTopic] of this.#topics) {
       const isBatch = this.#batchTopics.has(topic);
-      for (const slot of ofTopic) {
-        const end = isBatch ? slots.entryCount(slot) : slots.maxOffset(slot);
-        this.#flushed.set(slot, isDurable ? end : isBatch ? 0 : slots.minOffset(slot));
-      }
+      for (const slot of ofTopic) this.#flushed.set(slot, isBatch ? slots.entryCount(slot) : slots.maxOffset(slot));
     }
   }
 
@@ -104,7 +102,7 @@ export class QueueFlusher {
     this.#sample();
     if (!this.#isRunning) {
       if (clock.now() - this.#lastRoundMs < intervalMs) return false;
-      this.#begin();
+      this.#begin(false);
     }
     const due = this.#round.at(-1);
     if (due !== undefined) {
@@ -113,6 +111,14 @@ export class QueueFlusher {
     }
     this.#finish();
     return false;
+  }
+
+  /** Brings all to the disk that has been dispatched. Nothing is dispatched any more. */
+  flushAll(): void {
+    this.#round = [];
+    this.#begin(true);
+    for (let due = this.#round.at(-1); due !== undefined; due = this.#round.at(-1)) this.#flushFile(due);
+    this.#finish();
   }
 
   /** Finds the store timestamp of what has been dispatched, without reading a record. */
@@ -124,7 +130,7 @@ export class QueueFlusher {
     this.#sampleOffset = log.offset(shared.APPENDED_OFFSET);
   }
 
-  #begin(): void {
+  #begin(isLast: boolean): void {
     const { clock, log, slots, leastPages, thoroughIntervalMs } = this.#o;
     const now = clock.now();
     this.#isRunning = true;
@@ -132,14 +138,14 @@ export class QueueFlusher {
     this.#roundTimestamp = this.#dispatchedTimestamp;
     this.#roundEnd = log.offset(shared.DISPATCHED_OFFSET); // Before the queues' ends: these then cover it.
     const unflushed = this.#roundEnd - log.offset(shared.QUEUES_FLUSHED_OFFSET);
-    this.#isThorough = now - this.#lastThoroughMs >= thoroughIntervalMs || unflushed >= UNFLUSHED_MAX;
+    this.#isThorough = isLast || now - this.#lastThoroughMs >= thoroughIntervalMs || unflushed >= UNFLUSHED_MAX;
     for (const [topic, ofTopic] of this.#topics) {
       for (let queueId = 0; queueId < ofTopic.length; queueId++) {
         const slot = ofTopic[queueId]!;
         const isBatch = this.#batchTopics.has(topic);
         const end = isBatch ? slots.entryCount(slot) : slots.maxOffset(slot);
         const size = isBatch ? BATCH_ENTRY_SIZE : ENTRY_SIZE;
-        const from = this.#flushed.get(slot) ?? 0;
+        const from = this.#flushed.get(slot) ?? (isBatch ? 0 : slots.minOffset(slot));
         if (end <= from) continue;
         const pages = Math.floor((end * size) / PAGE_SIZE) - Math.floor((from * size) / PAGE_SIZE);
         if (this.#isThorough || pages >= leastPages) this.#round.push({ slot, topic, queueId, from, end });

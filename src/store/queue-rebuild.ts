@@ -1,10 +1,13 @@
 import { MillraceError } from "../base/errors.ts";
+import { ENTRY_SIZE } from "../format/consume-queue.ts";
 import { RecordParts } from "../format/message.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
+import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { LogReader } from "./log-reader.ts";
 import { nextRecord } from "./log-scan.ts";
 import { QueueDispatcher } from "./queue-dispatcher.ts";
+import { cutQueue } from "./queue-recovery.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 import type { RecoveredStore } from "./recovery.ts";
 import type { SharedLog } from "./shared-log.ts";
@@ -32,8 +35,9 @@ export interface RebuildOptions {
 const PROGRESS_PASSES = 64;
 
 /**
- * Makes the queue entries that recovery found missing, with the same code as the queue indexer, and brings them to the
- * disk. A place whose record is lost gets an entry without a message. Before the threads start.
+ * Makes the queue entries that recovery found missing, with the same code as the queue indexer. A place whose record is
+ * lost gets an entry without a message. Before the threads start; the flusher brings the entries to the disk later, for
+ * a thousand files that would take seconds.
  */
 export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions): void {
   const { drive, paths, logFileSize, queueFileSize, batchQueueFileSize, slots, delayLevelsMs, slotsOf, isBatch, onProgress } =
@@ -85,21 +89,39 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     }
     if (++passes % PROGRESS_PASSES === 0) onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);
   }
-  table.sync();
   table.close();
   reader.close();
+  if (recovered.exit === "process-died")
+    for (const [topic, ofTopic] of all) if (!isBatch(topic)) cutBehind(options, topic, ofTopic);
   for (const ofTopic of all.values()) for (const slot of ofTopic) slots.setAppendedOffset(slot, slots.maxOffset(slot));
+}
+
+/** Entries behind the end would be of records that the log does not have any more: somebody has cut it. */
+function cutBehind({ drive, paths, queueFileSize, slots }: RebuildOptions, topic: string, ofTopic: readonly number[]): void {
+  const entry = Buffer.alloc(ENTRY_SIZE);
+  for (const [queueId, slot] of ofTopic.entries()) {
+    const end = slots.maxOffset(slot);
+    const directory = queueDirectory(paths.consumeQueue, topic, queueId);
+    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, ENTRY_SIZE, false);
+    const isAnyBehind = queue.read(end, 1, entry) > 0 && entry.some((byte) => byte !== 0);
+    queue.close();
+    if (isAnyBehind) cutQueue(drive, directory, queueFileSize, end);
+  }
+}
+
+/** Whether all entries are on the disk: those that a killed process made, or a rebuild, may be in the page cache only. */
+export function areQueuesDurable({ exit, damages }: RecoveredStore): boolean {
+  return exit === "clean" && damages.length === 0;
 }
 
 /** Tells all threads, before they start, where the log begins and ends. */
 export function publishRecovered(log: SharedLog, recovered: RecoveredStore): void {
-  const { appendedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint, exit } = recovered;
+  const { appendedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint } = recovered;
   log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
   for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
     log.setOffset(cell, appendedOffset);
   for (const cell of [shared.LAST_STORE_TIMESTAMP, shared.FLUSHED_TIMESTAMP]) log.setOffset(cell, lastStoreTimestamp);
-  // Entries that a killed process made may be in the page cache only. All others were on the disk, or are by now.
-  const isDurable = exit !== "process-died";
+  const isDurable = areQueuesDurable(recovered);
   const queuesFlushed = isDurable ? appendedOffset : Math.min(appendedOffset, checkpoint.logicsPhysicalOffset);
   log.setOffset(shared.QUEUES_FLUSHED_OFFSET, queuesFlushed);
   log.setOffset(shared.QUEUES_FLUSHED_TIMESTAMP, isDurable ? lastStoreTimestamp : checkpoint.logicsMsgTimestamp);

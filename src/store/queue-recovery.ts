@@ -5,7 +5,7 @@ import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64 } from "..
 import type { QueueBounds } from "../format/queue-bounds.ts";
 import type { Drive, FileNames } from "../os/api.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
-import { basePath } from "./log-files.ts";
+import { basePath, listBases } from "./log-files.ts";
 import type { LogReader } from "./log-reader.ts";
 
 /** Entries read at once. */
@@ -23,14 +23,18 @@ export interface QueueRecoveryOptions {
   logLimit: number;
   /** Entries of records from here on are not believed: they will be made again. */
   believedEnd: number;
+  /** The machine died: what is not believed may be garbage. Otherwise it is right as far as it goes, and stays till then. */
+  isCacheLost: boolean;
 }
 
 /** What a queue's files are good for. */
 export interface InspectedQueue {
   topic: string;
   queueId: number;
-  /** Entries below are right; what lies beyond is cut off. */
+  /** Entries below are right; what lies beyond is cut off, or will be written again. */
   end: number;
+  /** The first entry of a message that the log still has; `end` without any. */
+  minOffset: number;
   /** End of the record of the last of them; `logStart` without any. Records from here on may lack their entries. */
   physicalEnd: number;
   /** What is wrong, in words; undefined: nothing. */
@@ -49,8 +53,8 @@ export function listQueues(names: FileNames, root: string): { topic: string; que
 }
 
 /**
- * Finds out how much of one queue can be believed, and cuts off the rest: what was torn when the machine died, and
- * what somebody else has damaged. Nothing is lost by that: entries are made again from the log.
+ * Finds out how much of one queue can be believed, and cuts off what was torn when the machine died, and what somebody
+ * else has damaged. Nothing is lost by that: entries are made again from the log.
  */
 export class QueueRecovery {
   readonly #o: QueueRecoveryOptions;
@@ -70,15 +74,17 @@ export class QueueRecovery {
     const { drive, consumeQueue, queueFileSize, logStart, believedEnd } = this.#o;
     const directory = queueDirectory(consumeQueue, topic, queueId);
     const damage = this.#mendFiles(directory);
-    const queue = new ConsumeQueue(drive, directory, queueFileSize, false);
+    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, ENTRY_SIZE, false);
     try {
       const starts = queue.fileStarts();
       const first = starts[0] ?? 0;
       let reason = damage;
       // The front is missing though the log still has its records: there is nothing to build on.
       if (known !== undefined && starts.length > 0 && first > known.minOffset && known.minOffset < known.maxOffset) {
-        this.#cut(queue, directory, 0, true);
-        return { topic, queueId, end: 0, physicalEnd: logStart, damage: `its entries before ${first} are missing` };
+        queue.close();
+        cutQueue(drive, directory, queueFileSize, 0);
+        const text = `its entries before ${first} are missing`;
+        return { topic, queueId, end: 0, minOffset: 0, physicalEnd: logStart, damage: text };
       }
       let end = queue.endBelow(believedEnd);
       const wrong = this.#firstWrong(queue, this.#unknownStart(directory, starts, known), end);
@@ -91,9 +97,13 @@ export class QueueRecovery {
       // Without one that is right its number means nothing either, unless it is known that the queue got so far.
       end = believed > first || known?.maxOffset === first ? believed : 0;
       if (known !== undefined && known.maxOffset > end) reason ??= `it ends at ${end}, but ended at ${known.maxOffset}`;
-      this.#cut(queue, directory, end, reason !== undefined);
       const physicalEnd = end > first ? Math.max(logStart, this.#physicalEnd(queue, first, end)) : logStart;
-      return { topic, queueId, end, physicalEnd, damage: reason };
+      const minOffset = this.#minOffset(queue, Math.min(first, end), end);
+      if (reason !== undefined || this.#o.isCacheLost) {
+        queue.close();
+        cutQueue(drive, directory, queueFileSize, end);
+      }
+      return { topic, queueId, end, minOffset, physicalEnd, damage: reason };
     } finally {
       queue.close();
     }
@@ -195,23 +205,36 @@ export class QueueRecovery {
     return 0;
   }
 
-  /** Empties the queue from `end` on. */
-  #cut(queue: ConsumeQueue, directory: string, end: number, isDamaged: boolean): void {
-    const { drive, queueFileSize, believedEnd, logLimit } = this.#o;
-    const { names } = drive;
+  #minOffset(queue: ConsumeQueue, first: number, end: number): number {
+    const { logStart } = this.#o;
     const entry = Buffer.alloc(ENTRY_SIZE);
-    // Entries are written in order, so that behind a zero there is nothing, unless blocks of the file were lost or damaged.
-    if (!isDamaged && believedEnd === logLimit && (queue.read(end, 1, entry) === 0 || entry.every((byte) => byte === 0))) return;
-    const starts = queue.fileStarts();
-    queue.close();
-    for (const start of starts) {
-      const file = basePath(directory, start * ENTRY_SIZE);
-      const position = (end - start) * ENTRY_SIZE;
-      if (position >= queueFileSize) continue;
-      if (position > 0 || (start === starts[0] && end > 0)) {
-        names.resize(file, Math.max(0, position));
-        names.resize(file, queueFileSize);
-      } else names.remove(file);
+    /** The next entry in [from, limit) that has a message; those that have none do not tell how old they are. */
+    const messageFrom = (from: number, limit: number): number => {
+      let next = from;
+      while (next < limit && queue.read(next, 1, entry) > 0 && [0, BLANK_ENTRY_SIZE].includes(entrySize(entry, 0))) next++;
+      return next;
+    };
+    let low = first;
+    for (let high = end; low < high; ) {
+      const middle = Math.floor((low + high) / 2);
+      const probe = messageFrom(middle, high);
+      if (probe < high && entryPhysicalOffset(entry, 0) + entrySize(entry, 0) <= logStart) low = probe + 1;
+      else high = middle;
     }
+    return messageFrom(low, end);
+  }
+}
+
+/** Empties a queue from `end` on. Nobody may have its files open. */
+export function cutQueue({ names }: Drive, directory: string, queueFileSize: number, end: number): void {
+  const starts = listBases(names, directory, queueFileSize).map((base) => base / ENTRY_SIZE);
+  for (const start of starts) {
+    const file = basePath(directory, start * ENTRY_SIZE);
+    const position = (end - start) * ENTRY_SIZE;
+    if (position >= queueFileSize) continue;
+    if (position > 0 || (start === starts[0] && end > 0)) {
+      names.resize(file, Math.max(0, position));
+      names.resize(file, queueFileSize);
+    } else names.remove(file);
   }
 }

@@ -1,10 +1,8 @@
 import { type Checkpoint, decodeCheckpoint } from "../format/checkpoint.ts";
-import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../format/consume-queue.ts";
 import { decodeKnownQueues, type KnownQueues, type QueueBounds } from "../format/queue-bounds.ts";
 import type { Drive } from "../os/api.ts";
 import { type LastExit, lastExit } from "./abort-file.ts";
 import { BatchQueueRecovery, type InspectedBatchQueue } from "./batch-queue-recovery.ts";
-import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { basePath, listBases, repairBases } from "./log-files.ts";
 import { LogReader } from "./log-reader.ts";
 import { type LogGap, scanLog } from "./log-scan.ts";
@@ -79,7 +77,8 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const where = { drive, reader, logStart, logLimit, believedEnd };
   const { queueFileSize, batchQueueFileSize } = options;
   const { consumeQueue, batchConsumeQueue } = paths;
-  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize });
+  const isCacheLost = exit === "machine-died";
+  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize, isCacheLost });
   const batches = new BatchQueueRecovery({ ...where, batchConsumeQueue, batchQueueFileSize });
   const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
@@ -106,9 +105,8 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     dispatchFrom,
     lastStoreTimestamp: Math.max(scan.lastStoreTimestamp, checkpoint.physicMsgTimestamp),
     queues: queues.map((queue) => {
-      const { topic, queueId, end: maxOffset } = queue;
-      if ("entryCount" in queue) return { topic, queueId, minOffset: queue.minOffset, maxOffset, entryCount: queue.entryCount };
-      return { topic, queueId, minOffset: minOffsetOf(options, queue, logStart), maxOffset };
+      const { topic, queueId, minOffset, end: maxOffset } = queue;
+      return { topic, queueId, minOffset, maxOffset, ...("entryCount" in queue ? { entryCount: queue.entryCount } : {}) };
     }),
     damages: damaged.map(({ topic, queueId, damage }) => ({ topic, queueId, damage: damage! })),
     gaps: scan.gaps,
@@ -154,7 +152,7 @@ function inspectAll(
   const found = present.map(({ topic, queueId }) => inspect(topic, queueId));
   for (const { topic, queueId } of [...missing.values()]) {
     if (isBatch(topic)) found.push(inspect(topic, queueId));
-    else found.push({ topic, queueId, end: 0, physicalEnd: logStart, damage: "its files are missing" });
+    else found.push({ topic, queueId, end: 0, minOffset: 0, physicalEnd: logStart, damage: "its files are missing" });
   }
   return found;
 }
@@ -182,27 +180,4 @@ function syncLog({ drive, paths, logFileSize }: RecoveryOptions, bases: number[]
     file.close();
   }
   drive.names.syncDirectory(paths.commitLog);
-}
-
-/** The first entry of a message that the log still has, by bisection; `end` without any. */
-function minOffsetOf(options: RecoveryOptions, { topic, queueId, end }: InspectedQueue, logStart: number): number {
-  const { drive, paths, queueFileSize } = options;
-  const queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), queueFileSize, false);
-  const entry = Buffer.alloc(ENTRY_SIZE);
-  /** The next entry in [from, limit) that has a message; those that have none do not tell how old they are. */
-  const messageFrom = (from: number, limit: number): number => {
-    let next = from;
-    while (next < limit && queue.read(next, 1, entry) > 0 && [0, BLANK_ENTRY_SIZE].includes(entrySize(entry, 0))) next++;
-    return next;
-  };
-  let low = Math.min(end, queue.fileStarts()[0] ?? 0);
-  for (let high = end; low < high; ) {
-    const middle = Math.floor((low + high) / 2);
-    const probe = messageFrom(middle, high);
-    if (probe < high && entryPhysicalOffset(entry, 0) + entrySize(entry, 0) <= logStart) low = probe + 1;
-    else high = middle;
-  }
-  low = messageFrom(low, end);
-  queue.close();
-  return low;
 }

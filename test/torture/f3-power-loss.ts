@@ -102,6 +102,7 @@ function live(store: ModelStore, random: Random, disk: ModelDisk, bodies: Map<nu
         break;
       default:
         disk.writeBack();
+        store.note();
         store.clock.advance(random.between(1, 400));
     }
   }

@@ -15,7 +15,7 @@ import { ConsumeQueue, queueDirectory } from "../../src/store/consume-queue.ts";
 import type { EngineInit } from "../../src/store/engine-init.ts";
 import { LogReader } from "../../src/store/log-reader.ts";
 import { LogWriter } from "../../src/store/log-writer.ts";
-import { publishRecovered, rebuildQueues } from "../../src/store/queue-rebuild.ts";
+import { areQueuesDurable, publishRecovered, rebuildQueues } from "../../src/store/queue-rebuild.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue-slots.ts";
 import { type RecoveredStore, recoverStore } from "../../src/store/recovery.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
@@ -53,7 +53,7 @@ export class ModelStore {
   readonly #indexer: QueueIndexerDuty;
   readonly #flusher: FlusherDuty;
   readonly #ports: MessagePort[] = [];
-  readonly #checkpoint: () => CheckpointWriter;
+  readonly #checkpoint: CheckpointWriter;
   readonly #waiting = new Map<number, Omit<Stored, "queueOffset" | "physicalOffset">>();
   /** Appended, and by now in the log, in its order. */
   readonly appended: Stored[] = [];
@@ -73,10 +73,11 @@ export class ModelStore {
     rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
     publishRecovered(this.log, this.recovered);
     const topics = new Map([[TOPIC, slotsOf()]]);
-    const { checkpoint, exit } = this.recovered;
+    const { checkpoint } = this.recovered;
     const common = { drive: disk, paths, ...sizes, log: this.log, slots: this.slots, clock: this.clock, checkpoint };
-    this.#checkpoint = () => new CheckpointWriter({ ...common, topics: () => topics });
-    this.#checkpoint().work();
+    this.#checkpoint = new CheckpointWriter({ ...common, topics: () => topics });
+    this.#checkpoint.work();
+    this.#checkpoint.noteQueues();
     writeAbortFile(disk.names, paths.abort);
     const lane = createLaneMemory({ entryCount: 64, dataSize: 65_536 });
     const init: EngineInit = {
@@ -109,7 +110,7 @@ export class ModelStore {
     this.#writer = new LogWriter(init, disk, -1);
     this.#indexer = new QueueIndexerDuty(init, disk, this.#topicsPort());
     this.#flusher = new FlusherDuty(
-      { engine: init, topics: this.#topicsPort(), checkpoint, isDurable: exit !== "process-died" },
+      { engine: init, topics: this.#topicsPort(), checkpoint, isDurable: areQueuesDurable(this.recovered) },
       disk,
     );
   }
@@ -155,6 +156,10 @@ export class ModelStore {
     this.#flusher.work();
   }
 
+  note(): void {
+    this.#checkpoint.noteQueues();
+  }
+
   /** How many of `appended` a sender may have been told of. */
   ackedCount(isSyncFlush: boolean): number {
     if (!isSyncFlush) return this.appended.length;
@@ -167,12 +172,12 @@ export class ModelStore {
   stop(): void {
     while (this.#writer.work());
     this.write();
+    this.#writer.close();
     while (this.#flusher.work());
-    this.#flusher.close();
     while (this.#indexer.work());
     this.#indexer.close();
-    this.#writer.close();
-    this.#checkpoint().finish();
+    this.#flusher.close();
+    this.#checkpoint.finish();
     this.#disk.names.remove(this.#paths.abort);
     this.#disk.names.syncDirectory(this.#paths.root);
     this.end();
