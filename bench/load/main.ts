@@ -2,6 +2,7 @@
 // can be told apart; our own clients drive it from threads of this one. bench/README.md says what the figures mean.
 import { writeFileSync } from "node:fs";
 import { provenance } from "../machine.ts";
+import { profileText, readProfiles } from "../profile.ts";
 import { type CaseResult, CaseRun } from "./case-run.ts";
 import { Clients } from "./clients.ts";
 import { account, comparison, faults, heading, median, rows } from "./report.ts";
@@ -54,6 +55,7 @@ async function bench(settings: Settings): Promise<void> {
   const medians = settings.cases.map(({ name }) => median(all.filter((result) => result.name === name)));
   if (settings.rounds > 1) tell("", `medians of ${settings.rounds} rounds, by broker CPU:`, ...medians.flatMap(rows));
   tell("", ...comparison(medians), "", ...all.flatMap(account));
+  if (settings.cpuProf !== undefined) tell("", profileText(readProfiles(settings.cpuProf)));
   if (settings.json !== undefined) {
     const report = { ...head, target: title, settings, cases: medians, rounds: all };
     writeFileSync(settings.json, `${JSON.stringify(report, undefined, 2)}\n`);

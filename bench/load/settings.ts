@@ -32,6 +32,8 @@ export interface Settings {
   namesrvPort: number;
   store: string | undefined;
   brokerArgs: readonly string[];
+  /** Directory for a profile of each of the broker's threads. */
+  cpuProf: string | undefined;
 }
 
 /** A flag that cannot be taken as it is; the message is for the user. */
@@ -62,6 +64,7 @@ const FLAGS = {
   store: { type: "string" },
   set: { type: "string", multiple: true },
   "native-free": { type: "boolean" },
+  "cpu-prof": { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
 
@@ -84,6 +87,7 @@ export const HELP: string = `npm run bench -- [flags]        (bench/README.md sa
 Our own broker, started as a process of its own and gone at the end, is measured:
   --port N --namesrv-port N     (0: any free one)         --store DIR  or memory (a temporary directory)
   --set KEY=VALUE   any key of the broker; repeatable     --native-free
+  --cpu-prof DIR    a profile of each of its threads, and where their time went
 or another one that runs already:
   --against HOST:PORT           its name server           --pid N      the broker's process; repeatable
 `;
@@ -136,8 +140,9 @@ export function settingsFrom(argv: readonly string[]): Settings | "help" {
       ...(flags.set ?? []).flatMap((pair) => ["--set", pair]),
       ...(flags["native-free"] === true ? ["--native-free"] : []),
     ],
+    cpuProf: flags["cpu-prof"],
   };
-  const ours = ["port", "namesrv-port", "store", "set", "native-free"] as const;
+  const ours = ["port", "namesrv-port", "store", "set", "native-free", "cpu-prof"] as const;
   const misplaced = ours.find((name) => flags[name] !== undefined);
   if (settings.against !== undefined && misplaced !== undefined) {
     throw new FlagError(`--${misplaced} is for the broker that the bench starts; with --against it starts none`);

@@ -40,7 +40,8 @@ async function startOwn(settings: Settings): Promise<Target> {
   args.push("--port", String(settings.port), "--namesrv-port", String(settings.namesrvPort));
   if (settings.isSmoke) args.push(...SMOKE_KEYS.flatMap((pair) => ["--set", pair]));
   args.push(...settings.brokerArgs);
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const nodeArgs = settings.cpuProf === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${settings.cpuProf}`];
+  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   // However this process ends, it leaves nothing behind.
   const cleanUp = (): void => {
     child.kill("SIGKILL");

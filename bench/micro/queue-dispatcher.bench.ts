@@ -2,6 +2,17 @@
 import path from "node:path";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { makeDirectory } from "../../src/os/files.ts";
+import {
+  createIndexFeedMemory,
+  IndexFeedConsumer,
+  IndexFeedProducer,
+  QUEUE_FEED_PHYSICAL_OFFSET,
+  QUEUE_FEED_QUEUE_OFFSET,
+  QUEUE_FEED_SIZE,
+  QUEUE_FEED_SLOT,
+  QUEUE_FEED_TAGS_CODE,
+  QUEUE_FEED_WORDS,
+} from "../../src/ring/index-feed.ts";
 import { basePath } from "../../src/store/log-files.ts";
 import { LogReader } from "../../src/store/log-reader.ts";
 import { QueueDispatcher } from "../../src/store/queue-dispatcher.ts";
@@ -26,6 +37,7 @@ for (const isNativeFree of [false, true]) {
     const logDirectory = path.join(root, "commitlog");
     makeDirectory(logDirectory);
     const records = logRecords(COUNT, BODY_SIZE, queueCount);
+    const recordSize = records.length / COUNT;
     const file = drive.openFile(basePath(logDirectory, 0), { size: FILE_SIZE, writable: true, mapped: false });
     file.write(0, records, 0, records.length);
     file.close();
@@ -42,6 +54,35 @@ for (const isNativeFree of [false, true]) {
         const end = dispatcher.dispatch(0, records.length);
         if (end !== records.length) throw new Error(`dispatch ended at ${end} of ${records.length}`);
         work += slots.maxOffset(0) + dispatcher.grown.length;
+      },
+    };
+    const memory = createIndexFeedMemory(QUEUE_FEED_WORDS, 2 * COUNT);
+    const producer = new IndexFeedProducer(memory);
+    const consumer = new IndexFeedConsumer(memory);
+    const fed = new QueueDispatcher({
+      reader,
+      topics,
+      slots,
+      feed: consumer,
+      delayLevelsMs: [],
+      refreshTopics: () => false,
+    });
+    tasks[`${drive.name}: ${queueCount} queue${queueCount > 1 ? "s" : ""}, told by the log writer`] = {
+      count: COUNT,
+      run: () => {
+        for (let i = 0, at = 0; i < COUNT; i++, at += recordSize) {
+          const entry = producer.add();
+          producer.cells[(entry >> 1) + QUEUE_FEED_PHYSICAL_OFFSET] = at;
+          producer.cells[(entry >> 1) + QUEUE_FEED_QUEUE_OFFSET] = Math.floor(i / queueCount);
+          producer.words[entry + QUEUE_FEED_SIZE] = recordSize;
+          producer.words[entry + QUEUE_FEED_SLOT] = i % queueCount;
+          producer.words[entry + QUEUE_FEED_TAGS_CODE] = i;
+        }
+        producer.publish();
+        const end = fed.dispatch(0, records.length);
+        if (end !== records.length) throw new Error(`dispatch ended at ${end} of ${records.length}`);
+        work += slots.maxOffset(0) + fed.grown.length;
+        consumer.seek(end); // The same offsets come again.
       },
     };
     closers.push(() => {

@@ -33,6 +33,22 @@ export function sendFrame(bodySize: number): { json: Buffer; binary: Buffer } {
   return { json, binary: encodeCommand(decodeCommand(json), SERIALIZE_ROCKETMQ) };
 }
 
+/** A request that brings `count` messages in one batch. */
+export function batchFrame(count: number, bodySize: number): Buffer {
+  const properties = Buffer.from(PROPERTIES);
+  const message = Buffer.alloc(22 + bodySize + properties.length, "x");
+  message.fill(0, 0, 16);
+  message.writeUInt32BE(message.length, 0);
+  message.writeUInt32BE(bodySize, 16);
+  message.writeUInt16BE(properties.length, 20 + bodySize);
+  properties.copy(message, 22 + bodySize);
+  const header = SEND_HEADER.replace('"code":310', '"code":320').replace('"m":"false"', '"m":"true"');
+  const frame = Buffer.concat([Buffer.alloc(HEADER_OFFSET), Buffer.from(header), ...new Array<Buffer>(count).fill(message)]);
+  frame.writeUInt32BE(frame.length - 4, 0);
+  frame.writeUInt32BE(header.length, 4);
+  return frame;
+}
+
 /** A record as the log writer finds it in a lane: offsets and storeTimestamp open. */
 export function laneRecord(bodySize: number, queueId = 0): Buffer {
   const body = Buffer.alloc(bodySize, "a body of a message ");

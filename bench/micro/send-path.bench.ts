@@ -12,7 +12,7 @@ import { uniqueKeys } from "../../src/remoting/unique-keys.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lane.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { runBench, type Task } from "./harness.ts";
-import { STORE_HOST, sendFrame, sinkConnection, TOPIC } from "./samples.ts";
+import { batchFrame, STORE_HOST, sendFrame, sinkConnection, TOPIC } from "./samples.ts";
 
 const BATCH = 64;
 const ENTRIES = 1024;
@@ -62,8 +62,8 @@ const scan = new HeaderScan();
 let work = 0;
 let physicalOffset = 0;
 
-function sendAll(frame: Buffer): void {
-  for (let i = 0; i < BATCH; i++) {
+function sendAll(frame: Buffer, times = BATCH): void {
+  for (let i = 0; i < times; i++) {
     if (!scan.scan(frame, 0)) throw new Error("scan refused the header");
     const outcome = path.take(connection, frame, 0, frame.length, scan);
     if (outcome !== SEND_TAKEN) throw new Error(`send path answered ${outcome}`);
@@ -85,4 +85,6 @@ for (const size of [128, 1024, 4096]) {
   tasks[`${size} B, JSON header`] = { count: BATCH, run: () => sendAll(json) };
   tasks[`${size} B, binary header`] = { count: BATCH, run: () => sendAll(binary) };
 }
+const batch = batchFrame(BATCH, 128);
+tasks[`128 B in a batch of ${BATCH}`] = { count: BATCH, run: () => sendAll(batch, 1) };
 await runBench(`I/O worker's share of a send, ${drive.name}`, tasks, () => work);
