@@ -22,7 +22,6 @@ export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "channelExpiredTimeout",
   "subscriptionExpiredTimeout",
   "serverSocketBacklog",
-  "osPageCacheBusyTimeOutMills",
   "commitLogRecoverMaxNum",
   "timerMaxDelaySec",
 ]);

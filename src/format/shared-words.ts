@@ -76,6 +76,9 @@ export const TOPICS_SEEN: number = i32(18);
 export const LOG_DISK_RATIO: number = f64(20);
 export const STORE_DISK_RATIO: number = f64(21);
 
+/** When the batch that is being appended was begun, ms; 0: none is. Writer: log writer. */
+export const WRITING_SINCE: number = f64(22);
+
 /** Doorbells: for each thread two words, a count and a sleeping flag, on a cell of their own. */
 const DOORBELLS_CELL = 32;
 export const DOORBELL_WRITER = 0;

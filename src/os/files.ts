@@ -134,6 +134,16 @@ export function writeSmallFile(file: string, bytes: Buffer): void {
   }
 }
 
+/** Descriptors that this process may hold; Infinity where the system does not tell. */
+export function openFilesLimit(): number {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(fs.readFileSync("/proc/self/limits", "latin1"));
+    return found === null ? Number.POSITIVE_INFINITY : Number(found[1]);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
 /** Used share of the file system that holds `directory`, 0..1, and its free bytes. */
 export function diskUse(directory: string): { usedRatio: number; freeBytes: number; totalBytes: number } {
   const { blocks, bavail, bfree, bsize } = fs.statfsSync(directory);

@@ -22,6 +22,7 @@ import { StorePaths } from "../store/store-paths.ts";
 import { TopicSlotsTable } from "../store/topic-slots.ts";
 import { CommitPath } from "./commit-path.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
+import { FlowControl } from "./flow-control.ts";
 import { FRAME_BLOCKED, FRAME_DONE, FRAME_REFUSED, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import { PULL_TAKEN, PullPath } from "./pull-path.ts";
@@ -46,6 +47,7 @@ export interface IoWorkerInit {
   clusterName: string;
   maxMessageSize: number;
   sendWaitMsMax: number;
+  pageCacheBusyMs: number;
   idleMsMax: number;
   connectionsMax: number;
   limits: ReadLimits;
@@ -94,7 +96,7 @@ export class IoWorker {
   /** What all sockets are read into. */
   readonly #input = Buffer.allocUnsafeSlow(INPUT_SIZE);
   readonly #staged: IoConnection[] = [];
-  readonly #blocked = new Set<IoConnection>();
+  readonly #flow: FlowControl;
   readonly #server: net.Server;
   readonly #slots: QueueSlots;
   #minOffset = 0;
@@ -151,6 +153,13 @@ export class IoWorker {
       syncFlushTimeoutMs: init.syncFlushTimeoutMs,
       clock: this.#clock,
     });
+    this.#flow = new FlowControl({
+      answers: this.#answers,
+      log: this.#log,
+      now: () => this.#clock.now(),
+      sendWaitMsMax: init.sendWaitMsMax,
+      pageCacheBusyMs: init.pageCacheBusyMs,
+    });
     this.#slots = new QueueSlots(engine.queueSlots);
     this.#pull = new PullPath({
       tables: this.#tables,
@@ -188,8 +197,10 @@ export class IoWorker {
 
   #listen(): void {
     const { host, port, reusePort } = this.#init;
-    this.#server.once("error", (error: NodeJS.ErrnoException) => {
-      this.#post({ kind: "listen-failed", code: error.code ?? "", text: error.message });
+    this.#server.on("error", (error: NodeJS.ErrnoException) => {
+      // While it listens: a connection could not be accepted, for want of descriptors or memory.
+      if (this.#server.listening) this.#warn("a connection could not be accepted", { code: error.code ?? "" });
+      else this.#post({ kind: "listen-failed", code: error.code ?? "", text: error.message });
     });
     this.#server.listen({ host, port, reusePort, backlog: 1024 }, () => {
       this.#post({ kind: "listening", port: (this.#server.address() as net.AddressInfo).port });
@@ -238,7 +249,7 @@ export class IoWorker {
   #forget(connection: IoConnection): void {
     connection.isClosed = true;
     this.#connections.delete(connection.id);
-    this.#blocked.delete(connection);
+    this.#flow.forget(connection);
     this.#post({ kind: "closed", connection: connection.id });
     if (this.#isFinished && this.#connections.size === 0) this.#leave();
   }
@@ -250,13 +261,10 @@ export class IoWorker {
         case RequestCode.SEND_MESSAGE:
         case RequestCode.SEND_MESSAGE_V2:
         case RequestCode.SEND_BATCH_MESSAGE: {
-          if (connection.isOverdue) {
-            this.#answerBusy(connection);
-            return FRAME_DONE;
-          }
+          if (!this.#flow.isOpen || connection.isOverdue) return this.#flow.refuse(connection, scan);
           const outcome = this.#send.take(connection, bytes, start, size, scan);
           if (outcome === SEND_TAKEN) return FRAME_DONE;
-          if (outcome === SEND_BLOCKED) return this.#block(connection);
+          if (outcome === SEND_BLOCKED) return this.#flow.block(connection);
           break;
         }
         case RequestCode.PULL_MESSAGE:
@@ -303,26 +311,12 @@ export class IoWorker {
     }
   }
 
-  #block(connection: IoConnection): number {
-    if (connection.blockedSinceMs === 0) connection.blockedSinceMs = this.#clock.now();
-    this.#blocked.add(connection);
-    return FRAME_BLOCKED;
-  }
-
-  /** Source: Apache `BrokerFastFailure`, which answers what has waited too long in the send queue. */
-  #answerBusy(connection: IoConnection): void {
-    const periodMs = this.#clock.now() - connection.blockedSinceMs;
-    const figures = `period in queue: ${periodMs}ms, size of queue: ${this.#answers.inFlight}`;
-    const remark = `[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, ${figures}`;
-    this.#answers.error(connection, this.#scan, ResponseCode.SYSTEM_BUSY, remark);
-  }
-
   #unblock(connection: IoConnection): void {
     const { handledCount } = connection;
     if (!connection.resume()) this.#refuse(connection);
     if (!connection.isBlocked) {
       connection.blockedSinceMs = 0;
-      this.#blocked.delete(connection);
+      this.#flow.forget(connection);
     } else if (connection.handledCount > handledCount && connection.blockedSinceMs !== 0) {
       connection.blockedSinceMs = this.#clock.now(); // Another frame is the first to wait now.
     }
@@ -343,7 +337,9 @@ export class IoWorker {
 
   /** Appends what is in the lanes, and stages the answers to our own. */
   #write(writer: LogWriter): void {
+    const startedMs = this.#clock.now();
     while (writer.work()) this.#answers.drain();
+    this.#flow.onWritten(this.#clock.now() - startedMs);
   }
 
   #awaitWake(): void {
@@ -357,21 +353,16 @@ export class IoWorker {
   #takeNews(): void {
     if (this.#writer !== undefined) this.#write(this.#writer);
     this.#answers.drain();
+    this.#flow.onAcks();
     if (this.#wakeRing.drain((slot) => this.#pull.wake(slot))) this.#pull.wakeAll();
-    if (this.#blocked.size > 0) for (const connection of [...this.#blocked]) this.#unblock(connection);
+    if (this.#flow.hasBlocked) for (const connection of this.#flow.blocked()) this.#unblock(connection);
     this.#endTurn();
     if (this.#isStopping) this.#finish();
     if (this.#hasLeft && Atomics.load(this.#log.words, shared.STOPPING) !== 0) this.#exit();
   }
 
   #tick(): void {
-    const now = this.#clock.now();
-    for (const connection of [...this.#blocked]) {
-      if (connection.blockedSinceMs === 0 || now - connection.blockedSinceMs < this.#init.sendWaitMsMax) continue;
-      connection.isOverdue = true;
-      this.#unblock(connection);
-      connection.isOverdue = false;
-    }
+    this.#flow.tick((connection) => this.#unblock(connection));
     this.#answers.expire();
     this.#pull.expire();
     this.#forgetDeleted();
@@ -447,7 +438,7 @@ export class IoWorker {
     try {
       const outcome = this.#onFrame(connection, frame, 0, frame.length);
       // The rings are full: the frame was read before, so it is answered rather than kept.
-      if (outcome === FRAME_BLOCKED) this.#answerBusy(connection);
+      if (outcome === FRAME_BLOCKED) this.#flow.answerBusy(connection, this.#scan);
     } finally {
       this.#isReplaying = false;
     }

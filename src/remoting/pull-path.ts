@@ -196,7 +196,15 @@ export class PullPath {
     }
     const { queue, filter } = request;
     const count = Math.max(1, request.count);
-    const status = reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
+    let status: number;
+    try {
+      status = reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
+    } catch (error) {
+      // A file cannot be opened or read: this request fails, the others go on.
+      if (!(error instanceof MillraceError)) throw error;
+      responder.empty(request, ResponseCode.SYSTEM_ERROR, error.code, queueOffset, min, max);
+      return true;
+    }
     if (status === READ_FOUND) {
       if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
       responder.found(request, reader, min, max);

@@ -41,6 +41,7 @@ export class SendAnswers {
   readonly #waitQueueOffsets: Float64Array;
   readonly #waitPhysicalOffsets: Float64Array;
   readonly #waitSinceMs: Float64Array;
+  #acked = 0;
   #waitHead = 0;
   #waitTail = 0;
 
@@ -64,6 +65,16 @@ export class SendAnswers {
     return this.#tickets.inFlight;
   }
 
+  /** Sends whose ack has not come. */
+  get unacked(): number {
+    return this.#tickets.inFlight - (this.#waitTail - this.#waitHead);
+  }
+
+  /** Acks taken so far. */
+  get acked(): number {
+    return this.#acked;
+  }
+
   /** Takes all acks that are there and stages the answers that are due. */
   drain(): void {
     const lane = this.#lane;
@@ -83,6 +94,7 @@ export class SendAnswers {
       else if (this.#isSyncFlush && this.#tickets.noWaits[ticket] === 0) this.#await(ticket, now);
       else this.#answer(ticket, ResponseCode.SUCCESS, lane.ackQueueOffset, lane.ackPhysicalOffset);
     }
+    this.#acked += ready;
     if (ready > 0) lane.releaseAcks();
     if (this.#waitHead === this.#waitTail) return;
     this.#releaseFlushed();

@@ -208,6 +208,17 @@ export class LaneProducer {
   }
 }
 
+/**
+ * Takes the acks that nobody waits for any more, after the producer's thread has ended; by one thread in its place.
+ * @returns true when all that it published is acknowledged: a new producer may begin
+ */
+export function settleOrphan(memory: LaneMemory): boolean {
+  const { control } = new LaneView(memory);
+  const acked = Atomics.load(control, ACK_TAIL);
+  Atomics.store(control, ACK_HEAD, acked);
+  return acked === Atomics.load(control, DESCRIPTOR_TAIL); // One ack for each descriptor.
+}
+
 /** The log writer's end. One thread only. */
 export class LaneConsumer {
   readonly #view: LaneView;

@@ -24,6 +24,7 @@ import * as shared from "../format/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { DriveId } from "../os/choose.ts";
+import { openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
 import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
@@ -400,8 +401,9 @@ function ioWorkerInit(
     clusterName: values.brokerClusterName,
     maxMessageSize: values.maxMessageSize,
     sendWaitMsMax: values.waitTimeMillsInSendQueue,
+    pageCacheBusyMs: values.osPageCacheBusyTimeOutMills,
     idleMsMax: values.serverChannelMaxIdleTimeSeconds * 1000,
-    connectionsMax: values.connectionsMax,
+    connectionsMax: connectionsMaxOf(values),
     limits: {
       countInMemory: values.maxTransferCountOnMessageInMemory,
       sizeInMemory: values.maxTransferBytesOnMessageInMemory,
@@ -415,6 +417,13 @@ function ioWorkerInit(
     offsetCells: cells.memory,
     counters,
   };
+}
+
+/** Connections leave descriptors for the store's files: half of a small number, else 1,024. */
+function connectionsMaxOf({ connectionsMax, ioWorkers }: ConfigValues): number {
+  const openFilesMax = openFilesLimit();
+  const reserved = Math.min(1024, Math.floor(openFilesMax / 2));
+  return Math.min(connectionsMax, Math.max(1, Math.floor((openFilesMax - reserved) / ioWorkers)));
 }
 
 function inMemorySize({ accessMessageInMemoryMaxRatio }: ConfigValues): number {

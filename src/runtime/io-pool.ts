@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads";
-import type { Clock, Timer } from "../base/clock.ts";
+import { type Clock, SystemClock, sleep, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Channel } from "../broker/channel.ts";
 import type { PublishedGroup, PublishedTopic, TablePublisher } from "../broker/table-publisher.ts";
@@ -7,7 +7,11 @@ import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "
 import type { Log } from "../observe/log.ts";
 import type { ToControl, ToIoWorker } from "../remoting/control-messages.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import { settleOrphan } from "../ring/lane.ts";
+import { writerDoorbell } from "../store/engine-init.ts";
+import { SharedLog } from "../store/shared-log.ts";
 import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+import { onEnd, RestartBudget } from "./supervisor.ts";
 import { ended, startThread } from "./threads.ts";
 
 /** What the control plane makes of a request that an I/O worker did not answer itself. */
@@ -38,28 +42,63 @@ export class IoPool implements TablePublisher {
     this.#log = log;
   }
 
-  /** Starts one worker and waits until it listens. @throws MillraceError MILLRACE_ADDRESS_IN_USE naming host and port */
+  /**
+   * Starts one worker and waits until it listens. It is replaced when it ends by itself, but for the one that runs the
+   * log writer: that one's end is the end of the store. @throws MillraceError MILLRACE_ADDRESS_IN_USE naming host and port
+   */
   async start(init: IoWorkerInit): Promise<Worker> {
+    const worker = await this.#launch(init);
+    if (init.worker !== init.engine.writerLane) this.#watch(worker, init, new RestartBudget(this.#clock));
+    return worker;
+  }
+
+  async #launch(init: IoWorkerInit): Promise<Worker> {
     const worker = startThread("io", init);
     this.#workers.push(worker);
     for (const message of this.#tables.values()) worker.postMessage(message);
-    const listening = new Promise<number>((resolve, reject) => {
+    this.port = await new Promise<number>((resolve, reject) => {
       worker.on("message", (message: ToControl) => {
         if (message.kind === "listening") resolve(message.port);
         else if (message.kind === "listen-failed") reject(listenError(init.host, init.port, message.code, message.text));
         else this.#onMessage(worker, message);
       });
-      worker.on("error", (error) => {
-        const reason = error instanceof Error ? error : new Error(String(error));
-        reject(reason);
-        if (!this.#isStopping) this.#handlers.onFailure(reason);
-      });
-    });
-    this.port = await listening;
-    worker.on("exit", (code) => {
-      if (!this.#isStopping) this.#handlers.onFailure(new Error(`an I/O worker ended with code ${code}`));
+      onEnd(worker, (reason) => reject(reason ?? new Error("an I/O worker ended before it listened")));
     });
     return worker;
+  }
+
+  #watch(worker: Worker, init: IoWorkerInit, budget: RestartBudget): void {
+    onEnd(worker, (reason) => {
+      if (this.#isStopping) return;
+      const error = reason ?? new Error("an I/O worker has ended");
+      this.#workers.splice(this.#workers.indexOf(worker), 1);
+      for (const [id, channel] of this.#channels) if (channel.worker === worker) this.#lose(id, channel);
+      if (!budget.spend()) {
+        this.#handlers.onFailure(error);
+        return;
+      }
+      this.#log.error({ thread: "io", error: error.stack ?? error.message }, "a thread has ended and is replaced");
+      this.#replace(init, budget).catch((failure: Error) => this.#handlers.onFailure(failure));
+    });
+  }
+
+  /** The next worker takes over the lane of the one that has ended, once the log writer has dealt with what is in it. */
+  async #replace(init: IoWorkerInit, budget: RestartBudget): Promise<void> {
+    const lane = init.engine.lanes[init.worker]!;
+    const writer = new SharedLog(init.engine.shared).doorbell(writerDoorbell(init.engine));
+    while (!settleOrphan(lane) && !this.#isStopping) {
+      writer.ring(); // It may have waited for room for its acks.
+      await sleep(new SystemClock(), 1);
+    }
+    if (this.#isStopping) return;
+    const worker = await this.#launch(init);
+    this.#watch(worker, init, budget);
+  }
+
+  #lose(id: number, channel: WorkerChannel): void {
+    this.#channels.delete(id);
+    channel.fail();
+    this.#handlers.onClosed(channel);
   }
 
   #onMessage(worker: Worker, message: ToControl): void {
@@ -72,10 +111,7 @@ export class IoPool implements TablePublisher {
         return;
       case "closed": {
         const channel = this.#channels.get(message.connection);
-        if (channel === undefined) return;
-        this.#channels.delete(message.connection);
-        channel.fail();
-        this.#handlers.onClosed(channel);
+        if (channel !== undefined) this.#lose(message.connection, channel);
         return;
       }
       case "log":
@@ -190,14 +226,14 @@ interface PendingInvoke {
 class WorkerChannel implements Channel {
   readonly id: number;
   readonly remoteAddress: string;
-  readonly #worker: Worker;
+  readonly worker: Worker;
   readonly #clock: Clock;
   readonly #pending = new Map<number, PendingInvoke>();
   #opaque = 0;
   #isClosed = false;
 
   constructor(worker: Worker, id: number, remoteAddress: string, clock: Clock) {
-    this.#worker = worker;
+    this.worker = worker;
     this.id = id;
     this.remoteAddress = remoteAddress;
     this.#clock = clock;
@@ -213,7 +249,7 @@ class WorkerChannel implements Channel {
     const encoded = encodeCommand(command);
     const frame = new Uint8Array(encoded.length);
     frame.set(encoded);
-    this.#worker.postMessage({ kind: "write", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
+    this.worker.postMessage({ kind: "write", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
   }
 
   invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
@@ -248,7 +284,7 @@ class WorkerChannel implements Channel {
   }
 
   close(): void {
-    this.#worker.postMessage({ kind: "close", connection: this.id } satisfies ToIoWorker);
+    this.worker.postMessage({ kind: "close", connection: this.id } satisfies ToIoWorker);
   }
 }
 

@@ -142,7 +142,10 @@ export class CommitLog {
     let runStart = 0;
     let runEnd = 0;
     while (taken < BATCH_MAX && lane.next()) {
-      if (taken++ === 0) this.#lastTimestamp = Math.max(this.#lastTimestamp, this.#clock.now());
+      if (taken++ === 0) {
+        this.#lastTimestamp = Math.max(this.#lastTimestamp, this.#clock.now());
+        this.#log.setOffset(shared.WRITING_SINCE, this.#lastTimestamp);
+      }
       if (refusal !== ACK_OK) {
         lane.ack(lane.ticket, refusal, 0, 0, 0);
         this.#refusedCount += lane.count;
@@ -184,6 +187,7 @@ export class CommitLog {
     this.#log.setOffset(shared.APPENDED_COUNT, this.#appendedCount);
     this.#log.setOffset(shared.APPENDED_SIZE, this.#appendedSize);
     this.#log.setOffset(shared.REFUSED_COUNT, this.#refusedCount);
+    this.#log.setOffset(shared.WRITING_SINCE, 0);
     lane.publish();
     return taken;
   }
@@ -276,6 +280,7 @@ export class CommitLog {
       this.#appendedSize += size;
       this.#feeds.settle();
     } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
       lane.refuseLast(this.#undoLength, refusalOf(error));
       this.#wipe(size);
       this.#feeds.undo();
@@ -317,6 +322,7 @@ export class CommitLog {
       marker.writeUInt32BE(MAGIC_BLANK, 4);
       this.#file.write(this.#position, marker, 0, BLANK_SIZE);
     } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
       this.#rollRefusal = refusalOf(error);
       this.#rollRefusedUntilMs = this.#clock.now() + ROLL_RETRY_MS;
       return false;

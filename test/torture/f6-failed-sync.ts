@@ -14,7 +14,12 @@ const NOT_READY_MS_MAX = 200;
 const EXIT_MS_MAX = 2000;
 const FLUSH_DISK_TIMEOUT = 10;
 const SERVICE_NOT_AVAILABLE = 14;
-const SIZES = ["mappedFileSizeCommitLog=1048576", "mappedFileSizeConsumeQueue=20000", "maxHashSlotNum=1000", "maxIndexNum=4000"];
+export const SIZES: readonly string[] = [
+  "mappedFileSizeCommitLog=1048576",
+  "mappedFileSizeConsumeQueue=20000",
+  "maxHashSlotNum=1000",
+  "maxIndexNum=4000",
+];
 
 export const scenario: Scenario = {
   id: "F6",
@@ -49,7 +54,7 @@ async function failOnce({ drive, directory, random }: Torture, round: number) {
     must(ledger.acked > 0, "nothing was acknowledged: the round proves nothing");
     setFaults(control, [{ call: "sync", path: "commitlog", action: "eio" }]);
     const notReadyAtMs = await untilNotReady(http);
-    const code = await broker.ended;
+    const code = await endOf(broker);
     const exitedAtMs = Date.now();
     await Promise.all(producers);
     const fired = firedFaults(control);
@@ -71,7 +76,8 @@ async function failOnce({ drive, directory, random }: Torture, round: number) {
 
 /** @returns when /readyz no longer said 200 */
 async function untilNotReady(http: string): Promise<number> {
-  for (;;) {
+  for (const deadline = Date.now() + 20_000; ; ) {
+    must(Date.now() < deadline, "the broker still says that it is ready");
     try {
       const answer = await fetch(`http://${http}/readyz`);
       if (answer.status === 503) return Date.now();
@@ -93,6 +99,16 @@ export async function checkStore(store: string, isNativeFree: boolean, ledger: L
   } finally {
     await broker.end("SIGTERM");
   }
+}
+
+/** Exit code of a broker that is about to end. */
+export async function endOf({ ended }: FaultyBroker, limitMs = 20_000): Promise<number | null> {
+  const timer = new AbortController();
+  const late = sleep(limitMs, "late" as const, { signal: timer.signal }).catch(() => "late" as const);
+  const code = await Promise.race([ended, late]);
+  timer.abort();
+  must(code !== "late", `the process has not ended within ${limitMs} ms`);
+  return code;
 }
 
 export interface FaultyBroker {
