@@ -2,7 +2,8 @@ import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { ConfigValues } from "../config/keys.ts";
 import { CONFIG_NAMES, configNameOf, keyOf } from "../config/keys.ts";
-import { isTagType, messageFilter } from "../filter/entry-filter.ts";
+import { isTagType } from "../filter/entry-filter.ts";
+import { FilterCache } from "../filter/filter-cache.ts";
 import { requiredText } from "../format/command-fields.ts";
 import { memberOf, parseJson, writeJson } from "../format/fastjson.ts";
 import { formatProperties, parseProperties } from "../format/java-properties.ts";
@@ -55,6 +56,7 @@ const FORBIDDEN: ReadonlySet<string> = new Set(["brokerConfigPath", "configBlack
 /** Requests about the broker itself. Source: Apache `AdminBrokerProcessor`. */
 export class BrokerAdmin {
   readonly #o: BrokerAdminOptions;
+  readonly #expressions = new FilterCache();
   readonly #bootMs: number;
   #configVersion = { counter: 0, stateVersion: 0, timestamp: 0 };
 
@@ -183,7 +185,7 @@ export class BrokerAdmin {
       return response(command, ResponseCode.SYSTEM_ERROR, remark);
     }
     try {
-      messageFilter(expressionType ?? "", textOf(subscription, "subString") ?? "");
+      this.#expressions.get(expressionType, textOf(subscription, "subString") ?? "");
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
       return response(command, ResponseCode.SUBSCRIPTION_PARSE_FAILED, error.message);

@@ -1,5 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
-import { entryFilter, isTagType } from "../filter/entry-filter.ts";
+import { isTagType } from "../filter/entry-filter.ts";
+import { FilterCache } from "../filter/filter-cache.ts";
 import { optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, response } from "../format/remoting-command.ts";
@@ -63,6 +64,7 @@ interface Refusal {
  */
 export class PullCheck {
   readonly #o: PullCheckOptions;
+  readonly #expressions = new FilterCache();
 
   constructor(options: PullCheckOptions) {
     this.#o = options;
@@ -179,7 +181,7 @@ export class PullCheck {
     if (!isTag && text === "") return parseRefusal();
     if (!isTag && !this.#o.settings.enablePropertyFilter) return filterRefusal(expressionType ?? "");
     try {
-      entryFilter(expressionType, text);
+      this.#expressions.get(expressionType, text);
       return undefined;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;

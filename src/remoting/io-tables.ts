@@ -2,7 +2,8 @@ import { ByteMap } from "../base/byte-map.ts";
 import { dedupWindowOf } from "../broker/attributes.ts";
 import { isCompacted } from "../broker/compaction.ts";
 import type { PublishedGroup, PublishedSubscription, PublishedTopic } from "../broker/table-publisher.ts";
-import { type EntryFilter, entryFilter, NO_CODES } from "../filter/entry-filter.ts";
+import { type EntryFilter, NO_CODES } from "../filter/entry-filter.ts";
+import { FilterCache } from "../filter/filter-cache.ts";
 import { RetryFilter } from "../filter/retry-filter.ts";
 import { topicHashOfBytes } from "../format/index-file.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
@@ -60,6 +61,7 @@ export interface IoGroup {
 export class IoTables {
   readonly topics: ByteMap<IoTopic> = new ByteMap();
   readonly groups: ByteMap<IoGroup> = new ByteMap();
+  readonly filters: FilterCache = new FilterCache();
   /** Moves with every change of `topics`. */
   version = 0;
   readonly #slotsByTopic = new Map<string, TopicSlotsUpdate>();
@@ -111,7 +113,7 @@ export class IoTables {
     const isBroadcastRefused = published.broadcasting && !published.consumeBroadcastEnable;
     for (const subscription of published.subscriptions) {
       if (isBroadcastRefused || published.forbiddenTopics.includes(subscription.topic)) continue;
-      const known = subscriptionOf(subscription, published);
+      const known = subscriptionOf(subscription, published, this.filters);
       if (known !== undefined) subscriptions.set(subscription.topic, known);
     }
     this.groups.set(key, {
@@ -136,12 +138,16 @@ export class IoTables {
 }
 
 /** undefined: the control thread says why it cannot be served. */
-function subscriptionOf(subscription: PublishedSubscription, group: PublishedGroup): IoSubscription | undefined {
+function subscriptionOf(
+  subscription: PublishedSubscription,
+  group: PublishedGroup,
+  filters: FilterCache,
+): IoSubscription | undefined {
   const { subVersion, matchAll, codes, filter, topic } = subscription;
   if (filter === "tags") return { subVersion, matchesAll: matchAll, codes: new Set(codes) };
   if (filter === undefined || !group.mayFilter) return undefined;
   if (group.filterRetries && topic.startsWith(RETRY_PREFIX)) {
     return { subVersion, matchesAll: true, codes: NO_CODES, message: new RetryFilter(group.filters) };
   }
-  return { subVersion: Math.min(subVersion, filter.version), ...entryFilter(filter.expressionType, filter.expression) };
+  return { subVersion: Math.min(subVersion, filter.version), ...filters.get(filter.expressionType, filter.expression) };
 }

@@ -1,5 +1,4 @@
-import { MillraceError } from "../base/errors.ts";
-import { type EntryFilter, entryFilter, isTagType } from "../filter/entry-filter.ts";
+import { type EntryFilter, isTagType } from "../filter/entry-filter.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
 import { OFFSET_PENDING_RESET, OffsetCells } from "../format/offset-cells.ts";
@@ -27,7 +26,6 @@ const FLAG_CLASS_FILTER = 8;
 const DISPATCH_MS_MAX = 1000;
 /** Pulls that one worker holds; further ones are answered at once. */
 const HELD_MAX = 200_000;
-const FILTERS_MAX = 1000;
 
 /** One pull request, while it is answered or held. */
 export interface PullRequest {
@@ -73,7 +71,6 @@ export interface PullPathOptions {
 export class PullPath {
   readonly #o: PullPathOptions;
   readonly #held: HeldPulls;
-  readonly #filters = new Map<string, EntryFilter>();
   /** Slots that grew while a client that holds a pull there did not read. */
   readonly #starved = new Set<number>();
 
@@ -144,27 +141,13 @@ export class PullPath {
     if ((sysFlag & FLAG_SUBSCRIPTION) !== 0) {
       const type = scan.has(fields.FIELD_EXPRESSION_TYPE) ? scan.text(fields.FIELD_EXPRESSION_TYPE) : "";
       const text = scan.has(fields.FIELD_SUBSCRIPTION) ? scan.text(fields.FIELD_SUBSCRIPTION) : "";
-      return isTagType(type) || group.mayFilter ? this.#compiled(type, text) : undefined;
+      const { tables } = this.#o;
+      return isTagType(type) || group.mayFilter ? tables.filters.find(type, text) : undefined; // Of what is wrong the control thread answers why.
     }
     const subscription = group.subscriptions.get(topic.topic);
     return subscription !== undefined && subscription.subVersion >= scan.integer(fields.FIELD_SUB_VERSION)
       ? subscription
       : undefined;
-  }
-
-  #compiled(type: string, text: string): EntryFilter | undefined {
-    const key = `${type} ${text}`;
-    const known = this.#filters.get(key);
-    if (known !== undefined) return known;
-    try {
-      const filter = entryFilter(type, text);
-      if (this.#filters.size >= FILTERS_MAX) this.#filters.clear();
-      this.#filters.set(key, filter);
-      return filter;
-    } catch (error) {
-      if (error instanceof MillraceError) return undefined; // The control thread answers what is wrong with it.
-      throw error;
-    }
   }
 
   /** @returns false if nothing is there yet and the request may wait for it */

@@ -11,7 +11,7 @@ export const JAVA_CASES: readonly string[] = [
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
   ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections", "compactedTopic"],
-  ...["sqlFilter", "sqlLitePull", "sqlChanged", "sqlWrong"],
+  ...["sqlFilter", "sqlLitePull", "sqlChanged", "sqlWrong", "queryByKey", "messageTrack"],
   ...[
     "unknownCode",
     "illegalTopic",

@@ -38,6 +38,7 @@ public final class Cases {
     AdminCases.register(normal);
     KeyedCases.register(normal);
     FilterCases.register(normal);
+    QueryCases.register(normal);
     RefusalCases.register(normal);
     // Last: what it looks for may end the broker, and the others should not suffer.
     normal.put("topicChurn", AdminCases::topicChurn);
