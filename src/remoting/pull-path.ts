@@ -1,3 +1,4 @@
+import { MillraceError } from "../base/errors.ts";
 import { type EntryFilter, isTagType } from "../filter/entry-filter.ts";
 import * as fields from "../format/header-fields.ts";
 import type { HeaderScan } from "../format/header-scan.ts";
