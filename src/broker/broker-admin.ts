@@ -30,6 +30,8 @@ export interface BrokerAdminOptions {
   store: MessageStore;
   stats: BrokerStats;
   schedule: ScheduleService;
+  /** Figures of the timer, by RocketMQ's names. */
+  timerInfo: () => Record<string, string>;
   clock: Clock;
   log: Log;
   retention: RetentionRequests;
@@ -45,6 +47,7 @@ const CHANGEABLE: ReadonlySet<string> = new Set([
   "defaultQueryMaxNum",
   "useServerSideResetOffset",
   "rejectTransactionMessage",
+  "recallMessageEnable",
   "storeReplyMessageEnable",
   "enablePropertyFilter",
   "filterSupportRetry",
@@ -144,6 +147,7 @@ export class BrokerAdmin {
       consumeQueueDiskRatio: String(queues.usedRatio),
       earliestMessageTimeStamp: String(stats.earliestMessageTimestamp()),
     };
+    Object.assign(table, this.#o.timerInfo());
     for (const [level, progress] of schedule.progress()) table[`scheduleMessageOffset_${level}`] = progress;
     return json(command, writeJson({ table }));
   }

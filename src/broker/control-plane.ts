@@ -29,6 +29,7 @@ import { PublishedGroups } from "./published-groups.ts";
 import { PullCheck } from "./pull-check.ts";
 import { QueueLocks } from "./queue-locks.ts";
 import { QueueQueries } from "./queue-queries.ts";
+import { Recall } from "./recall.ts";
 import { REFUSED_CODES } from "./refused-codes.ts";
 import { RequestReply } from "./request-reply.ts";
 import { ScheduleService } from "./schedule.ts";
@@ -38,6 +39,9 @@ import { SendResponses } from "./send-responses.ts";
 import { SpecialSends } from "./special-send.ts";
 import { SubscriptionGroups } from "./subscription-groups.ts";
 import type { TablePublisher } from "./table-publisher.ts";
+import { TimerParking } from "./timer-parking.ts";
+import { TimerRequests } from "./timer-requests.ts";
+import type { TimerView } from "./timer-view.ts";
 import { TOPICS_FILE, Topics } from "./topics.ts";
 
 export interface ControlPlaneOptions {
@@ -54,6 +58,8 @@ export interface ControlPlaneOptions {
   brokerAddress: string;
   delayLevelsMs: readonly number[];
   compactionFiles: CompactionFiles;
+  /** undefined: timerWheelEnable is off. */
+  timer: TimerView | undefined;
   retention: RetentionRequests;
   /** The newest so many bytes of the log count as in memory. */
   inMemorySize: number;
@@ -189,6 +195,8 @@ export class ControlPlane {
     this.#keyStats = new KeyStats({ topics, offsets, store, clock });
     this.#stats = new BrokerStats({ topics, store, served: options.served, keys: this.#keyStats, clock });
     const responses = new SendResponses({ ...values, storeHost: () => options.brokerAddress });
+    const parking = new TimerParking({ settings, clock });
+    const timerRequests = new TimerRequests({ timer: options.timer, store, clock });
     const specials = new SpecialSends({
       settings,
       responses,
@@ -197,6 +205,7 @@ export class ControlPlane {
       store,
       isGroupLocked: (group) => this.#locks.isAnyHeld(group),
       newUniqueKey: options.newUniqueKey,
+      timer: (message) => parking.park(message),
     });
     this.#sendCheck = new SendCheck({ settings: values, topics, groups, specials, responses, clock, log });
     this.#pullCheck = new PullCheck({
@@ -260,6 +269,8 @@ export class ControlPlane {
         isWritable: () => this.#isWritable(),
       }).handlers(),
       ...replies.handlers(),
+      ...timerRequests.handlers(),
+      ...new Recall({ settings, topics, store, parking, clock }).handlers(),
       ...new Explain({
         brokerName,
         topics,
@@ -277,6 +288,7 @@ export class ControlPlane {
         store,
         stats: this.#stats,
         schedule: this.#schedule,
+        timerInfo: () => timerRequests.runtimeInfo(),
         retention: options.retention,
         clock,
         log,

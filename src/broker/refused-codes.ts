@@ -34,10 +34,7 @@ const REASONS: readonly (readonly [why: string, codes: readonly (keyof typeof Re
     ],
   ],
   ["is for half messages, which are not there yet", ["END_TRANSACTION", "CHECK_TRANSACTION_STATE", "RESUME_CHECK_HALF_MESSAGE"]],
-  [
-    "is for timers of any length, which are not there yet",
-    ["RECALL_MESSAGE", "GET_TIMER_CHECK_POINT", "GET_TIMER_METRICS", "SWITCH_TIMER_ENGINE"],
-  ],
+  ["chooses between two kinds of timer; here there is one", ["SWITCH_TIMER_ENGINE"]],
   [
     "is for pop consumption, which is not there yet",
     [

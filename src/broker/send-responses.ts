@@ -40,10 +40,11 @@ export class SendResponses {
     results: readonly AppendResult[],
     queueId: number,
     uniqueKey: string | undefined,
+    recallHandle?: string,
   ): RemotingCommand {
     const host = this.#o.storeHost();
     const msgId = results.map(({ physicalOffset }) => offsetMessageId(host, physicalOffset)).join(",");
-    const header = this.#with({ msgId, queueId, queueOffset: results[0]?.queueOffset, transactionId: uniqueKey });
+    const header = this.#with({ msgId, queueId, queueOffset: results[0]?.queueOffset, transactionId: uniqueKey, recallHandle });
     return response(command, ResponseCode.SUCCESS, undefined, header);
   }
 

@@ -18,6 +18,7 @@ import type { Channel } from "./channel.ts";
 import type { GroupLookup, TopicLookup } from "./contracts.ts";
 import { delayLevelOf, parkDelayed } from "./delay-levels.ts";
 import type { AppendResult, MessageStore, OutgoingMessage } from "./message-store.ts";
+import { recallHandle } from "./recall.ts";
 import type { SendRefusal, SendResponses } from "./send-responses.ts";
 import { TIMER_TOPIC } from "./system-topics.ts";
 
@@ -35,13 +36,14 @@ export interface SpecialSendsOptions {
   newUniqueKey: () => string;
   /** Parks a half message; without it transactions are refused. */
   half?: MessageTransform | undefined;
-  /** Parks a message with a delivery time; without it such messages are refused. */
-  timer?: MessageTransform | undefined;
+  /** Parks a message with a delivery time. */
+  timer: MessageTransform;
 }
 
 /** Names as in the configuration. */
 export interface SpecialSendSettings {
   brokerIP1: string;
+  brokerName: string;
   brokerClusterName: string;
   regionId: string;
   traceOn: boolean;
@@ -82,7 +84,7 @@ export class SpecialSends {
   }
 
   async store(command: RemotingCommand, channel: Channel, request: SendRequest, topic: TopicConfig): Promise<RemotingCommand> {
-    const { responses, store } = this.#o;
+    const { responses, store, settings } = this.#o;
     const chosen = request.queueId >= 0 ? request.queueId : this.#anyQueue(topic);
     const received = withPriority(this.#messageOf(command, channel, request, topic, chosen), topic);
     const { queueId } = received;
@@ -97,7 +99,8 @@ export class SpecialSends {
     try {
       const result = await store.append(message);
       // As Apache's broker: the queue in its topic, even where the message is parked elsewhere.
-      return responses.stored(command, [result], queueId, message.properties.get(PROPERTY.UNIQ_KEY));
+      const handle = recallHandle(settings.brokerName, message.properties);
+      return responses.stored(command, [result], queueId, message.properties.get(PROPERTY.UNIQ_KEY), handle);
     } catch (error) {
       return responses.failed(command, error);
     }
@@ -204,8 +207,7 @@ export class SpecialSends {
       return parkDelayed(message, settings.delayLevelCount);
     }
     if (isTimed(message)) {
-      if (timer !== undefined) return timer(message);
-      return { code: ResponseCode.SYSTEM_ERROR, remark: "accurate timer message is not enabled, timerWheelEnable is false" };
+      return timer(message);
     }
     return message;
   }

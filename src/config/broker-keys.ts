@@ -34,6 +34,8 @@ export interface BrokerValues {
   startAcceptSendRequestTimeStamp: number;
   waitTimeMillsInSendQueue: number;
   rejectTransactionMessage: boolean;
+  recallMessageEnable: boolean;
+  allowRecallWhenBrokerNotWriteable: boolean;
   storeReplyMessageEnable: boolean;
 
   longPollingEnable: boolean;
@@ -116,6 +118,8 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   startAcceptSendRequestTimeStamp: whole(0, "ms since 1970", 0, Number.MAX_SAFE_INTEGER, "Sends before this time are refused."),
   waitTimeMillsInSendQueue: whole(200, "ms", 1, INT_MAX, "A send that the store cannot take that long is answered with busy."),
   rejectTransactionMessage: flag(false, "Refuse half messages."),
+  recallMessageEnable: flag(false, "Let producers take back messages that wait for their delivery time."),
+  allowRecallWhenBrokerNotWriteable: flag(true, "Also while brokerPermission forbids writes."),
   storeReplyMessageEnable: flag(true, "Store the answers of request-reply."),
 
   longPollingEnable: flag(true, "Hold pulls that find nothing for as long as the client asks."),

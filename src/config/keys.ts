@@ -23,7 +23,6 @@ export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "subscriptionExpiredTimeout",
   "serverSocketBacklog",
   "commitLogRecoverMaxNum",
-  "timerMaxDelaySec",
 ]);
 
 /** Older spellings that RocketMQ's own example files still use. */

@@ -56,6 +56,10 @@ export interface StoreValues {
   flushDelayOffsetInterval: number;
   timerWheelEnable: boolean;
   timerMaxDelaySec: number;
+  timerPrecisionMs: number;
+  timerRollWindowSlot: number;
+  timerFlushIntervalMs: number;
+  mappedFileSizeTimerLog: number;
 
   enableCompaction: boolean;
   compactionScheduleInternal: number;
@@ -133,6 +137,10 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   flushDelayOffsetInterval: whole(10_000, "ms", 1, INT_MAX, "Time between writes of the delay offsets."),
   timerWheelEnable: flag(true, "Take messages with a delivery time of their own."),
   timerMaxDelaySec: whole(259_200, "s", 1, INT_MAX, "Furthest delivery time."),
+  timerPrecisionMs: whole(1000, "ms", 10, 1000, "Grain of delivery times: messages are up to so much late."),
+  timerRollWindowSlot: whole(172_800, "grains", 0, INT_MAX, "What is due later than that is stored anew on the way."),
+  timerFlushIntervalMs: whole(1000, "ms", 1, INT_MAX, "Time between flushes of the timer's files."),
+  mappedFileSizeTimerLog: whole(104_857_600, "bytes", 4096, INT_MAX, "Size of one file of the timer log."),
 
   enableCompaction: flag(true, "Compact topics with cleanup.policy=COMPACTION."),
   compactionScheduleInternal: whole(900_000, "ms", 1, INT_MAX, "Time between compactions of a topic."),

@@ -38,6 +38,7 @@ import { HealthServer } from "./health-server.ts";
 import { IoPool, listenError } from "./io-pool.ts";
 import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
+import { TimerThread } from "./timer-thread.ts";
 
 export interface StartBrokerOptions {
   /** Address to listen on. Default 127.0.0.1. */
@@ -127,6 +128,7 @@ interface BrokerParts {
   control: ControlPlane;
   compactionFiles: StoreCompaction;
   retention: Retention;
+  timer: TimerThread | undefined;
   pool: IoPool;
   nameServer: NameServer | undefined;
   health: HealthServer | undefined;
@@ -142,6 +144,7 @@ async function closeParts(parts: BrokerParts): Promise<void> {
   await parts.control.close();
   await parts.compactionFiles.close();
   await parts.retention.close();
+  await parts.timer?.close();
   await parts.store.close();
   await parts.engine.close();
   await parts.outbound.close();
@@ -180,6 +183,10 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
     undo.unshift(() => store.close());
+    const timer = values.timerWheelEnable
+      ? await TimerThread.start(engine, values.ioWorkers + 1, values, clock, log, onFailure)
+      : undefined;
+    undo.unshift(() => timer?.close());
     const compactionFiles = new StoreCompaction(engine, store);
     const retention = new Retention({
       ...retentionOptions(values),
@@ -216,6 +223,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       brokerAddress: storeHost,
       delayLevelsMs: engine.init.delayLevelsMs,
       compactionFiles,
+      timer,
       retention,
       inMemorySize: inMemorySize(values),
       newUniqueKey: uniqueKeys(storeHost, clock),
@@ -254,6 +262,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       control,
       compactionFiles,
       retention,
+      timer,
       pool,
       nameServer,
       health: undefined,
@@ -359,7 +368,7 @@ function engineOptions(
     batchQueueFileSize: values.mapperFileSizeBatchConsumeQueue,
     batchTopics: storedBatchTopics(new StorePaths(values.storePathRootDir).config),
     recordSizeMax: values.maxMessageSize + 65_536,
-    laneCount: values.ioWorkers + 1,
+    laneCount: values.ioWorkers + 2, // The control thread, and the timer.
     pullLaneCount: values.ioWorkers,
     writerLane: values.logWriterThread === "own" || values.ioWorkers > 1 ? -1 : 0,
     isSyncFlush: values.flushDiskType === "SYNC_FLUSH",

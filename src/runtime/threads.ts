@@ -1,7 +1,7 @@
 import { extname } from "node:path";
 import { type MessagePort, Worker } from "node:worker_threads";
 
-export type ThreadName = "io" | "log-writer" | "queue-indexer" | "key-indexer" | "flusher";
+export type ThreadName = "io" | "log-writer" | "queue-indexer" | "key-indexer" | "flusher" | "timer";
 
 /** Of a program given on the command line (`node --input-type=module -e`): would be refused for a file. */
 const INPUT_TYPE = "--input-type";

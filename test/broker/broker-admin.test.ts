@@ -30,6 +30,7 @@ function rig() {
     store,
     stats,
     schedule,
+    timerInfo: () => ({}),
     retention: { deleteExpiredNow: () => cleaned.push("log"), cleanQueuesNow: () => cleaned.push("queues") },
     clock,
     log: silentLog,

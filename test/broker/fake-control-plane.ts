@@ -39,6 +39,7 @@ export function newControlPlane({ directory }: { directory: string }): FakeContr
       keepOnly: () => {},
       remove: () => {},
     },
+    timer: undefined,
     retention: { deleteExpiredNow: () => {}, cleanQueuesNow: () => {} },
     inMemorySize: 1_000_000,
     newUniqueKey: () => "UNIQUE",

@@ -70,6 +70,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
   const specials = new SpecialSends({
     settings: {
       brokerIP1: "10.1.2.3",
+      brokerName: "b",
       brokerClusterName: "c",
       regionId: "R",
       traceOn: true,
@@ -82,6 +83,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
     store,
     isGroupLocked: () => false,
     newUniqueKey: () => "NEW_KEY",
+    timer: () => ({ code: 1, remark: "off" }),
     ...change.specials,
   });
   const settings = {

@@ -1,0 +1,161 @@
+import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
+import type { Clock } from "../base/clock.ts";
+import { TIMER_TOPIC } from "../broker/system-topics.ts";
+import type { TimerFigures, TimerView } from "../broker/timer-view.ts";
+import { TOPIC_QUEUES_MAX } from "../broker/topics.ts";
+import type { ConfigValues } from "../config/keys.ts";
+import { topicNameFault } from "../format/names.ts";
+import * as shared from "../format/shared-words.ts";
+import { TIMER_CHECK_SHOWN } from "../format/timer-checkpoint.ts";
+import { WHEEL_BLANK_SLOTS, WHEEL_SLOTS } from "../format/timer-slot.ts";
+import * as words from "../format/timer-words.ts";
+import type { Log } from "../observe/log.ts";
+import type { Engine } from "./engine.ts";
+import { ended, ready, startThread } from "./threads.ts";
+import type { TimerInit, ToTimerControl } from "./timer-duty.ts";
+
+/** The timer as the control thread has it: starts and stops its thread, makes topics for it, keeps its figures. */
+export class TimerThread implements TimerView {
+  readonly #engine: Engine;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #cells: Float64Array;
+  readonly #flags: Int32Array;
+  readonly #lane: number;
+  readonly #counts = new Map<string, { count: number; timeStamp: number }>();
+  #checkpoint: Buffer = Buffer.alloc(TIMER_CHECK_SHOWN);
+  #isStopping = false;
+
+  /** @param lane of its own */
+  static async start(
+    engine: Engine,
+    lane: number,
+    values: ConfigValues,
+    clock: Clock,
+    log: Log,
+    onFailure: (error: Error) => void,
+  ): Promise<TimerThread> {
+    engine.ensureQueues(TIMER_TOPIC, 1);
+    const timer = new TimerThread(engine, lane, values, clock, log, onFailure);
+    await ready(timer.#worker);
+    return timer;
+  }
+
+  private constructor(
+    engine: Engine,
+    lane: number,
+    values: ConfigValues,
+    clock: Clock,
+    log: Log,
+    onFailure: (error: Error) => void,
+  ) {
+    this.#engine = engine;
+    this.#lane = lane;
+    this.#clock = clock;
+    this.#log = log;
+    const memory = new SharedArrayBuffer(words.TIMER_WORDS_SIZE);
+    this.#cells = new Float64Array(memory);
+    this.#flags = new Int32Array(memory);
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on("message", (message: ToTimerControl) => this.#onMessage(message));
+    port1.unref();
+    engine.onSlots((update) => port1.postMessage(update));
+    const windowMax = WHEEL_SLOTS / 2 - WHEEL_BLANK_SLOTS;
+    const init: TimerInit = {
+      engine: engine.init,
+      lane,
+      port: port2,
+      words: memory,
+      topic: TIMER_TOPIC,
+      stepMs: values.timerPrecisionMs,
+      rollWindowSlots: values.timerRollWindowSlot < 2 ? windowMax : Math.min(values.timerRollWindowSlot, windowMax),
+      logFileSize: values.mappedFileSizeTimerLog,
+      flushIntervalMs: values.timerFlushIntervalMs,
+      queuesMax: TOPIC_QUEUES_MAX,
+      exit: engine.recovered.exit,
+    };
+    this.#worker = startThread("timer", init, [port2]);
+    let reason: Error | undefined;
+    this.#worker.on("error", (error) => {
+      reason = error instanceof Error ? error : new Error(String(error));
+    });
+    this.#worker.on("exit", () => {
+      if (!this.#isStopping) onFailure(reason ?? new Error("the timer thread has ended"));
+    });
+  }
+
+  #onMessage(message: ToTimerControl): void {
+    switch (message.kind) {
+      case "ensure":
+        // The name becomes a directory: it is not believed, wherever the store comes from.
+        if (topicNameFault(message.topic) === undefined) this.#engine.ensureQueues(message.topic, message.queueCount);
+        this.wake();
+        return;
+      case "fault":
+        this.#log.error(message.figures, message.text);
+        return;
+      case "counts":
+        this.#checkpoint = Buffer.from(message.checkpoint);
+        for (const [topic, change] of message.changes) {
+          const count = Math.max(0, (this.#counts.get(topic)?.count ?? 0) + change);
+          this.#counts.set(topic, { count, timeStamp: this.#clock.now() });
+        }
+        return;
+      default:
+    }
+  }
+
+  figures(): TimerFigures {
+    const cells = this.#cells;
+    return {
+      readMs: cells[words.TIMER_READ_MS]!,
+      queueOffset: cells[words.TIMER_QUEUE_OFFSET]!,
+      waiting: cells[words.TIMER_WAITING]!,
+      enqueued: cells[words.TIMER_ENQUEUED]!,
+      delivered: cells[words.TIMER_DELIVERED]!,
+      lateP50Ms: cells[words.TIMER_LATE_P50]!,
+      lateP99Ms: cells[words.TIMER_LATE_P99]!,
+      lateMaxMs: cells[words.TIMER_LATE_MAX]!,
+      early: cells[words.TIMER_EARLY]!,
+    };
+  }
+
+  checkpoint(): Buffer {
+    return this.#checkpoint;
+  }
+
+  counts(): ReadonlyMap<string, { count: number; timeStamp: number }> {
+    return this.#counts;
+  }
+
+  /** Makes it look at the clock and at its queue. */
+  wake(): void {
+    this.#engine.log.doorbell(shared.DOORBELL_LANES + this.#lane).wake();
+  }
+
+  /** With a virtual clock: has it done all that was to be done by now, of all that its queue holds? */
+  isDone(queueEnd: number): boolean {
+    const cells = this.#cells;
+    const isTaken = cells[words.TIMER_QUEUE_OFFSET]! >= queueEnd;
+    return isTaken && cells[words.TIMER_DONE_MS]! >= Math.floor(this.#clock.now());
+  }
+
+  /** With a virtual clock, when it is done: time of its next delivery. */
+  nextMs(): number {
+    return this.#cells[words.TIMER_NEXT_MS]!;
+  }
+
+  /** What is under way is stored, and its place saved. The log writer still runs. */
+  async close(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    const end = ended(this.#worker);
+    Atomics.store(this.#flags, words.TIMER_STOP, 1);
+    this.wake();
+    await end;
+    this.#port.close();
+  }
+}
