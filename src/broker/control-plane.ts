@@ -18,6 +18,7 @@ import { ConsumerFilters } from "./consumer-filters.ts";
 import { Consumers } from "./consumers.ts";
 import type { HandlerTable } from "./contracts.ts";
 import { Explain } from "./explain.ts";
+import { halfOf } from "./half-messages.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { KeyStats } from "./key-stats.ts";
 import type { MessageStore } from "./message-store.ts";
@@ -43,6 +44,7 @@ import { TimerParking } from "./timer-parking.ts";
 import { TimerRequests } from "./timer-requests.ts";
 import type { TimerView } from "./timer-view.ts";
 import { TOPICS_FILE, Topics } from "./topics.ts";
+import { Transactions } from "./transactions.ts";
 
 export interface ControlPlaneOptions {
   /** Effective configuration. Administrators may change some keys of it at run time. */
@@ -102,6 +104,7 @@ export class ControlPlane {
   readonly #schedule: ScheduleService;
   readonly #stats: BrokerStats;
   readonly #keyStats: KeyStats;
+  readonly #transactions: Transactions;
   readonly #sendCheck: SendCheck;
   readonly #pullCheck: PullCheck;
   readonly #handlers: HandlerTable;
@@ -206,6 +209,17 @@ export class ControlPlane {
       isGroupLocked: (group) => this.#locks.isAnyHeld(group),
       newUniqueKey: options.newUniqueKey,
       timer: (message) => parking.park(message),
+      half: halfOf,
+    });
+    this.#transactions = new Transactions({
+      settings: values,
+      store,
+      offsets,
+      producers: this.#producers,
+      park: (message) => specials.later(message),
+      brokerAddress: options.brokerAddress,
+      clock,
+      log,
     });
     this.#sendCheck = new SendCheck({ settings: values, topics, groups, specials, responses, clock, log });
     this.#pullCheck = new PullCheck({
@@ -283,6 +297,7 @@ export class ControlPlane {
         store,
         clock,
       }).handlers(),
+      ...this.#transactions.handlers(),
       ...new BrokerAdmin({
         values,
         store,
@@ -308,6 +323,7 @@ export class ControlPlane {
 
   #configChanged(names: readonly string[]): void {
     if (names.includes("enablePropertyFilter") || names.includes("filterSupportRetry")) this.#published.refreshAll();
+    if (names.includes("transactionCheckInterval")) this.#transactions.start();
     if (!names.includes("brokerPermission")) return;
     this.topics.republish();
     this.#o.onTopicsChanged();
@@ -329,6 +345,7 @@ export class ControlPlane {
     this.#schedule.load();
     this.#keyStats.load();
     this.#schedule.start();
+    this.#transactions.start();
     if (this.#o.values.enableCompaction) this.compaction.start();
   }
 
@@ -380,6 +397,7 @@ export class ControlPlane {
     this.#locks.close();
     this.#consumers.close();
     this.#producers.close();
+    await this.#transactions.close();
     const saves = [this.#schedule.close(), this.topics.save(), this.#groups.save(), this.#filters.close(), this.#offsets.close()];
     // Where one file cannot be written, the others still are.
     const failed = (await Promise.allSettled(saves)).find((result) => result.status === "rejected");

@@ -33,7 +33,6 @@ const REASONS: readonly (readonly [why: string, codes: readonly (keyof typeof Re
       ...(["AUTH_CREATE_ACL", "AUTH_UPDATE_ACL", "AUTH_DELETE_ACL", "AUTH_GET_ACL", "AUTH_LIST_ACL"] as const),
     ],
   ],
-  ["is for half messages, which are not there yet", ["END_TRANSACTION", "CHECK_TRANSACTION_STATE", "RESUME_CHECK_HALF_MESSAGE"]],
   ["chooses between two kinds of timer; here there is one", ["SWITCH_TIMER_ENGINE"]],
   [
     "is for pop consumption, which is not there yet",

@@ -2,13 +2,11 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../format/fastjson.ts";
 import { decodeMessage } from "../format/message.ts";
-import { topicNameFault } from "../format/names.ts";
-import { PROPERTY } from "../format/properties.ts";
 import type { Log } from "../observe/log.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { SCHEDULE_TOPIC } from "./delay-levels.ts";
 import type { MessageStore, OutgoingMessage } from "./message-store.ts";
-import { TOPIC_QUEUES_MAX } from "./topics.ts";
+import { realPlaceOf } from "./real-place.ts";
 
 export interface ScheduleOptions {
   store: MessageStore;
@@ -205,10 +203,6 @@ function placeOf([level, offset]: [unknown, unknown]): [number, number] {
 /** The message as it goes to its real topic. The text keeps DELAY, REAL_TOPIC and REAL_QID: consumers of Apache's broker see them as well. */
 function restored(record: Buffer): OutgoingMessage | undefined {
   const message = decodeMessage(record);
-  const topic = message.properties.get(PROPERTY.REAL_TOPIC);
-  const queueId = Number(message.properties.get(PROPERTY.REAL_QUEUE_ID));
-  // The name becomes a directory, and each queue costs memory: neither is believed, wherever the store comes from.
-  if (topic === undefined || topicNameFault(topic) !== undefined) return undefined;
-  if (!(Number.isInteger(queueId) && queueId >= 0 && queueId < TOPIC_QUEUES_MAX)) return undefined;
-  return { ...message, topic, queueId, body: Buffer.from(message.body) };
+  const place = realPlaceOf(message.properties);
+  return place === undefined ? undefined : { ...message, ...place, body: Buffer.from(message.body) };
 }

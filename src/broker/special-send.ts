@@ -183,7 +183,7 @@ export class SpecialSends {
 
   /** Half, delayed and timed messages wait in topics of their own. */
   #parked(message: OutgoingMessage): OutgoingMessage | SendRefusal {
-    const { settings, half, timer } = this.#o;
+    const { settings, half } = this.#o;
     const { properties, sysFlag } = message;
     const delayLevel = delayLevelOf(properties, settings.delayLevelCount);
     if (
@@ -202,7 +202,14 @@ export class SpecialSends {
         `sysFlag says that the message is part of a transaction, and the property ${PROPERTY.TRANSACTION_PREPARED} does not`,
       );
     }
-    if (delayLevel > 0) {
+    return this.later(message);
+  }
+
+  /** The message where it waits for its time, if it has to; committed messages of transactions come by here too. */
+  later(message: OutgoingMessage): OutgoingMessage | SendRefusal {
+    const { settings, timer } = this.#o;
+    const { properties } = message;
+    if (delayLevelOf(properties, settings.delayLevelCount) > 0) {
       for (const name of TIMER_PROPERTIES) properties.delete(name);
       return parkDelayed(message, settings.delayLevelCount);
     }

@@ -17,6 +17,10 @@ export interface SystemTopicSettings {
 /** Template of topics that are created by a send. */
 export const TEMPLATE_TOPIC = "TBW102";
 export const HALF_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC";
+/** Marks of half messages whose transaction has ended. */
+export const HALF_MARK_TOPIC = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/** Half messages that nobody has ever decided about. */
+export const HALF_GIVEN_UP_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC";
 export const TIMER_TOPIC = "rmq_sys_wheel_timer";
 
 /** System topics whatever the broker's name. Source: Apache `TopicValidator`. */
@@ -26,8 +30,8 @@ const FIXED: readonly string[] = [
   "BenchmarkTest",
   HALF_TOPIC,
   "RMQ_SYS_TRACE_TOPIC",
-  "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-  "TRANS_CHECK_MAX_TIME_TOPIC",
+  HALF_MARK_TOPIC,
+  HALF_GIVEN_UP_TOPIC,
   "SELF_TEST_TOPIC",
   "OFFSET_MOVED_EVENT",
   "CHECKPOINT_TOPIC",
@@ -65,8 +69,8 @@ export class SystemTopics {
       systemTopic(`${SYSTEM_PREFIX}REVIVE_LOG_${brokerClusterName}`, REVIVE_QUEUE_NUMS),
       systemTopic(`${SYSTEM_PREFIX}SYNC_BROKER_MEMBER_${brokerName}`, 1, PERM_INHERIT),
       systemTopic(HALF_TOPIC, 1),
-      systemTopic("RMQ_SYS_TRANS_OP_HALF_TOPIC", 1),
-      systemTopic("TRANS_CHECK_MAX_TIME_TOPIC", 1),
+      systemTopic(HALF_MARK_TOPIC, 1),
+      systemTopic(HALF_GIVEN_UP_TOPIC, 1),
       systemTopic(TIMER_TOPIC, 1),
     );
     this.configs = configs;

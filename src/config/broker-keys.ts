@@ -36,6 +36,11 @@ export interface BrokerValues {
   rejectTransactionMessage: boolean;
   recallMessageEnable: boolean;
   allowRecallWhenBrokerNotWriteable: boolean;
+  transactionTimeOut: number;
+  transactionCheckMax: number;
+  transactionCheckInterval: number;
+  transactionOpMsgMaxSize: number;
+  transactionOpBatchInterval: number;
   storeReplyMessageEnable: boolean;
 
   longPollingEnable: boolean;
@@ -120,6 +125,17 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   rejectTransactionMessage: flag(false, "Refuse half messages."),
   recallMessageEnable: flag(false, "Let producers take back messages that wait for their delivery time."),
   allowRecallWhenBrokerNotWriteable: flag(true, "Also while brokerPermission forbids writes."),
+  transactionTimeOut: whole(6000, "ms", 0, INT_MAX, "Age at which an undecided transaction's producer is asked about it."),
+  transactionCheckMax: whole(15, "times", 0, INT_MAX, "After so many questions a transaction is given up."),
+  transactionCheckInterval: whole(30_000, "ms", 1, INT_MAX, "Pause between two rounds of such questions."),
+  transactionOpMsgMaxSize: whole(
+    4096,
+    "bytes",
+    0,
+    1_048_576,
+    "Marks of ended transactions are written when they take that much,",
+  ),
+  transactionOpBatchInterval: whole(3000, "ms", 0, INT_MAX, "or after that time."),
   storeReplyMessageEnable: flag(true, "Store the answers of request-reply."),
 
   longPollingEnable: flag(true, "Hold pulls that find nothing for as long as the client asks."),

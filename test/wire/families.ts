@@ -12,6 +12,7 @@ import { replies } from "./requests/replies.ts";
 import { retries } from "./requests/retries.ts";
 import { sends } from "./requests/sends.ts";
 import { topics } from "./requests/topics.ts";
+import { transactions } from "./requests/transactions.ts";
 
 type Family = (recorder: Recorder) => Promise<void>;
 
@@ -35,6 +36,7 @@ const ALONE: readonly [string, Family][] = [
   ["administration", administration],
   ["replies", replies],
   ["filters", filters],
+  ["transactions", transactions],
 ];
 
 /**

@@ -39,6 +39,7 @@ export class Recorder {
   readonly #clients = new Map<string, RemotingClient>();
   readonly #settleMs: number;
   readonly #pushed: string[] = [];
+  readonly #commands: RemotingCommand[] = [];
   /** Answers to what the broker asks a client, by its name and the code. */
   readonly #answers = new Map<string, object>();
   /** Codes of answers that refuse, likewise. */
@@ -65,7 +66,8 @@ export class Recorder {
     const { properties } = command.extFields;
     const fields =
       properties === undefined ? command.extFields : { ...command.extFields, properties: decodeProperties(properties) };
-    this.#pushed.push(`  -> ${who} ${command.code} ${text(fields, [])} ${body}`.trimEnd());
+    this.#pushed.push(`  -> ${who} ${command.code} ${text(fields, ["commitLogOffset"])} ${body}`.trimEnd());
+    this.#commands.push(command);
     const refusal = this.#refusals.get(`${who} ${command.code}`);
     if (refusal !== undefined) return response(command, refusal, "no");
     const answer = this.#answers.get(`${who} ${command.code}`);
@@ -141,6 +143,16 @@ export class Recorder {
       await this.wait(POLL_MS);
     }
     throw new Error(`waited in vain: ${code} ${JSON.stringify(header)}`);
+  }
+
+  /** Waits for the next request of that code that the broker sends to a client. */
+  async pushed(code: number, patienceMs: number): Promise<RemotingCommand> {
+    for (let waited = 0; waited < patienceMs; waited += POLL_MS) {
+      const at = this.#commands.findIndex((command) => command.code === code);
+      if (at >= 0) return this.#commands.splice(0, at + 1).at(-1)!;
+      await this.wait(POLL_MS);
+    }
+    throw new Error(`waited in vain for ${code}`);
   }
 
   /** Shows what the broker sent to clients meanwhile; equal ones once. */
