@@ -42,7 +42,8 @@ export class StoppedLog extends LogReader {
     if (known !== undefined) return known;
     const size = this.#sizes.get(base);
     if (size === undefined) return undefined;
-    const file = this.#drive.openFile(basePath(this.#directory, base), { size, writable: false });
+    // All of it is read once, in order: reads cost half of what a mapping costs in page faults.
+    const file = this.#drive.openFile(basePath(this.#directory, base), { size, writable: false, mapped: false });
     this.#open.set(base, file);
     return file;
   }
