@@ -45,9 +45,12 @@ export class CheckpointWriter {
    * their entries are of records below it.
    */
   #before: QueueBounds[];
+  /** DISPATCHED_OFFSET before that look. */
+  #covered: number;
 
   constructor(options: CheckpointWriterOptions) {
     this.#o = options;
+    this.#covered = options.log.offset(shared.DISPATCHED_OFFSET);
     this.#before = this.#bounds();
   }
 
@@ -63,9 +66,10 @@ export class CheckpointWriter {
     const queues = this.#before.filter(({ topic }) => topics().has(topic));
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
     if (dispatchedOffset !== this.#lastDispatched) {
-      this.#writeBounds({ dispatchedOffset, physicMsgTimestamp: 0, queues });
+      this.#writeBounds({ dispatchedOffset, coveredOffset: this.#covered, physicMsgTimestamp: 0, queues });
       this.#lastDispatched = dispatchedOffset;
     }
+    this.#covered = log.offset(shared.DISPATCHED_OFFSET);
     this.#before = this.#bounds();
   }
 
@@ -85,7 +89,7 @@ export class CheckpointWriter {
     const timestamp = log.offset(shared.LAST_STORE_TIMESTAMP);
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
     const queues = this.#bounds().map((bounds) => ({ ...bounds, files: this.#filesOf(bounds) }));
-    this.#writeBounds({ dispatchedOffset, physicMsgTimestamp: timestamp, queues });
+    this.#writeBounds({ dispatchedOffset, coveredOffset: dispatchedOffset, physicMsgTimestamp: timestamp, queues });
     this.#writeCheckpoint(timestamp, timestamp, dispatchedOffset);
   }
 

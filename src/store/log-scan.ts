@@ -19,6 +19,9 @@ const MAGICS = [MAGIC_V1, MAGIC_V2].map((magic) => {
   return bytes;
 });
 
+/** Queues of a topic; larger queueIds are damage. */
+const QUEUES_MAX = 65_536;
+
 /** A stretch of the log in which no record can be read. */
 export interface LogGap {
   start: number;
@@ -101,9 +104,17 @@ export function checkedSize(reader: LogReader, offset: number, limit: number, pa
   if (size < 0) return size;
   if (readInt64(bytes, at + PHYSICAL_OFFSET_OFFSET) !== offset) return RECORD_INVALID;
   parts.locate(bytes, at);
-  if (!isCrcChecked) return size;
-  const crc = crc32(bytes, parts.bodyStart, parts.bodyEnd) & 0x7fff_ffff;
-  return crc === bytes.readUInt32BE(at + BODY_CRC_OFFSET) ? size : RECORD_INVALID;
+  return isIntact(bytes, at, parts, isCrcChecked) ? size : RECORD_INVALID;
+}
+
+/** Whether the contents of the record at `at`, which `parts` has located, are what was written. */
+export function isIntact(bytes: Buffer, at: number, parts: RecordParts, isCrcChecked = true): boolean {
+  // No checksum covers properties. But their text never ends so; a lost block does.
+  if (parts.propertiesEnd > parts.propertiesStart && bytes[parts.propertiesEnd - 1] === 0) return false;
+  // The field is free of any checksum as well, and a start gives out slots for all queues up to it.
+  if (parts.queueId < 0 || parts.queueId >= QUEUES_MAX) return false;
+  if (!isCrcChecked) return true;
+  return (crc32(bytes, parts.bodyStart, parts.bodyEnd) & 0x7fff_ffff) === bytes.readUInt32BE(at + BODY_CRC_OFFSET);
 }
 
 /** Offset of the first good record in [from, limit), also in the next file; -1 if there is none. */

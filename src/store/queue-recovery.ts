@@ -7,6 +7,7 @@ import type { Drive, FileNames } from "../os/api.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { basePath, listBases } from "./log-files.ts";
 import type { LogReader } from "./log-reader.ts";
+import { isIntact } from "./log-scan.ts";
 
 /** Entries read at once. */
 const BLOCK_COUNT = 3276;
@@ -87,7 +88,9 @@ export class QueueRecovery {
         return { topic, queueId, end: 0, minOffset: 0, physicalEnd: logStart, damage: text };
       }
       let end = queue.endBelow(believedEnd);
-      const wrong = this.#firstWrong(queue, this.#unknownStart(directory, starts, known), end);
+      // An older version left zeros before a queue's first message.
+      const zerosEnd = damage === undefined ? (known?.minOffset ?? end) : 0;
+      const wrong = this.#firstWrong(queue, this.#unknownStart(directory, starts, known), end, zerosEnd);
       if (wrong < end) {
         reason ??= `its entry ${wrong} is none`;
         end = wrong;
@@ -130,6 +133,7 @@ export class QueueRecovery {
       }
       if (size < queueFileSize) {
         damage ??= `${name} has ${size} bytes`;
+        names.resize(file, size - (size % ENTRY_SIZE)); // Half an entry is none.
         names.resize(file, queueFileSize);
       }
       next = base + queueFileSize;
@@ -149,7 +153,7 @@ export class QueueRecovery {
   }
 
   /** The first of [from, end) that cannot be an entry: it is out of order, or points outside of the log. */
-  #firstWrong(queue: ConsumeQueue, from: number, end: number): number {
+  #firstWrong(queue: ConsumeQueue, from: number, end: number, zerosEnd: number): number {
     let physicalEnd = 0;
     let isAnyWritten = false;
     for (let next = from; next < end && this.#lookedAt < LOOKED_AT_MAX; ) {
@@ -160,7 +164,7 @@ export class QueueRecovery {
         const size = entrySize(this.#block, at);
         const physicalOffset = entryPhysicalOffset(this.#block, at);
         if (size === BLANK_ENTRY_SIZE && physicalOffset === 0) continue;
-        if (size === 0 && physicalOffset === 0 && !isAnyWritten) continue; // Made by an older version from a log without its start.
+        if (size === 0 && physicalOffset === 0 && !isAnyWritten && next + i < zerosEnd) continue;
         if (size < RECORD_SIZE_MIN || physicalOffset < physicalEnd || physicalOffset + size > this.#o.logLimit) return next + i;
         physicalEnd = physicalOffset + size;
         isAnyWritten = true;
@@ -194,7 +198,8 @@ export class QueueRecovery {
     if (record?.length !== size || readInt64(record, QUEUE_OFFSET_OFFSET) !== queueOffset) return false;
     const parts = this.#parts;
     parts.locate(record, 0);
-    return parts.queueId === queueId && record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;
+    if (parts.queueId !== queueId || !isIntact(record, 0, parts)) return false;
+    return record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;
   }
 
   #physicalEnd(queue: ConsumeQueue, first: number, end: number): number {

@@ -83,7 +83,10 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
   const damaged = queues.filter(({ damage }) => damage !== undefined);
-  const dispatchFrom = damaged.reduce((from, { physicalEnd }) => Math.min(from, physicalEnd), lastEnd);
+  // Later entries are in no list: should one be missing, nothing tells.
+  const coveredEnd =
+    exit === "process-died" && known !== undefined ? Math.max(logStart, Math.min(lastEnd, known.coveredOffset)) : lastEnd;
+  const dispatchFrom = damaged.reduce((from, { physicalEnd }) => Math.min(from, physicalEnd), coveredEnd);
   const scan = scanLog(reader, {
     start: dispatchFrom,
     limit: logLimit,

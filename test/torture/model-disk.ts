@@ -16,6 +16,8 @@ interface Inode {
   bytes: Buffer;
   /** What the disk has for sure. */
   durable: Buffer;
+  /** Set when somebody else has changed it. */
+  modifiedMs?: number;
 }
 
 /**
@@ -43,7 +45,7 @@ export class ModelDisk implements Drive {
     this.names = {
       exists: (file) => this.#inodes.has(file),
       size: (file) => this.#inode(file).bytes.length,
-      modifiedMs: () => 0,
+      modifiedMs: (file) => this.#inode(file).modifiedMs ?? 0,
       list: (directory) => this.#list(directory),
       makeDirectory: () => this.#call(),
       syncDirectory: (directory) => this.#syncDirectory(directory),
@@ -196,6 +198,34 @@ export class ModelDisk implements Drive {
     if (inode.durable.length !== inode.bytes.length) inode.durable = resized(inode.durable, inode.bytes.length);
     const block = this.#random.below(Math.ceil(inode.bytes.length / BLOCK_SIZE)) * BLOCK_SIZE;
     inode.bytes.copy(inode.durable, block, block, block + BLOCK_SIZE);
+  }
+
+  /** A disk with the same content, which goes its own way. */
+  copy(random: Random): ModelDisk {
+    const copy = new ModelDisk(this.#isMapped, random);
+    copy.#boot = this.#boot;
+    for (const [file, { bytes }] of this.#inodes) {
+      const inode = { bytes: Buffer.from(bytes), durable: Buffer.from(bytes) };
+      copy.#inodes.set(file, inode);
+      copy.#durableNames.set(file, inode);
+    }
+    return copy;
+  }
+
+  /** Paths of all files that begin so. */
+  filesUnder(directory: string): string[] {
+    return [...this.#inodes.keys()].filter((file) => file.startsWith(`${directory}/`)).toSorted();
+  }
+
+  /** A file's bytes themselves, to be damaged. */
+  bytesOf(file: string): Buffer {
+    return this.#inode(file).bytes;
+  }
+
+  /** Somebody else has changed the file. */
+  touch(file: string): void {
+    const inode = this.#inodes.get(file);
+    if (inode !== undefined) inode.modifiedMs = (inode.modifiedMs ?? 0) + 1;
   }
 
   /** The process is killed; the machine goes on. */

@@ -25,7 +25,8 @@ import { must } from "./scenario.ts";
 
 export const TOPIC = "T";
 export const QUEUE_COUNT = 3;
-const LOG_FILE_SIZE = 24_576;
+export const LOG_FILE_SIZE = 24_576;
+export const LOG_DIRECTORY = "/store/commitlog";
 const QUEUE_FILE_SIZE = 400;
 const RECORD_SIZE_MAX = 8192;
 const HOST = "127.0.0.1:1";
@@ -154,6 +155,12 @@ export class ModelStore {
 
   flush(): void {
     this.#flusher.work();
+  }
+
+  /** Size of the record at the offset. */
+  sizeAt(physicalOffset: number): number {
+    const reader = new LogReader(this.#disk, this.#paths.commitLog, LOG_FILE_SIZE);
+    return reader.record(physicalOffset, this.log.offset(shared.APPENDED_OFFSET))!.length;
   }
 
   note(): void {
