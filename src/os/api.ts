@@ -68,8 +68,8 @@ export interface FileNames {
   modifiedMs(file: string): number;
   /** Names in the directory, sorted; empty when it does not exist. */
   list(directory: string): string[];
-  /** With all above it; new names are durable on return. */
-  makeDirectory(directory: string): void;
+  /** With all above it. @param isDurable  new names are on the disk on return (default); else see to it with syncDirectory */
+  makeDirectory(directory: string, isDurable?: boolean): void;
   /** Makes created, renamed and removed names durable (fsync of the directory). */
   syncDirectory(directory: string): void;
   /** Waits until the file's bytes are on the disk. @returns false: there is no such file */

@@ -35,12 +35,12 @@ export function openSized(file: string, size: number, writable: boolean): number
   }
 }
 
-/** Creates the directory, and those above it that are missing, and makes the new names durable. */
-export function makeDirectory(directory: string): void {
+/** Creates the directory, and those above it that are missing. @param isDurable the new names shall be on the disk on return */
+export function makeDirectory(directory: string, isDurable = true): void {
   if (fs.existsSync(directory)) return;
   try {
     const first = fs.mkdirSync(directory, { recursive: true });
-    if (first === undefined) return; // Another thread was faster.
+    if (first === undefined || !isDurable) return; // Or another thread was faster.
     for (let made = path.resolve(directory); made.length >= path.resolve(first).length; made = path.dirname(made))
       syncDirectory(path.dirname(made));
   } catch (error) {

@@ -19,6 +19,12 @@ export function queueDirectory(root: string, topic: string, queueId: number): st
   return path.join(root, topic, String(queueId));
 }
 
+/** Those whose names and contents a new queue changes: its own, its topic's, and that of all queues. */
+export function directoriesOf(queue: string): string[] {
+  const topic = path.dirname(queue);
+  return [queue, topic, path.dirname(topic)];
+}
+
 /**
  * One queue's files of entries of equal size, by index; in a plain queue (20 bytes an entry) the index is the
  * queueOffset. A thread opens its own instance; only the queue indexer (or recovery, while nothing else runs) writes.
@@ -73,7 +79,8 @@ export class ConsumeQueue {
       const name = basePath(this.directory, base);
       const isThere = names.exists(name);
       if (!this.#writable && !isThere) return undefined;
-      if (this.#writable) names.makeDirectory(this.directory);
+      // Not on the disk yet: waiting for it at each new queue would hold up all the others. Whoever flushes sees to it.
+      if (this.#writable) names.makeDirectory(this.directory, false);
       this.#hasNewNames ||= !isThere;
       try {
         const options = { size: this.#fileSize, writable: this.#writable, keepDescriptor: false, mapped: this.#isMapped };
@@ -240,7 +247,7 @@ export class ConsumeQueue {
     for (const file of this.#dirty) file.sync();
     this.#dirty.clear();
     this.#isWrittenDirty = false;
-    if (this.#hasNewNames) this.#drive.names.syncDirectory(this.directory);
+    if (this.#hasNewNames) for (const directory of directoriesOf(this.directory)) this.#drive.names.syncDirectory(directory);
     this.#hasNewNames = false;
   }
 

@@ -3,7 +3,7 @@ import { BATCH_ENTRY_SIZE } from "../format/batch-consume-queue.ts";
 import { ENTRY_SIZE } from "../format/consume-queue.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
-import { queueDirectory } from "./consume-queue.ts";
+import { directoriesOf, queueDirectory } from "./consume-queue.ts";
 import { basePath } from "./log-files.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 import type { SharedLog } from "./shared-log.ts";
@@ -52,6 +52,8 @@ export class QueueFlusher {
   /** By slot. */
   readonly #flushed = new Map<number, number>();
   #round: Due[] = [];
+  /** Directories whose names were brought to the disk in this round. */
+  readonly #syncedNames = new Set<string>();
   #roundEnd = 0;
   #roundTimestamp = 0;
   #isThorough = false;
@@ -134,6 +136,7 @@ export class QueueFlusher {
     const { clock, log, slots, leastPages, thoroughIntervalMs } = this.#o;
     const now = clock.now();
     this.#isRunning = true;
+    this.#syncedNames.clear();
     this.#lastRoundMs = now;
     this.#roundTimestamp = this.#dispatchedTimestamp;
     this.#roundEnd = log.offset(shared.DISPATCHED_OFFSET); // Before the queues' ends: these then cover it.
@@ -162,11 +165,20 @@ export class QueueFlusher {
     const directory = queueDirectory(isBatch ? batchConsumeQueue : consumeQueue, due.topic, due.queueId);
     const isThere = drive.names.syncFile(basePath(directory, fileStart * entrySize));
     // A name that nobody has made durable yet. (Without the file: its topic was removed meanwhile.)
-    if (isThere && (due.from === fileStart || !this.#flushed.has(due.slot))) drive.names.syncDirectory(directory);
+    if (isThere && (due.from === fileStart || !this.#flushed.has(due.slot))) this.#syncNames(directory);
     due.from = Math.min(due.end, fileStart + perFile);
     if (due.from < due.end) return;
     this.#round.pop();
     if (this.#topics.get(due.topic)?.includes(due.slot) === true) this.#flushed.set(due.slot, due.end);
+  }
+
+  /** Names of new files and queues. Those above a queue's own directory once a round: what it flushes was made before. */
+  #syncNames(queue: string): void {
+    for (const directory of directoriesOf(queue)) {
+      if (this.#syncedNames.has(directory)) continue;
+      this.#syncedNames.add(directory);
+      this.#o.drive.names.syncDirectory(directory);
+    }
   }
 
   #finish(): void {
