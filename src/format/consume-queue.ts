@@ -32,6 +32,14 @@ export function writeEntryTo(view: DataView, at: number, physicalOffset: number,
   view.setInt32(at + ENTRY_TAGS_OFFSET + 4, tagsCode - tagsHigh * TWO_32);
 }
 
+/**
+ * A broker with enableConsumeQueueExt keeps the tag hash elsewhere, and here its place: Long.MIN_VALUE and an offset.
+ * Source: Apache `ConsumeQueueExt.isExtAddr`.
+ */
+export function isExtAddress(tagsCode: number): boolean {
+  return tagsCode < -2_147_483_648;
+}
+
 export function entryPhysicalOffset(bytes: Buffer, at: number): number {
   return readInt64(bytes, at);
 }

@@ -1,7 +1,14 @@
 import type { EntryFilter } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
 import { BATCH_ENTRY_SIZE } from "../format/batch-consume-queue.ts";
-import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import {
+  BLANK_ENTRY_SIZE,
+  ENTRY_SIZE,
+  entryPhysicalOffset,
+  entrySize,
+  entryTagsCode,
+  isExtAddress,
+} from "../format/consume-queue.ts";
 import { recordSizeAt } from "../format/message.ts";
 import type { StoreFile } from "../os/api.ts";
 import { BatchConsumeQueue } from "./batch-consume-queue.ts";
@@ -105,7 +112,7 @@ export class QueueReader {
           this.nextOffset++; // Its record is lost.
           continue;
         }
-        if (!filter.matchesAll && !filter.codes.has(entryTagsCode(bytes, at))) {
+        if (!filter.matchesAll && !mayPass(filter, entryTagsCode(bytes, at))) {
           this.nextOffset++;
           continue;
         }
@@ -207,4 +214,9 @@ export class QueueReader {
       at += this.sizes[i]!;
     }
   }
+}
+
+/** What cannot be told by the entry is for the client to tell: it compares the tags themselves anyway. */
+function mayPass(filter: EntryFilter, tagsCode: number): boolean {
+  return filter.codes.has(tagsCode) || isExtAddress(tagsCode);
 }
