@@ -15,6 +15,9 @@ export interface FlowControlOptions {
   pageCacheBusyMs: number;
 }
 
+/** Appends that take less are not counted, ms. */
+const HELD_MS_MIN = 10;
+
 /**
  * Says whether a send is taken, waits, or is told that the broker is busy, so that nothing piles up before a slow disk:
  * a connection whose send waits is not read any further. One instance an I/O worker.
@@ -30,8 +33,9 @@ export class FlowControl {
   #isPageCacheBusy = false;
   /** How long this thread itself has just been held by the disk, for as long as what came meanwhile is read; else 0. */
   #lateMs = 0;
-  #lateCount = 0;
-  #wasSlow = false;
+  /** Time and number of the long appends since the sockets were last read through. */
+  #heldMs = 0;
+  #heldCount = 0;
   #progressMs: number;
   #ackedSeen = 0;
 
@@ -106,26 +110,25 @@ export class FlowControl {
   }
 
   /**
-   * Appending, in this thread, took so long. What clients sent meanwhile has waited as long in the sockets: it is told so
-   * if that was too long. Once is chance, unless it was very long.
+   * Appending, in this thread, took so long. What clients sent meanwhile has waited as long in the sockets: what is read
+   * of it is told so, once that is too long. One long append is chance, unless it was very long.
    */
   onWritten(ms: number): void {
+    if (ms < HELD_MS_MIN) return;
     const { sendWaitMsMax, pageCacheBusyMs } = this.#o;
-    const isSlow = ms >= sendWaitMsMax;
-    const isLate = isSlow && (this.#wasSlow || ms >= pageCacheBusyMs);
-    this.#wasSlow = isSlow;
-    if (!isLate) return;
-    this.#lateMs = ms;
+    this.#heldMs += ms;
+    if (++this.#heldCount === 1) setImmediate(() => setImmediate(() => this.#onSocketsRead()));
+    if (this.#heldMs < (this.#heldCount === 1 ? pageCacheBusyMs : sendWaitMsMax)) return;
+    this.#lateMs = this.#heldMs;
     this.#settle();
-    const count = ++this.#lateCount;
-    // The sockets are read in between.
-    setImmediate(() =>
-      setImmediate(() => {
-        if (this.#lateCount !== count) return;
-        this.#lateMs = 0;
-        this.#settle();
-      }),
-    );
+  }
+
+  /** All that had come by the time of the first long append has been read. */
+  #onSocketsRead(): void {
+    this.#heldMs = 0;
+    this.#heldCount = 0;
+    this.#lateMs = 0;
+    this.#settle();
   }
 
   #settle(): void {

@@ -1,0 +1,180 @@
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { RawClient } from "../broker-e2e/raw-client.ts";
+import * as requests from "../broker-e2e/requests.ts";
+import { Command } from "../cli/command.ts";
+import { type Answer, createTopic, Ledger, TOPIC } from "./ledger.ts";
+import { type Figures, must, type Scenario, type Torture } from "./scenario.ts";
+
+const DISK_SIZE = 32 * 1_048_576;
+const BALLAST_SIZE = 8 * 1_048_576;
+const PRODUCER_COUNT = 16;
+const RESUME_MS_MAX = 1000;
+const FULL = /^create mapped file failed, server is busy or broken\. The broker's disk is full$/;
+/** Not a byte is free: the last watermark is passed as well. */
+const SERVICE_NOT_AVAILABLE = 14;
+const WATERMARK =
+  /^service not available now\..* the broker's disk is full \[CL: {2}\d\.\d\d CQ: {2}\d\.\d\d INDEX: {2}\d\.\d\d\], /;
+/** A file of the log is smaller than what the relief frees. Until the last byte it is the disk that is full, not a watermark. */
+const SETS = [
+  "mappedFileSizeCommitLog=2097152",
+  "mappedFileSizeConsumeQueue=20000",
+  "maxHashSlotNum=1000",
+  "maxIndexNum=4000",
+  "diskSpaceWarningLevelFreeBytes=1",
+  "cleanFileForciblyEnable=false",
+];
+
+export const scenario: Scenario = {
+  id: "F7",
+  title: "a full disk: an error that says so, reads and commits go on, writes come back within a second, nothing lost",
+  skip: () => (canMount() ? undefined : "a small tmpfs cannot be mounted here"),
+  async run(torture) {
+    const totals = { rounds: 0, acknowledged: 0, refused: 0, "back after ms": 0, lost: 0 };
+    do {
+      const round = await fillAndRelieve(torture, totals.rounds++);
+      totals.acknowledged += round.acked;
+      totals.refused += round.refused;
+      totals["back after ms"] = Math.max(totals["back after ms"], round.resumeMs);
+    } while (!torture.isShort && torture.hasTime());
+    return totals satisfies Figures;
+  },
+};
+
+function canMount(): boolean {
+  const directory = fs.mkdtempSync(join(os.tmpdir(), "millrace-mount-"));
+  const isMounted = mount(directory, 1_048_576);
+  if (isMounted) unmount(directory);
+  fs.rmdirSync(directory);
+  return isMounted;
+}
+
+function mount(directory: string, size: number): boolean {
+  return spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "none", directory]).status === 0;
+}
+
+function unmount(directory: string): void {
+  spawnSync("umount", ["-l", directory]);
+}
+
+async function fillAndRelieve(torture: Torture, round: number) {
+  const { directory, drive, random, isShort, say } = torture;
+  const disk = join(directory, `disk-${round}`);
+  fs.mkdirSync(disk);
+  must(mount(disk, DISK_SIZE), "the tmpfs cannot be mounted");
+  const ballast = join(disk, "ballast");
+  fs.writeFileSync(ballast, Buffer.alloc(BALLAST_SIZE, "b"));
+  const args = ["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", join(disk, "store")];
+  const sets = [...SETS, `flushDiskType=${random.pick(["SYNC_FLUSH", "ASYNC_FLUSH"])}`].flatMap((text) => ["--set", text]);
+  const launch = (): Command => new Command([...args, ...sets, ...(drive === "native-free" ? ["--native-free"] : [])]);
+  let broker = launch();
+  let isOn = true;
+  try {
+    const [, address] = await broker.line(/^ready namesrv=\S+ broker=(\S+) pid=\d+$/m);
+    await createTopic(address!);
+    const ledger = new Ledger();
+    const size = random.between(500, 6000);
+    const producers = Array.from({ length: PRODUCER_COUNT }, () =>
+      ledger.produce(address!, size, () => isOn).then(() => must(!isOn, "a connection was lost")),
+    );
+    const producing = Promise.all(producers);
+    producing.catch(() => {});
+    const isFull = (): boolean => ledger.answers.at(-1)?.code === ResponseCode.SYSTEM_ERROR;
+    await until(isFull, () => `the disk does not become full: ${ledger.acked} acknowledged`);
+    fill(join(disk, "filler")); // Also what queues and index would take.
+    await sleep(random.between(300, isShort ? 600 : 3000));
+    // What a file of the log has reserved is still filled.
+    const storesNothing = (): boolean => ledger.answers.slice(-100).every(({ code }) => code !== ResponseCode.SUCCESS);
+    await until(storesNothing, () => "sends are stored on a full disk");
+    await readAndCommit(address!);
+    must(broker.child.exitCode === null, "the process ended");
+
+    const relievedMs = Date.now();
+    if (random.chance(2)) fs.rmSync(ballast);
+    fs.rmSync(join(disk, "filler"));
+    fs.rmSync(ballast, { force: true });
+    const isBack = (): boolean => ledger.answers.some(({ code, answeredMs }) => code === 0 && answeredMs >= relievedMs);
+    await until(isBack, () => "no send is stored after the relief");
+    const resumeMs =
+      ledger.answers.find(({ code, answeredMs }) => code === 0 && answeredMs >= relievedMs)!.answeredMs - relievedMs;
+    must(resumeMs <= RESUME_MS_MAX, `the first send was stored only ${resumeMs} ms after the relief`);
+    await sleep(200);
+    isOn = false;
+    await producing;
+    await readable(address!, ledger);
+    const refused = ledger.answers.filter(({ code }) => code !== 0);
+    const other = refused.find((answer) => !isHonest(answer));
+    must(other === undefined, () => `also refused with: ${other!.code} ${other!.remark}`);
+    must(
+      refused.some(({ code }) => code === ResponseCode.SYSTEM_ERROR),
+      "nobody was told that the disk is full",
+    );
+    await broker.end(random.chance(2) ? "SIGKILL" : "SIGTERM");
+    say(`${ledger.acked} acknowledged, ${refused.length} refused, back after ${resumeMs} ms`);
+    broker = launch();
+    const [, again] = await broker.line(/^ready namesrv=\S+ broker=(\S+) pid=\d+$/m);
+    await ledger.check(again!);
+    return { acked: ledger.acked, refused: refused.length, resumeMs };
+  } catch (error) {
+    say(`the broker said: ${broker.stdout.slice(-500)}${broker.stderr.slice(-3000)}`);
+    throw error;
+  } finally {
+    isOn = false;
+    await broker.end("SIGKILL");
+    unmount(disk);
+  }
+}
+
+/** A full disk and the watermark each have their own code and words. */
+function isHonest({ code, remark = "" }: Answer): boolean {
+  return code === ResponseCode.SYSTEM_ERROR ? FULL.test(remark) : code === SERVICE_NOT_AVAILABLE && WATERMARK.test(remark);
+}
+
+/** Writes a file until there is no room for another byte. */
+function fill(file: string): void {
+  const fd = fs.openSync(file, "w");
+  try {
+    for (let size = 65_536; size >= 1; ) {
+      try {
+        fs.writeSync(fd, Buffer.alloc(size));
+      } catch {
+        size = Math.floor(size / 2);
+      }
+    }
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+async function readAndCommit(address: string): Promise<void> {
+  const client = await RawClient.connect(address);
+  const pulled = await client.ask(requests.PULL, requests.pullHeader({ group: "torture", topic: TOPIC, offset: 0, count: 8 }));
+  must(pulled.code === ResponseCode.SUCCESS, `a pull on a full disk: ${pulled.code} ${pulled.remark}`);
+  const commit = { consumerGroup: "torture", topic: TOPIC, queueId: 0, commitOffset: 8 };
+  const committed = await client.ask(requests.UPDATE_OFFSET, commit);
+  must(committed.code === ResponseCode.SUCCESS, `a commit on a full disk: ${committed.code} ${committed.remark}`);
+  const asked = await client.ask(requests.QUERY_OFFSET, { consumerGroup: "torture", topic: TOPIC, queueId: 0 });
+  must(asked.extFields["offset"] === "8", `the commit is not there: ${asked.code} ${asked.remark}`);
+  client.close();
+}
+
+/** The queues may be behind for a moment. */
+async function readable(address: string, ledger: Ledger): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await ledger.check(address);
+      return;
+    } catch (error) {
+      if (tries === 50) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+async function until(condition: () => boolean, state: () => string): Promise<void> {
+  for (const deadline = Date.now() + 40_000; !condition(); await sleep(10)) must(Date.now() < deadline, state);
+}
