@@ -55,7 +55,7 @@ for (const isNativeFree of [false, true]) {
     const logReader = new LogReader(drive, logDirectory, records.length);
     const reader = new QueueReader(logReader, LIMITS);
     const gather = drive.gatherWriter();
-    const responder = new PullResponder(gather, createIoCounters());
+    const responder = new PullResponder(gather, createIoCounters(), reader);
     const connection = sinkConnection(gather);
     const request = { connection, opaque: 1, topic: { topicSysFlag: 0 } } as unknown as PullRequest;
     let queueOffset = 0;

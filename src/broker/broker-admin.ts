@@ -80,7 +80,6 @@ export class BrokerAdmin {
       [RequestCode.GET_BROKER_CONFIG, (command) => this.#config(command)],
       [RequestCode.GET_BROKER_RUNTIME_INFO, (command) => this.#runtimeInfo(command)],
       [RequestCode.GET_ALL_DELAY_OFFSET, (command) => json(command, this.#o.schedule.text())],
-      [RequestCode.GET_ALL_MESSAGE_REQUEST_MODE, (command) => json(command, writeJson({ messageRequestModeMap: {} }))],
       [RequestCode.VIEW_BROKER_STATS_DATA, (command) => this.#statsData(command)],
       [RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, (command) => this.#clean(command, () => this.#o.retention.cleanQueuesNow())],
       [RequestCode.DELETE_EXPIRED_COMMITLOG, (command) => this.#clean(command, () => this.#o.retention.deleteExpiredNow())],

@@ -8,6 +8,11 @@ export interface Channel {
   readonly remoteAddress: string;
   /** Sends a response or a one-way request. Does nothing once closed. */
   write(command: RemotingCommand): void;
+  /**
+   * Sends a response whose body are records of the log, which are not copied on the way. Clients of a broker have it.
+   * @param records physicalOffset and size of each
+   */
+  writeRecords?(command: RemotingCommand, records: readonly number[]): void;
   /** Sends a request to the client and resolves with its response; rejects with MILLRACE_TIMEOUT or MILLRACE_CONNECTION. */
   invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand>;
   /** Request id for a request that we start on this connection. */

@@ -7,6 +7,7 @@ import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { isOneway, type RemotingCommand, response } from "../format/remoting-command.ts";
 import { PERM_WRITE } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
+import { Assignments, type RoutedQueue } from "./assignments.ts";
 import { BrokerAdmin, type RetentionRequests } from "./broker-admin.ts";
 import { BrokerStats, type ServedTotals } from "./broker-stats.ts";
 import type { Channel } from "./channel.ts";
@@ -25,6 +26,7 @@ import type { MessageStore } from "./message-store.ts";
 import { OffsetRequests } from "./offset-requests.ts";
 import { OffsetReset } from "./offset-reset.ts";
 import { Offsets } from "./offsets.ts";
+import { Pop } from "./pop/pop.ts";
 import { Producers } from "./producers.ts";
 import { PublishedGroups } from "./published-groups.ts";
 import { PullCheck } from "./pull-check.ts";
@@ -67,6 +69,8 @@ export interface ControlPlaneOptions {
   inMemorySize: number;
   /** For messages that come without one. */
   newUniqueKey: () => string;
+  /** Readable queues of the topic on all brokers, as the name servers tell them; undefined: they know of none. */
+  routedQueues: (topic: string) => Promise<readonly RoutedQueue[] | undefined>;
   /** Topics that the store has queues of. */
   storedTopics: () => readonly string[];
   /** Name servers must hear of it. */
@@ -105,6 +109,8 @@ export class ControlPlane {
   readonly #stats: BrokerStats;
   readonly #keyStats: KeyStats;
   readonly #transactions: Transactions;
+  readonly #assignments: Assignments;
+  readonly #pop: Pop;
   readonly #sendCheck: SendCheck;
   readonly #pullCheck: PullCheck;
   readonly #handlers: HandlerTable;
@@ -244,6 +250,28 @@ export class ControlPlane {
       clock,
       log,
     });
+    this.#assignments = new Assignments({
+      topics,
+      groups,
+      consumers,
+      file: file("messageRequestMode.json"),
+      queuesOf: options.routedQueues,
+      settings: values,
+      log,
+    });
+    this.#pop = new Pop({
+      settings: values,
+      store,
+      topics,
+      groups,
+      offsets,
+      file: file("consumerOrderInfo.json"),
+      saveTopics: () => topics.save(),
+      storeHost: options.brokerAddress,
+      inMemorySize: options.inMemorySize,
+      clock,
+      log,
+    });
     this.#handlers = new Map([
       ...topics.handlers(),
       ...groups.handlers(),
@@ -298,6 +326,8 @@ export class ControlPlane {
         clock,
       }).handlers(),
       ...this.#transactions.handlers(),
+      ...this.#assignments.handlers(),
+      ...this.#pop.handlers(),
       ...new BrokerAdmin({
         values,
         store,
@@ -343,6 +373,8 @@ export class ControlPlane {
     this.#published.refreshAll();
     for (const { groupName } of this.#groups.all()) this.#offsets.republish(groupName);
     this.#schedule.load();
+    this.#assignments.load();
+    this.#pop.load();
     this.#keyStats.load();
     this.#schedule.start();
     this.#transactions.start();
@@ -387,6 +419,7 @@ export class ControlPlane {
 
   onClosed(channel: Channel): void {
     this.#heartbeats.channelClosed(channel.id);
+    this.#pop.channelClosed(channel.id);
   }
 
   /** Writes everything to the files. @throws MillraceError MILLRACE_STORE_… */
@@ -398,7 +431,14 @@ export class ControlPlane {
     this.#consumers.close();
     this.#producers.close();
     await this.#transactions.close();
-    const saves = [this.#schedule.close(), this.topics.save(), this.#groups.save(), this.#filters.close(), this.#offsets.close()];
+    const saves = [
+      this.#pop.close(),
+      this.#schedule.close(),
+      this.topics.save(),
+      this.#groups.save(),
+      this.#filters.close(),
+      this.#offsets.close(),
+    ];
     // Where one file cannot be written, the others still are.
     const failed = (await Promise.allSettled(saves)).find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;

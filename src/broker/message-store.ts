@@ -1,3 +1,5 @@
+import type { EntryFilter } from "../filter/entry-filter.ts";
+
 /**
  * What the control plane (topics, offsets, admin requests, retry, delay …) needs of the store. The
  * runtime implements it over the threaded engine; tests may hand in a map.
@@ -13,6 +15,14 @@ export interface MessageStore {
   queueEntry(topic: string, queueId: number, queueOffset: number): QueueEntry | undefined;
   /** Raw record bytes at a physicalOffset (a copy), or undefined if there is no whole record there. */
   readRecord(physicalOffset: number): Buffer | undefined;
+  /** The next messages of the queue that pass the filter, from `queueOffset` in [min, max) on; at most 32. */
+  pick(topic: string, queueId: number, queueOffset: number, count: number, filter: EntryFilter): PickedMessages;
+  /**
+   * Calls `onGrown` soon after the queue has grown; once. Look at maxQueueOffset after this: what was there before is not told.
+   */
+  watch(topic: string, queueId: number): void;
+  /** Of queues that are watched. Set by the one who watches. */
+  onGrown: (topic: string, queueId: number) => void;
   /** Store timestamp (ms) of the message at queueOffset, or -1. */
   storeTimestamp(topic: string, queueId: number, queueOffset: number): number;
   /** Spec: storage.md 3.4. */
@@ -40,6 +50,20 @@ export interface MessageStore {
   ensureQueues(topic: string, queueCount: number, isBatch?: boolean): void;
   /** Forgets the topic's queues and deletes their files. */
   dropQueues(topic: string): Promise<void>;
+}
+
+/** Most messages of one pick. */
+export const PICK_COUNT_MAX = 32;
+
+/** Where messages are, without their bytes. */
+export interface PickedMessages {
+  /** READ_FOUND, READ_NO_MATCH … of store/queue-reader.ts. */
+  status: number;
+  /** One past the last entry looked at. */
+  nextOffset: number;
+  queueOffsets: number[];
+  /** physicalOffset and size of each. */
+  records: number[];
 }
 
 export interface QueueEntry {

@@ -110,6 +110,17 @@ export class Offsets implements OffsetLookup {
     return cell === undefined ? 0 : this.#o.cells.pullOffset(cell);
   }
 
+  /** Messages went out that no I/O worker has counted. */
+  noteServed(group: string, topic: string, queueId: number, count: number): void {
+    const cell = this.#cellOf(group, topic, queueId);
+    if (cell !== undefined) this.#o.cells.addServed(cell, count);
+  }
+
+  /** When the file was last written, ms; 0: never. */
+  get savedMs(): number {
+    return this.#version.timestamp;
+  }
+
   /** Calls `visit` with every queue of every group that has ever pulled or committed. */
   eachServed(visit: (group: string, topic: string, cell: number, served: number) => void): void {
     for (const [group, topics] of this.#cells) {

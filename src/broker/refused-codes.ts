@@ -35,13 +35,6 @@ const REASONS: readonly (readonly [why: string, codes: readonly (keyof typeof Re
   ],
   ["chooses between two kinds of timer; here there is one", ["SWITCH_TIMER_ENGINE"]],
   [
-    "is for pop consumption, which is not there yet",
-    [
-      ...(["POP_MESSAGE", "ACK_MESSAGE", "BATCH_ACK_MESSAGE", "PEEK_MESSAGE", "CHANGE_MESSAGE_INVISIBLETIME"] as const),
-      ...(["NOTIFICATION", "POLLING_INFO", "POP_ROLLBACK", "QUERY_ASSIGNMENT", "SET_MESSAGE_REQUEST_MODE"] as const),
-    ],
-  ],
-  [
     "is for lite topics, which are not there yet",
     [
       ...(["POP_LITE_MESSAGE", "LITE_SUBSCRIPTION_CTL", "NOTIFY_UNSUBSCRIBE_LITE", "GET_BROKER_LITE_INFO"] as const),

@@ -1,3 +1,4 @@
+import { reviveTopic } from "../format/pop-records.ts";
 import { PERM_INHERIT, PERM_READ, PERM_WRITE, type TopicConfig } from "../format/topic-config.ts";
 
 /** What decides which topics the broker makes for itself. Names as in the configuration. */
@@ -9,6 +10,7 @@ export interface SystemTopicSettings {
   clusterTopicEnable: boolean;
   brokerTopicEnable: boolean;
   traceTopicEnable: boolean;
+  reviveQueueNum: number;
   msgTraceTopicName: string;
   /** Levels of messageDelayLevel. */
   delayLevelCount: number;
@@ -41,7 +43,6 @@ const FIXED: readonly string[] = [
 const SYSTEM_PREFIX = "rmq_sys_";
 /** Source: Apache `TopicValidator`, SCHEDULE_TOPIC_QUEUE_NUM. */
 const SCHEDULE_QUEUE_NUMS = 18;
-const REVIVE_QUEUE_NUMS = 8;
 const READ_WRITE = PERM_READ | PERM_WRITE;
 
 /** Topics that the broker has from its first start. Source: Apache `TopicConfigManager.init`. */
@@ -66,7 +67,7 @@ export class SystemTopics {
     if (settings.traceTopicEnable) configs.push(systemTopic(settings.msgTraceTopicName, 1));
     configs.push(
       systemTopic(`${brokerClusterName}_REPLY_TOPIC`, 1),
-      systemTopic(`${SYSTEM_PREFIX}REVIVE_LOG_${brokerClusterName}`, REVIVE_QUEUE_NUMS),
+      systemTopic(reviveTopic(brokerClusterName), settings.reviveQueueNum),
       systemTopic(`${SYSTEM_PREFIX}SYNC_BROKER_MEMBER_${brokerName}`, 1, PERM_INHERIT),
       systemTopic(HALF_TOPIC, 1),
       systemTopic(HALF_MARK_TOPIC, 1),

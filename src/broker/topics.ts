@@ -2,7 +2,7 @@ import path from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { entriesOf, memberOf, parseJson } from "../format/fastjson.ts";
-import { topicNameFault } from "../format/names.ts";
+import { innerTopicNameFault } from "../format/names.ts";
 import {
   type DataVersion,
   PERM_INHERIT,
@@ -116,7 +116,7 @@ export class Topics implements TopicLookup {
   ensure(topic: string, queueNums: number, perm: number, topicSysFlag = 0): TopicConfig {
     const known = this.#table.get(topic);
     if (known !== undefined) return known;
-    const fault = topicNameFault(topic);
+    const fault = innerTopicNameFault(topic);
     if (fault !== undefined) throw new MillraceError("MILLRACE_MESSAGE_ILLEGAL", fault, { topic });
     const config = newTopic(topic, queueNums, perm, topicSysFlag);
     this.#putQuietly([config]);
@@ -230,7 +230,7 @@ function newTopic(topicName: string, queueNums: number, perm: number, topicSysFl
 /** The file's names become directories, so they are checked like those from the wire. */
 function storedTopic(name: string, value: unknown): TopicConfig {
   const config = topicConfigFrom(name, value);
-  const fault = topicNameFault(name) ?? topicConfigFault(config);
+  const fault = innerTopicNameFault(name) ?? topicConfigFault(config);
   if (fault !== undefined) throw new MillraceError("MILLRACE_STORE_CORRUPT", fault, { topic: name });
   return config;
 }

@@ -1,7 +1,7 @@
+import { allocateAveragely } from "../base/allocate.ts";
 import type { Timer } from "../base/clock.ts";
 import { memberOf, parseJson } from "../format/fastjson.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import { allocateAveragely } from "./allocate.ts";
 import type { AssignedQueue } from "./assigned-queue.ts";
 import type { ClientInstance } from "./client-instance.ts";
 import { clientRequest, requestFailed } from "./client-request.ts";

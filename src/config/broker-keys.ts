@@ -52,6 +52,20 @@ export interface BrokerValues {
   maxErrorRateOfBloomFilter: number;
   expectConsumerNumUseFilter: number;
 
+  reviveQueueNum: number;
+  popPollingSize: number;
+  maxPopPollingSize: number;
+  popFromRetryProbability: number;
+  enableRetryTopicV2: boolean;
+  retrieveMessageFromPopRetryTopicV1: boolean;
+  popResponseReturnActualRetryTopic: boolean;
+  initPopOffsetByCheckMsgInMem: boolean;
+  enablePopMessageThreshold: boolean;
+  popInflightMessageThreshold: number;
+  defaultMessageRequestMode: "PULL" | "POP";
+  defaultPopShareQueueNum: number;
+  serverLoadBalancerEnable: boolean;
+
   flushConsumerOffsetInterval: number;
   useServerSideResetOffset: boolean;
   notifyConsumerIdsChangedEnable: boolean;
@@ -146,6 +160,20 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   filterDataCleanTimeSpan: whole(86_400_000, "ms", 0, INT_MAX, "An expression is kept for so long after its last consumer."),
   maxErrorRateOfBloomFilter: whole(20, "%", 1, 99, "Shape of the bloom filter in consumerFilter.json."),
   expectConsumerNumUseFilter: whole(32, "groups", 1, 10_000, "Shape of the bloom filter in consumerFilter.json."),
+
+  reviveQueueNum: whole(8, "queues", 1, 1024, "Queues that the check points of pops are spread over."),
+  popPollingSize: whole(1024, "requests", 0, INT_MAX, "Pops of one topic, group and queue that may wait."),
+  maxPopPollingSize: whole(100_000, "requests", 0, INT_MAX, "Pops that may wait in all."),
+  popFromRetryProbability: whole(20, "percent", 0, 100, "How many pops look into the retry topic first."),
+  enableRetryTopicV2: flag(false, "Name retry topics of pops %RETRY%group+topic instead of %RETRY%group_topic."),
+  retrieveMessageFromPopRetryTopicV1: flag(true, "With the new names, still pop from the old ones."),
+  popResponseReturnActualRetryTopic: flag(false, "Show popped messages of retry topics under that topic."),
+  initPopOffsetByCheckMsgInMem: flag(true, "A new group that wants the newest starts at 0 where the whole queue is in memory."),
+  enablePopMessageThreshold: flag(false, "Limit the messages of a queue that are popped and not acknowledged."),
+  popInflightMessageThreshold: whole(10_000, "messages", 0, INT_MAX, "That limit."),
+  defaultMessageRequestMode: oneOf("PULL", ["PULL", "POP"], "How clients consume that leave it to the broker."),
+  defaultPopShareQueueNum: whole(-1, "consumers", -1, INT_MAX, "Consumers that pop from a queue beside its owner; -1: all."),
+  serverLoadBalancerEnable: flag(true, "Share out queues to clients that ask; else each gets all."),
 
   flushConsumerOffsetInterval: whole(5000, "ms", 1, INT_MAX, "Time between writes of the consumer offsets."),
   useServerSideResetOffset: flag(true, "Reset offsets in the broker instead of through the clients."),

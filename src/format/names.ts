@@ -30,6 +30,11 @@ export function topicNameFault(topic: string): string | undefined {
   return undefined;
 }
 
+/** The same, also for retry topics of pops, whose `+` clients may not write. */
+export function innerTopicNameFault(topic: string): string | undefined {
+  return topicNameFault(topic.startsWith(RETRY_PREFIX) ? topic.replace("+", "_") : topic);
+}
+
 /** Why the text is no group name, or undefined if it is one. */
 export function groupNameFault(group: string): string | undefined {
   if (group === "") return "The specified group is blank.";

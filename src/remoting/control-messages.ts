@@ -17,6 +17,8 @@ export type ToControl =
 export type ToIoWorker =
   /** A frame for the client: an answer, or a request of ours. */
   | { kind: "write"; connection: number; frame: Uint8Array<ArrayBuffer> }
+  /** An answer without its body, which are the records: physicalOffset and size of each. */
+  | { kind: "records"; connection: number; frame: Uint8Array<ArrayBuffer>; records: Float64Array<ArrayBuffer> }
   /** A forwarded request of `size` bytes is done with. `replay`: the tables are right now, serve it yourself. */
   | { kind: "settled"; connection: number; size: number; replay?: Uint8Array<ArrayBuffer> }
   | { kind: "close"; connection: number }

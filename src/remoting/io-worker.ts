@@ -90,6 +90,7 @@ export class IoWorker {
   readonly #logReader: LogReader;
   readonly #send: SendPath;
   readonly #answers: SendAnswers;
+  readonly #responder: PullResponder;
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
@@ -161,12 +162,13 @@ export class IoWorker {
       pageCacheBusyMs: init.pageCacheBusyMs,
     });
     this.#slots = new QueueSlots(engine.queueSlots);
+    this.#responder = new PullResponder(gather, init.counters, new QueueReader(this.#logReader, init.limits));
     this.#pull = new PullPath({
       tables: this.#tables,
       queues: this.#queues,
       slots: this.#slots,
       reader: new QueueReader(this.#logReader, init.limits),
-      responder: new PullResponder(gather, init.counters),
+      responder: this.#responder,
       cells,
       worker,
       now: () => this.#clock.now(),
@@ -383,6 +385,9 @@ export class IoWorker {
     switch (message.kind) {
       case "write":
         this.#connections.get(message.connection)?.write(Buffer.from(message.frame.buffer));
+        break;
+      case "records":
+        this.#responder.records(this.#connections.get(message.connection), message);
         break;
       case "settled":
         this.#settle(message.connection, message.size, message.replay);

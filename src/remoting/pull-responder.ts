@@ -1,5 +1,6 @@
 import { COUNTER_BYTES_OUT, COUNTER_MESSAGES_OUT, COUNTER_PULLS_EMPTY, COUNTER_PULLS_FOUND } from "../format/io-counters.ts";
 import { ResponseCode } from "../format/remoting-codes.ts";
+import { decodeCommand, encodeCommand, response } from "../format/remoting-command.ts";
 import { PULL_RESPONSE_SIZE_MAX, writePullResponse } from "../format/send-response.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { QueueReader } from "../store/queue-reader.ts";
@@ -18,9 +19,12 @@ export class PullResponder {
   readonly #gather: GatherWriter | undefined;
   readonly #buffers = new AnswerBuffers();
   readonly #counters: Float64Array;
+  readonly #reader: QueueReader;
 
-  constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer) {
+  /** @param reader for records that the control thread has chosen */
+  constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer, reader: QueueReader) {
     this.#gather = gather;
+    this.#reader = reader;
     this.#counters = new Float64Array(counters);
   }
 
@@ -86,6 +90,45 @@ export class PullResponder {
       return;
     }
     if (sent < headerSize + size) this.#sendRest(connection, gather, headerSize, reader, sent);
+  }
+
+  /**
+   * An answer whose records the control thread has chosen, and whose head it has made.
+   * @param frame without a body; is given its length here
+   */
+  records(
+    connection: PullRequest["connection"] | undefined,
+    { frame, records }: { frame: Uint8Array<ArrayBuffer>; records: Float64Array },
+  ): void {
+    const reader = this.#reader;
+    if (connection === undefined || connection.isClosed) return;
+    const head = Buffer.from(frame.buffer);
+    if (!reader.take(records)) {
+      const refusal = response(decodeCommand(head), ResponseCode.SYSTEM_ERROR, "the messages have just been deleted: try again");
+      connection.write(encodeCommand(refusal));
+      return;
+    }
+    const size = reader.totalSize;
+    this.#counters[COUNTER_PULLS_FOUND]!++;
+    this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
+    this.#counters[COUNTER_BYTES_OUT]! += size;
+    head.writeUInt32BE(head.length - 4 + size, 0);
+    connection.noteAnswered(size);
+    connection.flush();
+    const gather = this.#gather;
+    const isDirect = gather !== undefined && reader.partCount < gather.partsMax && head.length <= gather.scratch.length;
+    const fd = isDirect ? connection.directFd() : -1;
+    if (fd < 0) {
+      const frame = this.#buffers.take(head.length + size);
+      head.copy(frame);
+      reader.copyTo(frame, head.length);
+      this.#queue(connection, frame, head.length + size);
+      return;
+    }
+    head.copy(gather!.scratch);
+    const sent = this.#writeParts(gather!, fd, head.length, reader);
+    if (sent < 0) connection.socket.destroy();
+    else if (sent < head.length + size) this.#sendRest(connection, gather!, head.length, reader, sent);
   }
 
   #writeParts(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {

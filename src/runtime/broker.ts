@@ -8,6 +8,7 @@ import type { ServedTotals } from "../broker/broker-stats.ts";
 import { ControlPlane } from "../broker/control-plane.ts";
 import { BrokerRegistration } from "../broker/registration.ts";
 import { storedBatchTopics } from "../broker/topics.ts";
+import { NameServers } from "../client/name-servers.ts";
 import { RemotingClient } from "../client/remoting-client.ts";
 import { parseDelayLevels } from "../config/delay-levels.ts";
 import { type ConfigValues } from "../config/keys.ts";
@@ -28,6 +29,7 @@ import { openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
 import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
+import type { ReadLimits } from "../store/queue-reader.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import { StoreCompaction } from "./compaction-files.ts";
@@ -38,6 +40,7 @@ import { HealthServer } from "./health-server.ts";
 import { IoPool, listenError } from "./io-pool.ts";
 import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
+import { routedQueues } from "./routed-queues.ts";
 import { TimerThread } from "./timer-thread.ts";
 
 export interface StartBrokerOptions {
@@ -133,12 +136,14 @@ interface BrokerParts {
   nameServer: NameServer | undefined;
   health: HealthServer | undefined;
   registration: BrokerRegistration;
+  routes: NameServers;
   outbound: RemotingClient;
   memoryDirectory: string | undefined;
 }
 
 async function closeParts(parts: BrokerParts): Promise<void> {
   await parts.health?.close();
+  parts.routes.stop();
   await parts.registration.stop();
   await parts.pool.stop();
   await parts.control.close();
@@ -181,7 +186,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     const engine = await Engine.open({ ...engineOptions(values, clock, log, onFailure), driveModule: options.driveModule });
     undo.push(() => engine.close());
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
-    const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock);
+    const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock, readLimits(values));
     undo.unshift(() => store.close());
     const timer = values.timerWheelEnable
       ? await TimerThread.start(engine, values.ioWorkers + 1, values, clock, log, onFailure)
@@ -212,6 +217,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     engine.onSlots((update) => pool.slotsChanged(update));
     const outbound = new RemotingClient({ clock });
     const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
+    const routes = new NameServers(outbound, clock, addresses);
+    undo.unshift(() => routes.stop());
     const control: ControlPlane = new ControlPlane({
       values,
       clock,
@@ -227,6 +234,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       retention,
       inMemorySize: inMemorySize(values),
       newUniqueKey: uniqueKeys(storeHost, clock),
+      routedQueues: (topic) => routedQueues(topic, values.brokerName, control.topics, addresses.length > 0 ? routes : undefined),
       storedTopics: () => engine.topicNames(),
       onTopicsChanged: () => void registration.topicsChanged(),
       served: () => servedTotals(engine.log, counters),
@@ -267,6 +275,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       nameServer,
       health: undefined,
       registration,
+      routes,
       outbound,
       memoryDirectory,
     };
@@ -369,7 +378,7 @@ function engineOptions(
     batchTopics: storedBatchTopics(new StorePaths(values.storePathRootDir).config),
     recordSizeMax: values.maxMessageSize + 65_536,
     laneCount: values.ioWorkers + 2, // The control thread, and the timer.
-    pullLaneCount: values.ioWorkers,
+    pullLaneCount: values.ioWorkers + 1,
     writerLane: values.logWriterThread === "own" || values.ioWorkers > 1 ? -1 : 0,
     isSyncFlush: values.flushDiskType === "SYNC_FLUSH",
     flushIntervalMs: values.flushIntervalCommitLog,
@@ -413,13 +422,7 @@ function ioWorkerInit(
     pageCacheBusyMs: values.osPageCacheBusyTimeOutMills,
     idleMsMax: values.serverChannelMaxIdleTimeSeconds * 1000,
     connectionsMax: connectionsMaxOf(values),
-    limits: {
-      countInMemory: values.maxTransferCountOnMessageInMemory,
-      sizeInMemory: values.maxTransferBytesOnMessageInMemory,
-      countOnDisk: values.maxTransferCountOnMessageInDisk,
-      sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
-      inMemoryDistance: inMemorySize(values),
-    },
+    limits: readLimits(values),
     isLongPolling: values.longPollingEnable,
     shortPollingMs: values.shortPollingTimeMills,
     syncFlushTimeoutMs: values.syncFlushTimeout,
@@ -433,6 +436,16 @@ function connectionsMaxOf({ connectionsMax, ioWorkers }: ConfigValues): number {
   const openFilesMax = openFilesLimit();
   const reserved = Math.min(1024, Math.floor(openFilesMax / 2));
   return Math.min(connectionsMax, Math.max(1, Math.floor((openFilesMax - reserved) / ioWorkers)));
+}
+
+function readLimits(values: ConfigValues): ReadLimits {
+  return {
+    countInMemory: values.maxTransferCountOnMessageInMemory,
+    sizeInMemory: values.maxTransferBytesOnMessageInMemory,
+    countOnDisk: values.maxTransferCountOnMessageInDisk,
+    sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
+    inMemoryDistance: inMemorySize(values),
+  };
 }
 
 function inMemorySize({ accessMessageInMemoryMaxRatio }: ConfigValues): number {

@@ -1,7 +1,16 @@
 import type { Clock } from "../base/clock.ts";
 import { crc32 } from "../base/crc32.ts";
 import { MillraceError } from "../base/errors.ts";
-import type { AppendResult, IndexQueryResult, MessageStore, OutgoingMessage, QueueEntry } from "../broker/message-store.ts";
+import {
+  type AppendResult,
+  type IndexQueryResult,
+  type MessageStore,
+  type OutgoingMessage,
+  PICK_COUNT_MAX,
+  type PickedMessages,
+  type QueueEntry,
+} from "../broker/message-store.ts";
+import type { EntryFilter } from "../filter/entry-filter.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
 import {
   encodeMessage,
@@ -14,13 +23,23 @@ import {
 } from "../format/message.ts";
 import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
 import * as shared from "../format/shared-words.ts";
+import { WakeRing } from "../ring/wake-ring.ts";
 import { BatchConsumeQueue } from "../store/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
 import { DedupHash } from "../store/dedup-window.ts";
 import { KeyIndexReader } from "../store/key-index-reader.ts";
 import { LogReader } from "../store/log-reader.ts";
+import { QueueReader, READ_ENTRY_MISSING, type ReadLimits } from "../store/queue-reader.ts";
 import type { Engine } from "./engine.ts";
 import { type AppendOnce, LaneClient } from "./lane-client.ts";
+
+const UNLIMITED: ReadLimits = {
+  countInMemory: PICK_COUNT_MAX,
+  sizeInMemory: Number.POSITIVE_INFINITY,
+  countOnDisk: PICK_COUNT_MAX,
+  sizeOnDisk: Number.POSITIVE_INFINITY,
+  inMemoryDistance: Number.POSITIVE_INFINITY,
+};
 
 /** The store as the control thread (or an embedder) sees it. */
 export class EngineStore implements MessageStore {
@@ -33,8 +52,15 @@ export class EngineStore implements MessageStore {
   readonly #dedupHash = new DedupHash();
   /** undefined: the index is off. */
   readonly #index: KeyIndexReader | undefined;
+  readonly #picks = new Float64Array(PICK_COUNT_MAX * 3);
+  readonly #picker: QueueReader;
+  readonly #laneNumber: number;
+  /** By slot, of queues that are watched. */
+  readonly #watched = new Map<number, { topic: string; queueId: number }>();
+  onGrown: (topic: string, queueId: number) => void = () => {};
 
-  constructor(engine: Engine, lane: number, storeHost: () => string, clock: Clock) {
+  /** @param limits of one pick */
+  constructor(engine: Engine, lane: number, storeHost: () => string, clock: Clock, limits: ReadLimits = UNLIMITED) {
     this.#engine = engine;
     this.#storeHost = storeHost;
     const { isIndexed, indexSlotCount, indexEntryCount } = engine.init;
@@ -42,6 +68,52 @@ export class EngineStore implements MessageStore {
     this.#index = isIndexed ? new KeyIndexReader(engine.drive, engine.paths.index, shape) : undefined;
     this.#reader = new LogReader(engine.drive, engine.paths.commitLog, engine.init.logFileSize);
     this.#lane = new LaneClient(engine.init, lane, engine.log, clock);
+    this.#picker = new QueueReader(this.#reader, limits, this.#picks);
+    this.#laneNumber = lane;
+    const wakeMemory = engine.init.wakeRings[lane];
+    if (wakeMemory !== undefined) {
+      const wakeRing = new WakeRing(wakeMemory);
+      this.#lane.listen(() => {
+        if (wakeRing.drain((slot) => this.#grown(slot))) for (const slot of [...this.#watched.keys()]) this.#grown(slot);
+      });
+    }
+  }
+
+  #grown(slot: number): void {
+    const queue = this.#watched.get(slot);
+    if (queue === undefined) return;
+    this.#watched.delete(slot);
+    this.onGrown(queue.topic, queue.queueId);
+  }
+
+  watch(topic: string, queueId: number): void {
+    const slot = this.#engine.slotOf(topic, queueId);
+    if (slot === undefined || this.#watched.has(slot)) return;
+    this.#watched.set(slot, { topic, queueId });
+    this.#engine.slots.setWaiting(slot, this.#laneNumber);
+  }
+
+  pick(topic: string, queueId: number, queueOffset: number, count: number, filter: EntryFilter): PickedMessages {
+    const queue = this.#queue(topic, queueId);
+    const picked: PickedMessages = { status: READ_ENTRY_MISSING, nextOffset: queueOffset, queueOffsets: [], records: [] };
+    if (queue === undefined) return picked;
+    this.#reader.invalidate();
+    const [picker, picks, wanted] = [this.#picker, this.#picks, Math.min(count, PICK_COUNT_MAX)];
+    picked.status = picker.read(
+      queue,
+      queueOffset,
+      this.maxQueueOffset(topic, queueId),
+      wanted,
+      filter,
+      this.maxPhysicalOffset(),
+    );
+    picked.nextOffset = picker.nextOffset;
+    if (picked.status === READ_ENTRY_MISSING) picked.nextOffset = queue.fileStart(queueOffset) + queue.entriesPerFile;
+    for (let i = 0; i < picker.messageCount; i++) {
+      picked.queueOffsets.push(picks[i * 3]!);
+      picked.records.push(picks[i * 3 + 1]!, picks[i * 3 + 2]!);
+    }
+    return picked;
   }
 
   get lane(): LaneClient {

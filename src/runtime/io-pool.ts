@@ -252,6 +252,13 @@ class WorkerChannel implements Channel {
     this.worker.postMessage({ kind: "write", connection: this.id, frame } satisfies ToIoWorker, [frame.buffer]);
   }
 
+  writeRecords(command: RemotingCommand, records: readonly number[]): void {
+    if (this.#isClosed) return;
+    const frame = new Uint8Array(encodeCommand(command));
+    const message = { kind: "records", connection: this.id, frame, records: new Float64Array(records) } satisfies ToIoWorker;
+    this.worker.postMessage(message, [frame.buffer, message.records.buffer]);
+  }
+
   invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
     if (this.#isClosed) return Promise.reject(gone(this.remoteAddress));
     return new Promise((resolve, reject) => {

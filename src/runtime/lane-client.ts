@@ -67,6 +67,8 @@ export class LaneClient {
   readonly #unflushed: PendingAppend[] = [];
   readonly #ticker: Timer;
   #isParked = false;
+  /** Rung also for other things than acks. */
+  #onBell: (() => void) | undefined;
   #isPublishScheduled = false;
   #isClosed = false;
   #inFlight = 0;
@@ -113,6 +115,12 @@ export class LaneClient {
     const waiting = { record, slot, count, flags, hashLow: once?.hashLow ?? 0, hashHigh: once?.hashHigh ?? 0, pending };
     this.#inFlight++;
     if (this.#waiting.length > 0 || !this.#push(waiting)) this.#waiting.push(waiting);
+  }
+
+  /** From now on calls `onBell`, on this thread, after every ring of the lane's doorbell. */
+  listen(onBell: () => void): void {
+    this.#onBell = onBell;
+    this.#park();
   }
 
   /** Whether an append now would have to wait for room. */
@@ -178,7 +186,8 @@ export class LaneClient {
     for (;;) {
       const seen = this.#doorbell.seen();
       this.#drain();
-      if (this.#inFlight === 0) return;
+      this.#onBell?.();
+      if (this.#inFlight === 0 && this.#onBell === undefined) return;
       this.#isParked = this.#doorbell.parkAsync(seen, () => {
         this.#isParked = false;
         this.#park();
@@ -256,6 +265,7 @@ export class LaneClient {
   /** Waits for what is under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#onBell = undefined;
     while (this.#inFlight > 0) {
       this.#park();
       if (this.#has(shared.FLAG_THREAD_LOST)) this.#giveUp();

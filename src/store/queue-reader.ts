@@ -47,6 +47,8 @@ const FILTER_STEPS_MAX = 4_000_000;
 export class QueueReader {
   readonly #log: LogReader;
   readonly #limits: ReadLimits;
+  /** For readers that want to know each message, not only the stretches: of message i its queueOffset, physicalOffset and size. */
+  readonly #picks: Float64Array | undefined;
   readonly #entries: Buffer = Buffer.alloc(FILTER_SCAN_SIZE);
   readonly files: (StoreFile | undefined)[] = new Array(PARTS_MAX).fill(undefined);
   readonly positions: Float64Array = new Float64Array(PARTS_MAX);
@@ -56,9 +58,11 @@ export class QueueReader {
   totalSize = 0;
   nextOffset = 0;
 
-  constructor(log: LogReader, limits: ReadLimits) {
+  /** @param picks see #picks; three numbers a message, for as many as are ever asked for at once */
+  constructor(log: LogReader, limits: ReadLimits, picks?: Float64Array) {
     this.#log = log;
     this.#limits = limits;
+    this.#picks = picks;
   }
 
   /**
@@ -132,6 +136,12 @@ export class QueueReader {
           isFull = true;
           break;
         }
+        if (this.#picks !== undefined) {
+          const pick = this.messageCount * 3;
+          this.#picks[pick] = this.nextOffset - 1;
+          this.#picks[pick + 1] = physicalOffset;
+          this.#picks[pick + 2] = size;
+        }
         this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
       }
     }
@@ -183,6 +193,24 @@ export class QueueReader {
     queue.noteNext(this.nextOffset, index);
     if (this.messageCount > 0) return READ_FOUND;
     return index < scanLimit ? READ_ENTRY_MISSING : READ_NO_MATCH;
+  }
+
+  /**
+   * Records that another thread has chosen, in place of a read.
+   * @param records physicalOffset and size of each
+   * @returns false if one of them is not there any more
+   */
+  take(records: Float64Array): boolean {
+    this.partCount = 0;
+    this.messageCount = 0;
+    this.totalSize = 0;
+    for (let i = 0; i + 1 < records.length; i += 2) {
+      const physicalOffset = records[i]!;
+      const file = this.#log.file(physicalOffset);
+      if (file === undefined || this.partCount >= PARTS_MAX) return false;
+      this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), records[i + 1]!, 1);
+    }
+    return true;
   }
 
   #isFull(count: number, more: number, physicalOffset: number, size: number, logEnd: number): boolean {

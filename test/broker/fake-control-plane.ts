@@ -17,10 +17,14 @@ export interface FakeControlPlane {
 }
 
 /** A broker without sockets and threads, over a store in a map; not loaded yet. */
-export function newControlPlane({ directory }: { directory: string }): FakeControlPlane {
-  const values: ConfigValues = { ...resolveConfig([]).values, brokerName: "b", storePathRootDir: directory };
-  const clock = new VirtualClock(1_000_000);
-  const store = new FakeStore();
+export function newControlPlane(options: {
+  directory: string;
+  clock?: VirtualClock;
+  store?: FakeStore;
+  values?: Partial<ConfigValues>;
+}): FakeControlPlane {
+  const { directory, clock = new VirtualClock(1_000_000), store = new FakeStore() } = options;
+  const values: ConfigValues = { ...resolveConfig([]).values, brokerName: "b", storePathRootDir: directory, ...options.values };
   const tables = new FakeTables();
   const announced = { count: 0 };
   const control = new ControlPlane({
@@ -43,6 +47,7 @@ export function newControlPlane({ directory }: { directory: string }): FakeContr
     retention: { deleteExpiredNow: () => {}, cleanQueuesNow: () => {} },
     inMemorySize: 1_000_000,
     newUniqueKey: () => "UNIQUE",
+    routedQueues: () => Promise.resolve(undefined),
     storedTopics: () => [],
     onTopicsChanged: () => {
       announced.count++;

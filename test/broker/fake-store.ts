@@ -6,12 +6,15 @@ import type {
   IndexQueryResult,
   MessageStore,
   OutgoingMessage,
+  PickedMessages,
   QueueEntry,
 } from "../../src/broker/message-store.ts";
 import type { PublishedGroup, PublishedTopic, TablePublisher } from "../../src/broker/table-publisher.ts";
+import type { EntryFilter } from "../../src/filter/entry-filter.ts";
 import { encodeMessage, STORE_TIMESTAMP_OFFSET_V4, writeInt64 } from "../../src/format/message.ts";
 import { encodeProperties } from "../../src/format/properties.ts";
 import type { RemotingCommand } from "../../src/format/remoting-command.ts";
+import { READ_FOUND, READ_NO_MATCH } from "../../src/store/queue-reader.ts";
 
 /** A store in memory that appends at once. Its records are real ones; all hosts are IPv4. */
 export class FakeStore implements MessageStore {
@@ -107,7 +110,29 @@ export class FakeStore implements MessageStore {
     queue.entries.push({ physicalOffset, size: record.length, tagsCode: tags === undefined ? 0 : javaHash(tags) });
     queue.storedMs.push(this.nowMs);
     this.appended.push(message);
+    if (this.watched.delete(`${topic}@${queueId}`)) setImmediate(() => this.onGrown(topic, queueId));
     return { physicalOffset, queueOffset: queue.entries.length - 1, storeTimestamp: this.nowMs, size: record.length };
+  }
+
+  pick(topic: string, queueId: number, queueOffset: number, count: number, filter: EntryFilter): PickedMessages {
+    const picked: PickedMessages = { status: READ_NO_MATCH, nextOffset: queueOffset, queueOffsets: [], records: [] };
+    while (picked.nextOffset < this.maxQueueOffset(topic, queueId) && picked.queueOffsets.length < count) {
+      const entry = this.queueEntry(topic, queueId, picked.nextOffset)!;
+      if (filter.matchesAll || filter.codes.has(entry.tagsCode)) {
+        picked.status = READ_FOUND;
+        picked.queueOffsets.push(picked.nextOffset);
+        picked.records.push(entry.physicalOffset, entry.size);
+      }
+      picked.nextOffset++;
+    }
+    return picked;
+  }
+
+  readonly watched: Set<string> = new Set();
+  onGrown: (topic: string, queueId: number) => void = () => {};
+
+  watch(topic: string, queueId: number): void {
+    this.watched.add(`${topic}@${queueId}`);
   }
 
   minPhysicalOffset(): number {
@@ -194,6 +219,13 @@ export class FakeChannel implements Channel {
   write(command: RemotingCommand): void {
     if (!this.isClosed) this.written.push(command);
   }
+
+  writeRecords(command: RemotingCommand, records: readonly number[]): void {
+    if (!this.isClosed) this.written.push({ ...command, body: Buffer.concat(this.recordsOf(records)) });
+  }
+
+  /** Of a store that the test knows. */
+  recordsOf: (records: readonly number[]) => Buffer[] = () => [];
 
   async invoke(command: RemotingCommand, _timeoutMs: number): Promise<RemotingCommand> {
     this.written.push(command);

@@ -41,6 +41,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
       clusterTopicEnable: true,
       brokerTopicEnable: true,
       traceTopicEnable: false,
+      reviveQueueNum: 8,
       msgTraceTopicName: "RMQ_SYS_TRACE_TOPIC",
       delayLevelCount: 18,
       clearRetryTopicWhenDeleteTopic: true,

@@ -18,6 +18,7 @@ const SETTINGS: TopicSettings = {
   clusterTopicEnable: true,
   brokerTopicEnable: true,
   traceTopicEnable: false,
+  reviveQueueNum: 8,
   msgTraceTopicName: "RMQ_SYS_TRACE_TOPIC",
   delayLevelCount: 18,
   clearRetryTopicWhenDeleteTopic: true,

@@ -6,6 +6,7 @@ import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
 import { locks } from "./requests/locks.ts";
 import { offsets } from "./requests/offsets.ts";
+import { pops } from "./requests/pops.ts";
 import { pulls } from "./requests/pulls.ts";
 import { queues } from "./requests/queues.ts";
 import { replies } from "./requests/replies.ts";
@@ -29,6 +30,7 @@ const APART: readonly (readonly [string, Family][])[] = [
     ["retries", retries],
   ],
   [["pulls", pulls]],
+  [["pops", pops]],
 ];
 /** They change settings of the whole broker for a while. */
 const ALONE: readonly [string, Family][] = [

@@ -15,3 +15,9 @@ export function allocateAveragely<T>(items: readonly T[], members: readonly stri
   const start = index * share + Math.min(index, remainder);
   return items.slice(start, start + share + (index < remainder ? 1 : 0));
 }
+
+/** Likewise, but each member gets every so-many-th item. Source: Apache `AllocateMessageQueueAveragelyByCircle`. */
+export function allocateByCircle<T>(items: readonly T[], members: readonly string[], self: string): T[] {
+  const index = members.indexOf(self);
+  return index < 0 ? [] : items.filter((_, at) => at % members.length === index);
+}

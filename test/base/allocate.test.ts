@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { allocateAveragely } from "../../src/client/allocate.ts";
+import { allocateAveragely } from "../../src/base/allocate.ts";
 
 // Goal: the members' shares are the items, each once, in order, as equal as can be; as Java's clients share.
 test("shares are disjoint, complete, even and as Java cuts them", (t) => {
