@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { Progress } from "../../src/cli/progress.ts";
+import type { CreateTopicOptions } from "../../src/client/admin.ts";
 import { Admin, type ProducerOptions, SystemClock } from "../../src/index.ts";
 import type { LoadCase } from "./cases.ts";
 import type { Clients } from "./clients.ts";
@@ -81,7 +82,7 @@ export class CaseRun {
     const progress = new Progress(`${heading} ${this.#case.title}`, "messages", {}, state, process.stderr, new SystemClock());
     const admin = new Admin({ namesrvAddr: this.#target.namesrvAddr });
     try {
-      await this.#alive(admin.createTopic(this.#topic, { queueCount: this.#settings.queues }));
+      await this.#alive(admin.createTopic(this.#topic, this.#topicOptions()));
       await this.#clients.open(this.#memory);
       const measure = { closed: () => this.#closed(), fill: () => this.#fill(), paced: () => this.#paced() }[this.#case.load];
       const result = await this.#alive(measure());
@@ -198,8 +199,13 @@ export class CaseRun {
     }
   }
 
+  #topicOptions(): CreateTopicOptions {
+    const { queues, isWhole } = this.#settings;
+    return { queueCount: queues, ...(isWhole ? { attributes: { "queue.type": "BatchCQ" } } : {}) };
+  }
+
   #senderSpecs(slots: number, rate: number, countMax: number | undefined): SenderSpec[] {
-    const { size, producers, batchSize, lingerMs, header } = this.#settings;
+    const { size, producers, batchSize, lingerMs, header, isWhole, compression } = this.#settings;
     const options: Omit<ProducerOptions, "group"> = {
       namesrvAddr: this.#target.namesrvAddr,
       header,
@@ -208,7 +214,8 @@ export class CaseRun {
       retries: 0,
       bufferMemory: Math.max(33_554_432, 2 * slots * (size + 1024)),
       maxMessageSize: Math.max(4_194_304, size),
-      ...(this.#case.isBatched ? { batchSize, lingerMs } : {}),
+      compression,
+      ...(this.#case.isBatched ? { batchSize, lingerMs, compressBatches: isWhole && compression !== "none" } : {}),
     };
     return this.#shares(producers).map((mine) => ({
       topic: this.#topic,

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { COMPRESSIONS, type Compression } from "../../src/client/compression.ts";
 import { CASES, type LoadCase } from "./cases.ts";
 
 /** What a run is made of. Times in seconds where not named otherwise, sizes in bytes. */
@@ -19,6 +20,9 @@ export interface Settings {
   rate: number;
   batchSize: number;
   lingerMs: number;
+  /** The topic keeps each batch as one record. */
+  isWhole: boolean;
+  compression: Compression;
   /** Messages to be read back by the consume cases. */
   fill: number;
   header: "json" | "binary";
@@ -53,6 +57,8 @@ const FLAGS = {
   rate: { type: "string" },
   "batch-size": { type: "string" },
   linger: { type: "string" },
+  whole: { type: "boolean" },
+  compression: { type: "string" },
   fill: { type: "string" },
   header: { type: "string" },
   json: { type: "string" },
@@ -79,6 +85,7 @@ export const HELP: string = `npm run bench -- [flags]        (bench/README.md sa
   --consumers N     (4)                                   --queues N   of the topic (8)
   --threads N       client threads (2)                    --rate N     messages/s of the open-loop cases (5000)
   --batch-size N    bytes (16384)                         --linger MS  (5)
+  --whole           keep each batch as one record (queue.type=BatchCQ)   --compression NAME  ${COMPRESSIONS.join(", ")} (none)
   --fill N          messages for the consume cases (as many as 300 MB, at most 300,000)
   --header FORM     json or binary (json)
   --json FILE       results, with machine and commit
@@ -127,6 +134,8 @@ export function settingsFrom(argv: readonly string[]): Settings | "help" {
     rate: number("rate", 5000, 500, 1, 10_000_000),
     batchSize: number("batch-size", 16_384, 16_384, 1024, 4_194_304),
     lingerMs: number("linger", 5, 5, 0, 60_000),
+    isWhole: flags.whole === true,
+    compression: compressionFrom(flags.compression),
     fill: number("fill", Math.min(300_000, Math.ceil(300_000_000 / size)), 2000, 1000, 100_000_000),
     header: headerFrom(flags.header),
     json: flags.json,
@@ -171,6 +180,12 @@ function casesFrom(text: string | undefined): readonly LoadCase[] {
 function headerFrom(text = "json"): "json" | "binary" {
   if (text !== "json" && text !== "binary") throw new FlagError(`--header ${text}: allowed: json, binary`);
   return text;
+}
+
+function compressionFrom(text = "none"): Compression {
+  const known = COMPRESSIONS.find((name) => name === text);
+  if (known === undefined) throw new FlagError(`--compression ${text}: allowed: ${COMPRESSIONS.join(", ")}`);
+  return known;
 }
 
 function pidFrom(text: string): number {

@@ -11,6 +11,8 @@ import { isAlive } from "./usage.ts";
 export interface Target {
   title: string;
   namesrvAddr: string;
+  /** Of a broker that we have started; "" otherwise. */
+  brokerAddress: string;
   pids: readonly number[];
   /** Rejects when the broker ends before it is told to. */
   readonly failed: Promise<never>;
@@ -23,18 +25,29 @@ const STOP_MS = 20_000;
 /** A smoke run shall not write gigabytes of empty files. */
 const SMOKE_KEYS = ["mappedFileSizeCommitLog=67108864", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 
+/** What of the settings concerns the broker. */
+export type TargetSettings = Pick<Settings, "against" | "pids" | "store" | "port" | "namesrvPort" | "isSmoke" | "brokerArgs"> &
+  Partial<Pick<Settings, "cpuProf">>;
+
 /** @throws Error whose message says why there is no broker to measure */
-export function openTarget(settings: Settings): Promise<Target> {
+export function openTarget(settings: TargetSettings): Promise<Target> {
   return settings.against === undefined ? startOwn(settings) : Promise.resolve(joinOther(settings.against, settings.pids));
 }
 
 function joinOther(namesrvAddr: string, pids: readonly number[]): Target {
   for (const pid of pids) if (!isAlive(pid)) throw new Error(`--pid ${pid}: there is no such process`);
-  return { title: `the broker behind ${namesrvAddr}`, namesrvAddr, pids, failed: new Promise(() => {}), stop: async () => {} };
+  return {
+    title: `the broker behind ${namesrvAddr}`,
+    namesrvAddr,
+    brokerAddress: "",
+    pids,
+    failed: new Promise(() => {}),
+    stop: async () => {},
+  };
 }
 
 /** Starts our own broker in a process of its own, by the start contract. */
-async function startOwn(settings: Settings): Promise<Target> {
+async function startOwn(settings: TargetSettings): Promise<Target> {
   const scratch = settings.store === undefined ? mkdtempSync(join(tmpdir(), "millrace-bench-")) : undefined;
   const args = ["up", "--log-level", "warn", "--host", "127.0.0.1", "--store", settings.store ?? join(scratch!, "store")];
   args.push("--port", String(settings.port), "--namesrv-port", String(settings.namesrvPort));
@@ -67,10 +80,11 @@ async function startOwn(settings: Settings): Promise<Target> {
     if (!clean) throw new Error(`the broker did not stop within ${STOP_MS / 1000} s`);
   };
   try {
-    const [, namesrvAddr] = await Promise.race([readyLine(child), failed]);
+    const [, namesrvAddr, brokerAddress] = await Promise.race([readyLine(child), failed]);
     return {
       title: `Millrace ${settings.brokerArgs.join(" ")}`.trim(),
       namesrvAddr: namesrvAddr!,
+      brokerAddress: brokerAddress!,
       pids: [child.pid!],
       failed,
       stop,
@@ -88,7 +102,7 @@ async function readyLine(child: ChildProcess): Promise<RegExpExecArray> {
     for (;;) {
       const [chunk] = await once(child.stdout!, "data", { signal });
       output += chunk;
-      const found = /^ready namesrv=(\S+) broker=\S+ pid=\d+$/m.exec(output);
+      const found = /^ready namesrv=(\S+) broker=(\S+) pid=\d+$/m.exec(output);
       if (found !== null) return found;
     }
   } catch (error) {

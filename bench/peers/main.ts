@@ -1,0 +1,137 @@
+// `npm run bench:peers`: the same load against Millrace and other brokers, in alternation. bench/README.md says what is fair.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { FlagError } from "../load/settings.ts";
+import { provenance } from "../machine.ts";
+import { htmlReport, textTable } from "../report/html.ts";
+import { runWire, type WireResult } from "../wire/wire-load.ts";
+import type { PeerCase } from "./cases.ts";
+import { type Peer, PeerMissing, type PeerName } from "./peer.ts";
+import { caseTable, type PeerInfo, type PeerRun, refusals, sections } from "./report.ts";
+import { HELP, type PeerSettings, peerSettings } from "./settings.ts";
+import { startPeer } from "./start-peers.ts";
+import { makeTopic } from "./topics.ts";
+
+/** Between two measurements: what the first left to be done in the background. */
+const PAUSE_MS = 300;
+
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.once(signal, () => process.exit(code));
+}
+
+try {
+  const settings = peerSettings(process.argv.slice(2));
+  if (settings === "help") tell(HELP);
+  else await bench(settings);
+} catch (error) {
+  tell(`bench:peers: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = error instanceof FlagError ? 2 : 1;
+}
+
+function tell(...lines: readonly string[]): void {
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+async function bench(settings: PeerSettings): Promise<void> {
+  const head = provenance();
+  tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
+  const scratch = mkdtempSync(join(tmpdir(), "millrace-peers-"));
+  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  const runs: PeerRun[] = [];
+  const starts = new Map<PeerName, { title: string; startMs: number[] }>();
+  const notes: string[] = [];
+  const note = (peer: Peer): void => {
+    const known = starts.get(peer.name) ?? { title: peer.title, startMs: [] };
+    known.startMs.push(peer.startMs);
+    starts.set(peer.name, known);
+  };
+  for (const name of settings.peers) {
+    const cases = settings.cases.filter(({ against }) => against === name);
+    if (cases.length === 0) continue;
+    let other: Peer | undefined;
+    try {
+      if (!settings.isSmoke) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
+    } catch (error) {
+      if (!(error instanceof PeerMissing)) throw error;
+      notes.push(`${name} is left out: ${error.message}.`);
+      tell(notes.at(-1)!);
+      continue;
+    }
+    try {
+      if (other !== undefined) {
+        note(other);
+        for (const peerCase of cases) await warmUp(other, peerCase, settings);
+      }
+      for (let round = 1; round <= settings.rounds; round++) {
+        const own = await startPeer("millrace", { scratch, heap: settings.heap, isSmoke: settings.isSmoke });
+        note(own);
+        try {
+          for (const peerCase of cases) {
+            const both = other === undefined ? [own] : round % 2 === 1 ? [own, other] : [other, own];
+            for (const peer of both) {
+              const result = await measure(peer, peerCase, settings, settings.warmup, settings.seconds);
+              runs.push({ case: peerCase.name, peer: peer.name, round, result });
+              await sleep(PAUSE_MS);
+            }
+          }
+        } finally {
+          await own.stop();
+        }
+        tell(`${name}: round ${round} of ${settings.rounds}`);
+      }
+    } finally {
+      await other?.stop();
+    }
+  }
+  const peers: PeerInfo[] = [...starts].map(([name, { title, startMs }]) => ({ name, title, startMs }));
+  for (const peerCase of settings.cases) {
+    if (!runs.some((run) => run.case === peerCase.name)) continue;
+    tell("", `${peerCase.name}: ${peerCase.title}`, textTable(caseTable(runs, peerCase)));
+  }
+  tell("", ...peers.map(({ title, startMs }) => `${title}: takes connections after ${startMs.join(", ")} ms`));
+  const wrong = refusals(runs);
+  if (wrong.length > 0) tell("", ...wrong);
+  const data = { ...head, settings, peers, notes, runs };
+  if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(data, undefined, 1)}\n`);
+  if (settings.html !== undefined) {
+    const subtitle = `${head.date}, commit ${head.commit}, ${head.cpu}, ${head.cores} cores, Node ${head.node}`;
+    writeFileSync(
+      settings.html,
+      htmlReport("Millrace beside other brokers", subtitle, sections(runs, settings.cases, peers, notes), data),
+    );
+  }
+  // Others may drop under load; of our own every request is answered and stored.
+  if (
+    runs.some(
+      ({ peer, result }) => peer === "millrace" && (result.refused > 0 || (result.messagesPerSecond === 0 && !settings.isSmoke)),
+    )
+  )
+    process.exitCode = 1;
+}
+
+/** JVMs want some 100,000 messages before their figures settle. */
+async function warmUp(peer: Peer, peerCase: PeerCase, settings: PeerSettings): Promise<void> {
+  await measure(peer, peerCase, settings, 0, 2 * settings.seconds);
+}
+
+async function measure(
+  peer: Peer,
+  peerCase: PeerCase,
+  settings: PeerSettings,
+  warmup: number,
+  seconds: number,
+): Promise<WireResult> {
+  const { kind, size, batch, connections, depth, reads, isWhole = false } = peerCase;
+  const queues = settings.isSmoke ? Math.min(8, peerCase.queues) : peerCase.queues;
+  const topic = `bench-${reads ?? peerCase.name}`;
+  if (reads === undefined) await makeTopic(peer, topic, queues, isWhole);
+  const protocol = peer.name === "kafka" || peer.name === "redis" ? peer.name : "remoting";
+  const shape = { protocol, topic, queues, size, batch } as const;
+  const rate = settings.isSmoke ? Math.min(200, peerCase.rate) : peerCase.rate;
+  return runWire({ host: "127.0.0.1", port: peer.port, shape, kind, connections, depth, rate }, peer.pids, warmup, seconds);
+}

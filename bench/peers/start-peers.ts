@@ -1,0 +1,180 @@
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { openTarget } from "../load/target.ts";
+import { type Peer, PeerMissing, type PeerName, PeerProcess } from "./peer.ts";
+
+export interface PeerOptions {
+  /** Everything is put there, and gone with it. */
+  scratch: string;
+  /** Of the JVM brokers, as -Xmx has it. */
+  heap: string;
+  /** Smaller files. */
+  isSmoke: boolean;
+}
+
+/** Keeps the downloads from run to run. */
+const CACHE = process.env["MILLRACE_PEERS"] ?? join(homedir(), ".cache", "millrace-peers");
+const OPENS = ["jdk.internal.ref", "sun.nio.ch"].map((name) => `--add-exports=java.base/${name}=ALL-UNNAMED`);
+const ADD_OPENS = ["java.nio", "sun.nio.ch", "java.lang", "java.util"].map((name) => `--add-opens=java.base/${name}=ALL-UNNAMED`);
+/** Pulls of whole batches: as much at once as a Kafka fetch brings. */
+export const PULL_SIZE = 1_048_576;
+
+/** Any free port. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** @throws PeerMissing when this machine lacks what it takes */
+export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
+  switch (name) {
+    case "millrace":
+      return startMillrace(options);
+    case "rocketmq":
+      return startRocketmq(options);
+    case "kafka":
+      return startKafka(options);
+    case "redis":
+      return startRedis(options);
+  }
+}
+
+async function startMillrace({ isSmoke }: PeerOptions): Promise<Peer> {
+  const pairs = [`maxTransferCountOnMessageInMemory=100000`, `maxTransferBytesOnMessageInMemory=${PULL_SIZE}`];
+  const brokerArgs = pairs.flatMap((pair) => ["--set", pair]);
+  const started = performance.now();
+  const target = await openTarget({
+    against: undefined,
+    pids: [],
+    store: undefined,
+    port: 0,
+    namesrvPort: 0,
+    isSmoke,
+    brokerArgs,
+  });
+  const startMs = Math.round(performance.now() - started);
+  const port = Number(target.brokerAddress.split(":").at(-1));
+  return { name: "millrace", title: "Millrace", port, pids: target.pids, startMs, stop: () => target.stop() };
+}
+
+/** The jars of one profile of pom.xml. @throws PeerMissing */
+function jarsOf(profile: string): string {
+  const jars = join(CACHE, profile);
+  if (has("java", "-version") === undefined) throw new PeerMissing("java is not installed");
+  if (existsSync(jars) && readdirSync(jars).length > 10) return join(jars, "*");
+  if (has("mvn", "-v") === undefined) throw new PeerMissing("mvn is not installed, which would fetch it");
+  const pom = join(import.meta.dirname, "pom.xml");
+  const goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+  const args = ["-q", "-B", "-f", pom, "-P", profile, goal, "-DincludeScope=runtime", `-DoutputDirectory=${jars}.part`];
+  // What Maven has already needs no network.
+  for (const how of [["-o"], []]) {
+    if (spawnSync("mvn", [...how, ...args], { encoding: "utf8" }).status !== 0) continue;
+    mkdirSync(CACHE, { recursive: true });
+    cpSync(`${jars}.part`, jars, { recursive: true });
+    return join(jars, "*");
+  }
+  throw new PeerMissing("mvn could not fetch it");
+}
+
+function has(command: string, flag: string): string | undefined {
+  const { status, stdout, stderr } = spawnSync(command, [flag], { encoding: "utf8" });
+  return status === 0 ? `${stdout}${stderr}`.trim() : undefined;
+}
+
+async function startRocketmq({ scratch, heap }: PeerOptions): Promise<Peer> {
+  const classPath = jarsOf("rocketmq");
+  const home = join(scratch, "rocketmq");
+  mkdirSync(home, { recursive: true });
+  const [namesrvPort, port] = [await freePort(), await freePort()];
+  writeFileSync(join(home, "namesrv.conf"), `listenPort=${namesrvPort}\n`);
+  const jvm = [`-Duser.home=${home}`, ...OPENS, ...ADD_OPENS, "-cp", classPath];
+  const env = { ROCKETMQ_HOME: home };
+  const namesrvMain = "org.apache.rocketmq.namesrv.NamesrvStartup";
+  const namesrv = new PeerProcess(
+    home,
+    "namesrv",
+    "java",
+    ["-Xmx256m", ...jvm, namesrvMain, "-c", join(home, "namesrv.conf")],
+    env,
+  );
+  await namesrv.listening(namesrvPort);
+  const settings = {
+    brokerClusterName: "DefaultCluster", brokerName: "broker-a", brokerId: 0, brokerIP1: "127.0.0.1", listenPort: port,
+    namesrvAddr: `127.0.0.1:${namesrvPort}`, storePathRootDir: join(home, "store"), storePathCommitLog: join(home, "store/commitlog"),
+    brokerRole: "ASYNC_MASTER", flushDiskType: "ASYNC_FLUSH", maxTransferCountOnMessageInMemory: 100_000,
+    maxTransferBytesOnMessageInMemory: PULL_SIZE, mappedFileSizeCommitLog: 268_435_456,
+  }; // biome-ignore format: one thing.
+  const file = join(home, "broker.conf");
+  writeFileSync(file, Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join("")); // biome-ignore format: one thing.
+  const args = [`-Xms${heap}`, `-Xmx${heap}`, ...jvm, "org.apache.rocketmq.broker.BrokerStartup", "-c", file];
+  const broker = await new PeerProcess(home, "broker", "java", args, env).listening(port);
+  return {
+    name: "rocketmq",
+    title: `Apache RocketMQ 5.5.0, heap ${heap}`,
+    port,
+    pids: [broker.child.pid!],
+    startMs: broker.startMs,
+    stop: async () => {
+      await broker.stop();
+      await namesrv.stop();
+    },
+  };
+}
+
+async function startKafka({ scratch, heap }: PeerOptions): Promise<Peer> {
+  const classPath = jarsOf("kafka");
+  const home = join(scratch, "kafka");
+  mkdirSync(home, { recursive: true });
+  const [port, controller] = [await freePort(), await freePort()];
+  const settings = {
+    "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": `1@127.0.0.1:${controller}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`, "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT", "log.dirs": join(home, "data"),
+    "offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
+    // The runs' data would fill the disk.
+    "log.segment.bytes": 134_217_728, "log.retention.bytes": 268_435_456, "log.retention.check.interval.ms": 10_000,
+  }; // biome-ignore format: one thing.
+  const file = join(home, "server.properties");
+  writeFileSync(file, Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join("")); // biome-ignore format: one thing.
+  const cluster = "bWlsbHJhY2UtYmVuY2gtMQ";
+  const format = spawnSync("java", ["-cp", classPath, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", file], {
+    encoding: "utf8",
+  });
+  if (format.status !== 0) throw new Error(`kafka: its storage could not be made: ${format.stderr.slice(-500)}`);
+  const flags = ["-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]; // As its own start script has it.
+  const args = [`-Xms${heap}`, `-Xmx${heap}`, ...flags, "-cp", classPath, "kafka.Kafka", file];
+  const broker = await new PeerProcess(home, "broker", "java", args).listening(port);
+  const { child, startMs } = broker;
+  return {
+    name: "kafka",
+    title: `Apache Kafka 4.1.0, heap ${heap}`,
+    port,
+    pids: [child.pid!],
+    startMs,
+    stop: () => broker.stop(),
+  };
+}
+
+async function startRedis({ scratch }: PeerOptions): Promise<Peer> {
+  const version = has("redis-server", "--version");
+  if (version === undefined) throw new PeerMissing("redis-server is not installed");
+  const home = join(scratch, "redis");
+  const port = await freePort();
+  const args = ["--bind", "127.0.0.1", "--port", String(port), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
+  const server = await new PeerProcess(home, "redis", "redis-server", args).listening(port);
+  const { child, startMs } = server;
+  return {
+    name: "redis",
+    title: `${version.slice(0, 20)}, appendonly everysec`,
+    port,
+    pids: [child.pid!],
+    startMs,
+    stop: () => server.stop(),
+  };
+}

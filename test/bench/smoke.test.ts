@@ -1,0 +1,76 @@
+// Goal: bench:peers, bench:guard, bench:batching and bench:layouts run, and give tables, JSON and pages with plots.
+// Method: smoke runs of the real commands; nothing is left behind.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+
+const BENCH = join(import.meta.dirname, "../../bench");
+const directory = mkdtempSync(join(tmpdir(), "millrace-smoke-test-"));
+test.after.always(() => rmSync(directory, { recursive: true }));
+
+async function run(t: ExecutionContext, name: string, ...args: string[]): Promise<{ stdout: string; code: number | null }> {
+  t.timeout(180_000);
+  const scratch = join(directory, name);
+  mkdirSync(scratch);
+  const command = [join(BENCH, name, "main.ts"), ...args];
+  const child = spawn(process.execPath, command, { stdio: "pipe", env: { ...process.env, TMPDIR: scratch } });
+  t.teardown(() => void child.kill("SIGKILL"));
+  let stdout = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (stdout += chunk));
+  const [code] = (await once(child, "close")) as [number | null];
+  t.deepEqual(readdirSync(scratch).filter((file) => file !== "node-compile-cache"), [], stdout); // biome-ignore format: one claim.
+  return { stdout, code };
+}
+
+test.serial("peers: Millrace alone", async (t) => {
+  const [json, html] = [join(directory, "peers.json"), join(directory, "peers.html")];
+  const cases = "single-1k,whole-100-128,whole-1k-120,read-1k";
+  const { stdout, code } = await run(t, "peers", "--smoke", "--cases", cases, "--json", json, "--html", html);
+  t.is(code, 0, stdout);
+  const { runs } = JSON.parse(readFileSync(json, "utf8")) as { runs: { case: string; result: { refused: number } }[] };
+  t.deepEqual(runs.map((one) => one.case).toSorted(), cases.split(",").toSorted());
+  t.true(runs.every(({ result }) => result.refused === 0));
+  t.true(readFileSync(html, "utf8").includes("whole-100-128"));
+});
+
+test.serial("peers: a wrong flag is told in a line", async (t) => {
+  const scratch = spawn(process.execPath, [join(BENCH, "peers/main.ts"), "--peers", "kafak"], { stdio: "pipe" });
+  let said = "";
+  scratch.stdout.on("data", (chunk) => (said += chunk));
+  const [code] = (await once(scratch, "close")) as [number | null];
+  t.is(code, 2);
+  t.regex(said, /^bench:peers: --peers kafak: must be one of rocketmq, kafka, redis\n$/);
+});
+
+test.serial("guard: measures, and says what got worse", async (t) => {
+  const [json, baseline] = [join(directory, "guard.json"), join(directory, "baseline.json")];
+  const { stdout, code } = await run(t, "guard", "--smoke", "--save", "--baseline", baseline, "--json", json, "crc");
+  t.is(code, 0, stdout);
+  const { figures } = JSON.parse(readFileSync(json, "utf8")) as { figures: { name: string }[] };
+  t.true(figures.some(({ name }) => name.includes("broker CPU")));
+  t.true(
+    figures.some(({ name }) => name.startsWith("CRC-32")),
+    JSON.stringify(figures.map(({ name }) => name)),
+  );
+  t.true(existsSync(baseline));
+});
+
+test.serial("layouts", async (t) => {
+  const [json, html] = [join(directory, "layouts.json"), join(directory, "layouts.html")];
+  const { stdout, code } = await run(t, "layouts", "--smoke", "--json", json, "--html", html);
+  t.is(code, 0, stdout);
+  const { points } = JSON.parse(readFileSync(json, "utf8")) as { points: { messagesPerSecond: number }[] };
+  t.is(points.length, 8);
+  t.true(points.every(({ messagesPerSecond }) => messagesPerSecond > 0));
+});
+
+test.serial("batching", async (t) => {
+  const [json, html] = [join(directory, "batching.json"), join(directory, "batching.html")];
+  const { stdout, code } = await run(t, "batching", "--smoke", "--json", json, "--html", html);
+  t.is(code, 0, stdout);
+  const { points } = JSON.parse(readFileSync(json, "utf8")) as { points: { way: string }[] };
+  t.deepEqual(points.map(({ way }) => way), ["single", "linger 5 ms, whole, lz4"]); // biome-ignore format: one claim.
+});
