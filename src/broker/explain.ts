@@ -11,6 +11,7 @@ import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
 import { encodeProperties, PROPERTY } from "../format/properties.ts";
 import { OwnRequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { TIMER_PROPERTY } from "../format/timer-record.ts";
 import type { ConsumerFilters } from "./consumer-filters.ts";
 import type { ConsumerLookup, GroupLookup, HandlerTable, TopicLookup } from "./contracts.ts";
 import { SCHEDULE_TOPIC } from "./delay-levels.ts";
@@ -34,8 +35,6 @@ export interface ExplainOptions {
   clock: Clock;
 }
 
-const TIMER_OUT = "TIMER_OUT_MS";
-
 /**
  * EXPLAIN_MESSAGE: where one message is, for one group or each that has to do with its topic, and why. Our own request; Apache's
  * codes end at 200151. Header and answer: format/explanation.ts; QUERY_NOT_FOUND where the log has no such message.
@@ -56,14 +55,17 @@ export class Explain {
   #explain(command: RemotingCommand): RemotingCommand {
     const id = requiredText(command, "msgId");
     const group = optionalText(command, "group") ?? "";
-    const copies = this.#copies.find(id, optionalText(command, "topic") ?? "", this.#groupsToSearch(group));
+    const found = this.#copies.find(id, optionalText(command, "topic") ?? "", this.#groupsToSearch(group));
+    // Who recalls a timed message stores a mark with its key.
+    const marks = found.filter(({ properties }) => properties.has(TIMER_PROPERTY.DELETE_KEY));
+    const copies = found.filter((copy) => !marks.includes(copy));
     const original = copies.find((copy) => homeOf(copy) === copy.topic) ?? copies[0];
     if (original === undefined) {
       return response(command, ResponseCode.QUERY_NOT_FOUND, `no message of id ${id} is stored on ${this.#o.brokerName}`);
     }
     const home = homeOf(original);
     const groups = group === "" ? this.#groupsOf(home) : [group];
-    const findings = [...this.#ofMessage(copies, home), ...groups.flatMap((name) => this.#ofGroup(name, copies, home))];
+    const findings = [...this.#ofMessage(copies, home, marks), ...groups.flatMap((name) => this.#ofGroup(name, copies, home))];
     const body: Explanation = { message: placeOf(original), copies: copies.map(placeOf), findings };
     return response(command, ResponseCode.SUCCESS, undefined, {}, Buffer.from(writeJson(body)));
   }
@@ -79,25 +81,29 @@ export class Explain {
   }
 
   /** What holds whoever asks. */
-  #ofMessage(copies: readonly DecodedMessage[], home: string): Finding[] {
+  #ofMessage(copies: readonly DecodedMessage[], home: string, marks: readonly DecodedMessage[]): Finding[] {
     const stored = copies.find(({ topic }) => topic === home);
     const findings: Finding[] = [];
     if (stored !== undefined)
       findings.push({ state: "stored", text: `stored in ${placeText(stored)} at ${time(stored.storeTimestamp)}` });
-    for (const copy of copies) {
-      if (destinationOf(copy) !== home) continue;
-      const until = this.#waitsUntil(copy);
-      if (until !== undefined) {
-        findings.push({ state: "delayed", until, text: `delayed: goes to ${home} at ${time(until)}` });
-      } else if (copy.topic === HALF_TOPIC && stored === undefined) {
-        const producers = copy.properties.get(PROPERTY.PRODUCER_GROUP) ?? "?";
-        findings.push({
-          state: "transaction-undecided",
-          text: `half of a transaction of the producers ${producers} since ${time(copy.storeTimestamp)}, not committed`,
-        });
-      }
-    }
+    const waiting = stored === undefined ? copies.findLast((copy) => destinationOf(copy) === home) : undefined;
+    if (waiting !== undefined) findings.push(this.#waiting(waiting, home, marks.at(-1)));
     return findings;
+  }
+
+  /** Of what has not reached its topic. */
+  #waiting(copy: DecodedMessage, home: string, mark: DecodedMessage | undefined): Finding {
+    const since = time(copy.storeTimestamp);
+    if (copy.topic === HALF_TOPIC) {
+      const producers = copy.properties.get(PROPERTY.PRODUCER_GROUP) ?? "?";
+      const text = `half of a transaction of the producers ${producers} since ${since}, not committed`;
+      return { state: "transaction-undecided", text };
+    }
+    if (mark !== undefined) return { state: "recalled", text: `recalled at ${time(mark.storeTimestamp)}: will not be delivered` };
+    const until = this.#waitsUntil(copy);
+    if (until === undefined)
+      return { state: "delayed", text: `delayed since ${since}: its time is over, it is on its way to ${home}` };
+    return { state: "delayed", until, text: `delayed since ${since}: goes to ${home} at ${time(until)}` };
   }
 
   /** When the message leaves the schedule topic or the timer; undefined: it has, or is in neither. */
@@ -107,7 +113,7 @@ export class Explain {
       if (queueOffset < this.#o.schedule.nextOffset(queueId + 1)) return undefined;
       return this.#o.store.queueEntry(topic, queueId, queueOffset)?.tagsCode;
     }
-    const out = topic === TIMER_TOPIC ? Number(properties.get(TIMER_OUT)) : Number.NaN;
+    const out = topic === TIMER_TOPIC ? Number(properties.get(TIMER_PROPERTY.OUT_MS)) : Number.NaN;
     return out > this.#o.clock.now() ? out : undefined;
   }
 

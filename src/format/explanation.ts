@@ -43,6 +43,7 @@ export interface Finding {
 export type FindingState =
   | "stored"
   | "delayed"
+  | "recalled"
   | "transaction-undecided"
   | "not-in-queue-yet"
   | "below-min-offset"

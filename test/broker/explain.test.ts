@@ -14,7 +14,7 @@ function rig() {
   const store = new FakeStore();
   const topics = new FakeTopics();
   const groups = new FakeGroups();
-  for (const topic of ["T", "RMQ_SYS_TRANS_HALF_TOPIC"]) {
+  for (const topic of ["T", "RMQ_SYS_TRANS_HALF_TOPIC", "rmq_sys_wheel_timer"]) {
     topics.add(topic, 1);
     store.ensureQueues(topic, 1);
   }
@@ -71,6 +71,20 @@ test("half of a transaction, until its message is there", async (t) => {
   await put("T", { UNIQ_KEY: "k1" });
   t.deepEqual(await states(id), ["stored", "waiting"]);
   t.deepEqual(await states("k1"), ["stored", "waiting"]);
+});
+
+test("a timed message, its recall, its delivery", async (t) => {
+  const { put, states, answer } = rig();
+  const parked = { UNIQ_KEY: "k1", REAL_TOPIC: "T", TIMER_OUT_MS: "1500000" };
+  const id = await put("rmq_sys_wheel_timer", parked);
+  t.deepEqual(await states(id), ["delayed"]);
+  const [waits] = (JSON.parse(bodyOf(await answer({ msgId: "k1" }))) as Explanation).findings;
+  t.like(waits, { until: 1_500_000, text: "delayed since 1970-01-01T00:16:40.000Z: goes to T at 1970-01-01T00:25:00.000Z" });
+  await put("rmq_sys_wheel_timer", { ...parked, TIMER_DEL_UNIQKEY: "T+k1" });
+  t.deepEqual(await states(id), ["recalled"]);
+  t.deepEqual(await states("k1"), ["recalled"]);
+  await put("T", { UNIQ_KEY: "k1" });
+  t.deepEqual(await states("k1"), ["stored", "waiting"], "the recall came too late");
 });
 
 test("a group that broadcasts keeps no offsets", async (t) => {
