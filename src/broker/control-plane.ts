@@ -377,6 +377,7 @@ export class ControlPlane {
     this.#pop.load();
     this.#keyStats.load();
     this.#schedule.start();
+    this.#transactions.load();
     this.#transactions.start();
     if (this.#o.values.enableCompaction) this.compaction.start();
   }

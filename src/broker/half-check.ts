@@ -69,6 +69,17 @@ export class HalfCheck {
     this.#o = options;
   }
 
+  /** Once, when the store is open. A place is saved on its own: after a crash its queue may be shorter, and what comes next counts. */
+  load(): void {
+    const { store, offsets, log } = this.#o;
+    for (const topic of [HALF_TOPIC, HALF_MARK_TOPIC]) {
+      const [offset, end] = [offsets.get(GROUP, topic, 0), store.appendedQueueOffset(topic, 0)];
+      if (offset <= end) continue;
+      log.warn({ topic, offset, end }, "the place of the checks of transactions is beyond its queue, and is set back");
+      offsets.commit(GROUP, topic, 0, end);
+    }
+  }
+
   /** The next round begins one interval from now; again where the interval has changed. */
   start(): void {
     this.#timer?.cancel();
@@ -90,11 +101,10 @@ export class HalfCheck {
     await this.#round;
   }
 
-  /** How far the rounds have come. A place is saved on its own: after a crash its queue may be shorter. */
+  /** How far the rounds have come. */
   #placeOf(topic: string): number {
     const { store, offsets } = this.#o;
-    const place = Math.min(offsets.get(GROUP, topic, 0), store.appendedQueueOffset(topic, 0));
-    return Math.max(place, store.minQueueOffset(topic, 0), 0);
+    return Math.max(offsets.get(GROUP, topic, 0), store.minQueueOffset(topic, 0), 0);
   }
 
   async #check(): Promise<void> {

@@ -53,6 +53,11 @@ export class Transactions {
     ]);
   }
 
+  /** Once, when the store is open. */
+  load(): void {
+    this.#check.load();
+  }
+
   /** Begins to look for transactions that nobody ends; again where transactionCheckInterval has changed. */
   start(): void {
     this.#check.start();
