@@ -20,7 +20,7 @@ const MAGICS = [MAGIC_V1, MAGIC_V2].map((magic) => {
 });
 
 /** Queues of a topic; larger queueIds are damage. */
-const QUEUES_MAX = 65_536;
+export const QUEUES_MAX = 65_536;
 
 /** A stretch of the log in which no record can be read. */
 export interface LogGap {

@@ -19,6 +19,7 @@ import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
 import type { QueueSlots } from "./queue-slots.ts";
+import type { RebuildOrder } from "./rebuild-order.ts";
 import type { TopicSlots, TopicSlotsTable } from "./topic-slots.ts";
 
 const TAGS = Buffer.from("TAGS");
@@ -35,7 +36,7 @@ export interface QueueDispatcherOptions {
   /** What the log writer says of the records; without it they are read. */
   feed?: feed.IndexFeedConsumer;
   /** Recovery: records may be missing. Their places in the queue get entries without a message. */
-  fillsGaps?: boolean;
+  order?: RebuildOrder;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
@@ -52,7 +53,7 @@ export class QueueDispatcher {
   readonly #topics: TopicSlotsTable;
   readonly #slots: QueueSlots;
   readonly #feed: feed.IndexFeedConsumer | undefined;
-  readonly #fillsGaps: boolean;
+  readonly #order: RebuildOrder | undefined;
   readonly #delayLevelsMs: readonly number[];
   readonly #refreshTopics: (topic: string, queueId: number) => boolean;
   readonly #parts = new RecordParts();
@@ -69,7 +70,7 @@ export class QueueDispatcher {
     this.#topics = options.topics;
     this.#slots = options.slots;
     this.#feed = options.feed;
-    this.#fillsGaps = options.fillsGaps === true;
+    this.#order = options.order;
     this.#delayLevelsMs = options.delayLevelsMs;
     this.#refreshTopics = options.refreshTopics;
   }
@@ -160,9 +161,15 @@ export class QueueDispatcher {
     const parts = this.#parts;
     parts.locate(bytes, at);
     const transaction = parts.sysFlag & SYS_FLAG_TRANSACTION_MASK;
-    if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) return;
+    if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) {
+      if (readInt64(bytes, at + QUEUE_OFFSET_OFFSET) !== 0) this.#order?.addLost(); // These have none: its flags are damaged.
+      return;
+    }
     const topic = this.#topicOf(bytes, parts.topicStart, parts.topicEnd, parts.queueId);
-    if (topic === undefined) return; // Deleted since.
+    if (topic === undefined) {
+      this.#order?.addLost(); // Deleted since, or damaged.
+      return;
+    }
     const slot = topic.slots[parts.queueId]!;
     const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
     const tagsCode = this.#tagsCode(bytes, topic);
@@ -171,7 +178,7 @@ export class QueueDispatcher {
       this.#putBatch(queue, slot, bytes, queueOffset, physicalOffset, size, tagsCode);
       return;
     }
-    if (this.#fillsGaps) this.#fillGap(queue, slot, queueOffset);
+    if (this.#order !== undefined && !this.#fillGap(this.#order, queue, slot, queueOffset)) return;
     this.#put(queue, slot, queueOffset, physicalOffset, size, tagsCode);
   }
 
@@ -192,18 +199,22 @@ export class QueueDispatcher {
     const slots = this.#slots;
     const end = slots.entryCount(slot);
     // A queue without entries: what was before its first record is gone with the start of the log.
-    if (this.#fillsGaps && slots.maxOffset(slot) === 0 && (this.#grownTo[slot] ?? 0) === 0) slots.setMinOffset(slot, queueOffset);
+    if (this.#order !== undefined && slots.maxOffset(slot) === 0 && (this.#grownTo[slot] ?? 0) === 0)
+      slots.setMinOffset(slot, queueOffset);
     const storeTimestamp = readInt64(bytes, storeTimestampAt);
     if (queue.append(end, physicalOffset, size, tagsCode, storeTimestamp, queueOffset, count)) slots.setEntryCount(slot, end + 1);
     this.#grow(slot, queueOffset + count);
   }
 
-  #fillGap(queue: ConsumeQueue, slot: number, queueOffset: number): void {
+  /** @returns false: the record is damaged, its place is another's */
+  #fillGap(order: RebuildOrder, queue: ConsumeQueue, slot: number, queueOffset: number): boolean {
     const end = Math.max(this.#grownTo[slot] ?? 0, this.#slots.maxOffset(slot));
-    if (queueOffset <= end) return;
+    if (!order.takes(slot, queueOffset, end)) return false;
+    if (queueOffset <= end) return true;
     // A queue without entries: what was before its first record is gone with the start of the log.
     if (end === 0) this.#slots.setMinOffset(slot, queueOffset);
     queue.fillBlank(end === 0 ? queue.fileStart(queueOffset) : end, queueOffset);
+    return true;
   }
 
   #topicOf(bytes: Buffer, start: number, end: number, queueId: number): TopicSlots | undefined {

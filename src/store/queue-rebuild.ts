@@ -1,14 +1,16 @@
 import { MillraceError } from "../base/errors.ts";
 import { ENTRY_SIZE } from "../format/consume-queue.ts";
 import { RecordParts } from "../format/message.ts";
+import { topicNameFault } from "../format/names.ts";
 import * as shared from "../format/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { LogReader } from "./log-reader.ts";
-import { nextRecord } from "./log-scan.ts";
+import { nextRecord, QUEUES_MAX } from "./log-scan.ts";
 import { QueueDispatcher } from "./queue-dispatcher.ts";
 import { cutQueue } from "./queue-recovery.ts";
 import type { QueueSlots } from "./queue-slots.ts";
+import { RebuildOrder } from "./rebuild-order.ts";
 import type { RecoveredStore } from "./recovery.ts";
 import type { SharedLog } from "./shared-log.ts";
 import type { StorePaths } from "./store-paths.ts";
@@ -55,13 +57,15 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
   const batch = { root: paths.batchConsumeQueue, fileSize: batchQueueFileSize };
   const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch);
   for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic, isBatch: isBatch(topic) });
+  const order = new RebuildOrder(dispatchFrom === 0);
   const dispatcher = new QueueDispatcher({
     reader,
     topics: table,
     slots,
     delayLevelsMs,
-    fillsGaps: true,
+    order,
     refreshTopics: (topic, queueId) => {
+      if (topicNameFault(topic) !== undefined || queueId >= QUEUES_MAX) return false; // Damage; it would become a path.
       const ofTopic = slotsOf(topic, queueId + 1);
       all.set(topic, ofTopic);
       table.update({ topic, slots: [...ofTopic], isBatch: isBatch(topic) });
@@ -76,6 +80,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     while (nextGap < gaps.length && gaps[nextGap]!.end <= offset) nextGap++;
     const gap = gaps[nextGap];
     if (gap !== undefined && offset >= gap.start) {
+      order.addGap(gap.end - Math.max(offset, gap.start));
       offset = gap.end;
       continue;
     }
@@ -85,6 +90,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     if (done > offset) offset = done;
     else {
       const next = nextRecord(reader, offset + 1, limit, parts);
+      order.addGap((next < 0 ? limit : next) - offset);
       offset = next < 0 ? limit : next;
     }
     if (++passes % PROGRESS_PASSES === 0) onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);

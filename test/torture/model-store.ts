@@ -32,6 +32,8 @@ const RECORD_SIZE_MAX = 8192;
 const HOST = "127.0.0.1:1";
 /** One for all: it is large, and most of it is never touched. */
 const slotsMemory = createQueueSlotsMemory();
+/** Slots that the last store used. */
+let slotCount = QUEUE_COUNT;
 
 export interface Stored {
   id: number;
@@ -63,17 +65,24 @@ export class ModelStore {
   constructor(disk: ModelDisk, isSyncFlush: boolean, nowMs: number) {
     this.#disk = disk;
     this.clock = new VirtualClock(nowMs);
-    new Float64Array(slotsMemory.cells).fill(0, 0, 4 * (QUEUE_COUNT + 1));
-    new Int32Array(slotsMemory.waiters).fill(0, 0, QUEUE_COUNT + 1);
+    new Float64Array(slotsMemory.cells).fill(0, 0, 4 * slotCount);
+    new Int32Array(slotsMemory.waiters).fill(0, 0, slotCount);
+    slotCount = QUEUE_COUNT;
     const paths = this.#paths;
-    const slotsOf = (): number[] => Array.from({ length: QUEUE_COUNT }, (_, queueId) => queueId);
     const batchQueueFileSize = batchFileSizeFor(QUEUE_FILE_SIZE);
+    const slotsByTopic = new Map([[TOPIC, Array.from({ length: QUEUE_COUNT }, (_, queueId) => queueId)]]);
+    const slotsOf = (topic: string, queueCount: number): number[] => {
+      const slots = slotsByTopic.get(topic) ?? [];
+      while (slots.length < queueCount) slots.push(slotCount++);
+      slotsByTopic.set(topic, slots);
+      return slots;
+    };
     const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
     const isBatch = (): boolean => false;
     this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, recordSizeMax: RECORD_SIZE_MAX });
     rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
     publishRecovered(this.log, this.recovered);
-    const topics = new Map([[TOPIC, slotsOf()]]);
+    const topics = new Map([[TOPIC, slotsOf(TOPIC, QUEUE_COUNT)]]);
     const { checkpoint } = this.recovered;
     const common = { drive: disk, paths, ...sizes, log: this.log, slots: this.slots, clock: this.clock, checkpoint };
     this.#checkpoint = new CheckpointWriter({ ...common, topics: () => topics });
