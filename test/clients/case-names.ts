@@ -39,6 +39,11 @@ export const JAVA_SHORT_CASES: readonly string[] = [
   ...["sqlFilter"],
 ];
 
+/** Batches that are stored whole; of the 5.x client, which takes them apart. */
+export const JAVA_WHOLE_CASES: readonly string[] = ["wholeBatch", "autoBatch", "wholeRetry"];
+/** What only Millrace has. */
+export const JAVA_WHOLE_OWN_CASES: readonly string[] = ["wholeCompressed"];
+
 export const GO_CASES: readonly string[] = [
   ...["twoConsumers", "tags", "orderly", "broadcast", "resume", "sync", "async", "oneway", "batch", "autoCreate"],
   ...["compressed", "properties", "pullFrom", "poll", "topicLife", "sqlFilter"],

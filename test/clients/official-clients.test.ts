@@ -8,7 +8,16 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { GO_CASES, JAVA_CASES, JAVA_LATER_CASES, JAVA_OWN_CASES, JAVA_SHORT_CASES, NPM_CASES } from "./case-names.ts";
+import {
+  GO_CASES,
+  JAVA_CASES,
+  JAVA_LATER_CASES,
+  JAVA_OWN_CASES,
+  JAVA_SHORT_CASES,
+  JAVA_WHOLE_CASES,
+  JAVA_WHOLE_OWN_CASES,
+  NPM_CASES,
+} from "./case-names.ts";
 import { type CaseResult, CaseRun } from "./case-run.ts";
 import { type ClientProgram, goClient, javaClient, missingCommand, npmClient } from "./client-programs.ts";
 import { type RunningBroker, startBroker } from "./start-broker.ts";
@@ -137,14 +146,16 @@ const java5 = javaClient("5.5.0");
 const java4 = javaClient("4.9.8");
 const go = goClient();
 const npm = npmClient();
-for (const client of [java5, java4]) declareBuild(client, { normal: JAVA_CASES, later: JAVA_LATER_CASES, own: JAVA_OWN_CASES });
+const javaSets = { normal: JAVA_CASES, later: JAVA_LATER_CASES, own: JAVA_OWN_CASES };
+declareBuild(java5, { ...javaSets, whole: JAVA_WHOLE_CASES, wholeOwn: JAVA_WHOLE_OWN_CASES });
+declareBuild(java4, { ...javaSets, whole: [], wholeOwn: [] });
 declareBuild(go, { normal: GO_CASES });
 declareBuild(npm, { normal: NPM_CASES });
 
 const main: Broker =
   target === undefined ? ownBroker("store", false) : { namesrv: () => Promise.resolve(target), started: undefined, deaths: [] };
 const javaCases = [...JAVA_CASES, ...JAVA_LATER_CASES, ...(target === undefined ? JAVA_OWN_CASES : [])];
-declare(java5, main, "", javaCases);
+declare(java5, main, "", [...javaCases, ...JAVA_WHOLE_CASES, ...(target === undefined ? JAVA_WHOLE_OWN_CASES : [])]);
 declare(java4, main, "", javaCases);
 declare(go, main, "", GO_CASES);
 declare(npm, main, "", NPM_CASES);
@@ -152,7 +163,7 @@ declareVolume(main, "");
 if (target === undefined) {
   declareStop(main, "");
   const nativeFree = ownBroker("store-native-free", true);
-  declare(java5, nativeFree, ", native-free", JAVA_SHORT_CASES);
+  declare(java5, nativeFree, ", native-free", [...JAVA_SHORT_CASES, "wholeBatch"]);
   declare(go, nativeFree, ", native-free", GO_CASES);
   declareVolume(nativeFree, ", native-free");
   declareStop(nativeFree, ", native-free");

@@ -18,7 +18,7 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, own, volume   --parallel N (cases at a time, 1)
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, own, whole, wholeOwn, volume   --parallel N (cases at a time, 1)
  * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers, 2000)   --list
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
@@ -52,6 +52,12 @@ public final class Cases {
     Map<String, Case> own = new LinkedHashMap<>();
     KeyedCases.registerOwn(own);
     SETS.put("own", own);
+    Map<String, Case> whole = new LinkedHashMap<>();
+    Api.registerWholeBatches(whole);
+    SETS.put("whole", whole);
+    Map<String, Case> wholeOwn = new LinkedHashMap<>();
+    Api.registerOwnWholeBatches(wholeOwn);
+    SETS.put("wholeOwn", wholeOwn);
     SETS.put("volume", Map.of("volume", VolumeCase::run));
   }
 

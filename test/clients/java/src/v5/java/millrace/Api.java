@@ -1,6 +1,7 @@
 package millrace;
 
 import java.util.Collections;
+import java.util.Map;
 import java.util.function.Supplier;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
@@ -34,5 +35,13 @@ final class Api {
 
   static void deleteRoute(DefaultMQAdminExt admin, String namesrv, String cluster, String topic) throws Exception {
     admin.deleteTopicInNameServer(Collections.singleton(namesrv), cluster, topic);
+  }
+
+  static void registerWholeBatches(Map<String, Case> cases) {
+    WholeBatchCases.register(cases);
+  }
+
+  static void registerOwnWholeBatches(Map<String, Case> cases) {
+    WholeBatchCases.registerOwn(cases);
   }
 }
