@@ -7,10 +7,20 @@ export interface Clock {
   now(): number;
   /** Calls `task` once after `delayMs`. */
   setTimer(task: () => void, delayMs: number): Timer;
-  /** Calls `task` every `periodMs`, first after one period. */
-  setTicker(task: () => void, periodMs: number): Timer;
+  /**
+   * Calls `task` every `periodMs`, first after one period. A promise that it returns is waited for before virtual time goes on
+   * (it must not itself wait for time to pass); it must not reject.
+   */
+  setTicker(task: () => unknown, periodMs: number, leap?: Leap): Timer;
   readonly shared: SharedArrayBuffer;
 }
+
+/**
+ * What a ticker makes of a leap of a virtual clock over many of its periods. Without it, it runs for each of them.
+ * "once": it runs once, when the leap is over. A function: the earliest time at which it would find something to do, ms;
+ * periods before that are left out.
+ */
+export type Leap = "once" | (() => number);
 
 export interface Timer {
   cancel(): void;
@@ -48,7 +58,7 @@ export class SystemClock implements Clock {
     return { cancel: () => clearTimeout(handle) };
   }
 
-  setTicker(task: () => void, periodMs: number): Timer {
+  setTicker(task: () => unknown, periodMs: number): Timer {
     const handle = setInterval(task, periodMs);
     return { cancel: () => clearInterval(handle) };
   }
@@ -58,8 +68,14 @@ interface PendingTask {
   dueMs: number;
   order: number;
   periodMs: number;
-  task: () => void;
+  task: () => unknown;
   cancelled: boolean;
+}
+
+interface LeapingTask extends PendingTask {
+  leap: Leap;
+  /** When it runs next, if that is known. */
+  nextMs: number;
 }
 
 /**
@@ -71,6 +87,8 @@ export class VirtualClock implements Clock {
   readonly #mode: Int32Array;
   readonly #now: Float64Array;
   #pending: PendingTask[] = [];
+  #leaping: LeapingTask[] = [];
+  readonly #running = new Set<Promise<unknown>>();
   #order = 0;
 
   constructor(startMs: number = Date.now(), shared: SharedArrayBuffer = new SharedArrayBuffer(16)) {
@@ -88,36 +106,91 @@ export class VirtualClock implements Clock {
     return this.#add(task, delayMs, 0);
   }
 
-  setTicker(task: () => void, periodMs: number): Timer {
-    return this.#add(task, periodMs, Math.max(1, periodMs));
+  setTicker(task: () => unknown, periodMs: number, leap?: Leap): Timer {
+    const period = Math.max(1, periodMs);
+    if (leap === undefined) return this.#add(task, periodMs, period);
+    const dueMs = this.now() + period;
+    const ticker = { dueMs, order: this.#order++, periodMs: period, task, cancelled: false, leap, nextMs: dueMs };
+    this.#leaping.push(ticker);
+    return {
+      cancel: () => {
+        ticker.cancelled = true;
+        this.#leaping = this.#leaping.filter((other) => other !== ticker);
+      },
+    };
   }
 
-  /** Moves time forward, running each due task at its own instant, in order. */
+  /** Whether a promise of a task is still open. */
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
+
+  /** Moves time forward, running each due task at its own instant, in order. Waits for no promises. */
   advance(byMs: number): void {
     const target = this.now() + byMs;
-    for (let next = this.#pending[0]; next !== undefined && next.dueMs <= target; next = this.#pending[0]) {
-      if (next.dueMs > this.now()) this.#now[VIRTUAL_NOW] = next.dueMs;
-      this.#runFirst();
+    while (this.step(target, Number.POSITIVE_INFINITY, true));
+    this.finish(target);
+  }
+
+  /**
+   * Moves time to the next instant up to `target` at which there is something to do, and does it.
+   * @param elsewhereMs   at which another thread has something to do
+   * @param isLookingAnew leaping tickers are asked again when they have something to do
+   * @returns false: there is no such instant
+   */
+  step(target: number, elsewhereMs: number, isLookingAnew: boolean): boolean {
+    let instant = Math.min(this.#pending[0]?.dueMs ?? Number.POSITIVE_INFINITY, elsewhereMs);
+    for (const ticker of this.#leaping) {
+      if (isLookingAnew) ticker.nextMs = nextOf(ticker);
+      if (ticker.nextMs < instant) instant = ticker.nextMs;
     }
-    this.#now[VIRTUAL_NOW] = target;
+    if (!(instant <= target)) return false;
+    if (instant > this.now()) this.#now[VIRTUAL_NOW] = instant;
+    for (const ticker of [...this.#leaping]) {
+      if (ticker.nextMs > instant || ticker.cancelled) continue;
+      ticker.dueMs = instant + ticker.periodMs;
+      this.#run(ticker);
+      ticker.nextMs = nextOf(ticker);
+    }
+    while (this.#pending.length > 0 && this.#pending[0]!.dueMs <= instant) this.#runFirst(instant, false);
+    return true;
   }
 
-  /** Runs what is due at the present (shared) time; for threads that do not own the clock. */
+  /** Ends a leap: the tickers run that do so once. */
+  finish(target: number): void {
+    this.#now[VIRTUAL_NOW] = Math.max(target, this.now());
+    for (const ticker of [...this.#leaping]) {
+      if (ticker.leap !== "once" || ticker.dueMs > target || ticker.cancelled) continue;
+      ticker.dueMs = target + ticker.periodMs;
+      this.#run(ticker);
+    }
+  }
+
+  /** Runs what is due at the present (shared) time, each task once; for threads that do not own the clock. */
   runDue(): void {
-    for (let next = this.#pending[0]; next !== undefined && next.dueMs <= this.now(); next = this.#pending[0]) this.#runFirst();
+    const now = this.now();
+    while (this.#pending.length > 0 && this.#pending[0]!.dueMs <= now) this.#runFirst(now, true);
+    this.finish(now);
   }
 
-  #runFirst(): void {
+  #run({ task }: PendingTask): void {
+    const outcome = task();
+    if (!(outcome instanceof Promise)) return;
+    this.#running.add(outcome);
+    void outcome.finally(() => this.#running.delete(outcome));
+  }
+
+  #runFirst(now: number, isLeaping: boolean): void {
     const due = this.#pending.shift()!;
     if (due.cancelled) return;
-    due.task();
+    this.#run(due);
     if (due.periodMs > 0 && !due.cancelled) {
-      due.dueMs += due.periodMs;
+      due.dueMs = (isLeaping ? now : due.dueMs) + due.periodMs;
       this.#insert(due);
     }
   }
 
-  #add(task: () => void, delayMs: number, periodMs: number): Timer {
+  #add(task: () => unknown, delayMs: number, periodMs: number): Timer {
     const pending: PendingTask = {
       dueMs: this.now() + Math.max(0, delayMs),
       order: this.#order++,
@@ -143,6 +216,28 @@ export class VirtualClock implements Clock {
     }
     this.#pending.splice(at, 0, pending);
   }
+}
+
+/** When the ticker has something to do, at one of its periods. */
+function nextOf({ leap, dueMs, periodMs }: LeapingTask): number {
+  if (leap === "once") return Number.POSITIVE_INFINITY;
+  const wanted = leap();
+  return wanted <= dueMs ? dueMs : dueMs + Math.ceil((wanted - dueMs) / periodMs) * periodMs;
+}
+
+/** The same clock for what only keeps house, such as saves and samples: in a leap of a virtual clock it is done once. */
+export function houseKeeping(clock: Clock): Clock {
+  return {
+    shared: clock.shared,
+    now: () => clock.now(),
+    setTimer: (task, delayMs) => clock.setTimer(task, delayMs),
+    setTicker: (task, periodMs) => clock.setTicker(task, periodMs, "once"),
+  };
+}
+
+/** For what comes from other processes, such as heart-beats: they do not know of our virtual time. */
+export function peersClock(clock: Clock): Clock {
+  return clock instanceof VirtualClock ? new SystemClock() : clock;
 }
 
 /** The clock of another thread, from its shared memory. */

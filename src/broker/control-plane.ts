@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, houseKeeping, peersClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { ConfigValues } from "../config/keys.ts";
 import type { OffsetCells } from "../format/offset-cells.ts";
@@ -118,6 +118,7 @@ export class ControlPlane {
   constructor(options: ControlPlaneOptions) {
     this.#o = options;
     const { values, clock, log, store, cells, tables, delayLevelsMs } = options;
+    const [keeping, peers] = [houseKeeping(clock), peersClock(clock)];
     const { brokerName } = values;
     // Views of `values`, not copies: administrators may change it.
     const settings: ConfigValues & { delayLevelCount: number } = Object.assign(Object.create(values) as ConfigValues, {
@@ -125,7 +126,7 @@ export class ControlPlane {
     });
     const file = (name: string): ConfigFile => new ConfigFile(path.join(options.configDirectory, name));
     this.#offsets = new Offsets({
-      clock,
+      clock: keeping,
       log,
       cells,
       tables,
@@ -177,10 +178,10 @@ export class ControlPlane {
       countMax: values.maxTransferCountOnMessageInMemory,
       onCompacted: (topic) => topics.republishOne(topic),
     });
-    this.#filters = new ConsumerFilters({ file: file("consumerFilter.json"), settings: values, clock, log });
+    this.#filters = new ConsumerFilters({ file: file("consumerFilter.json"), settings: values, clock: keeping, log });
     const filters = this.#filters;
     this.#consumers = new Consumers({
-      clock,
+      clock: peers,
       log,
       groups,
       topics,
@@ -190,9 +191,9 @@ export class ControlPlane {
     });
     const consumers = this.#consumers;
     this.#published = new PublishedGroups({ groups, consumers, tables, filters, settings: values });
-    this.#producers = new Producers({ clock, log });
-    this.#heartbeats = new Heartbeats({ clock, consumers, producers: this.#producers });
-    this.#locks = new QueueLocks({ clock });
+    this.#producers = new Producers({ clock: peers, log });
+    this.#heartbeats = new Heartbeats({ clock: peers, consumers, producers: this.#producers });
+    this.#locks = new QueueLocks({ clock: peers });
     this.#schedule = new ScheduleService({
       store,
       file: file("delayOffset.json"),
@@ -201,8 +202,8 @@ export class ControlPlane {
       clock,
       log,
     });
-    this.#keyStats = new KeyStats({ topics, offsets, store, clock });
-    this.#stats = new BrokerStats({ topics, store, served: options.served, keys: this.#keyStats, clock });
+    this.#keyStats = new KeyStats({ topics, offsets, store, clock: keeping });
+    this.#stats = new BrokerStats({ topics, store, served: options.served, keys: this.#keyStats, clock: keeping });
     const responses = new SendResponses({ ...values, storeHost: () => options.brokerAddress });
     const parking = new TimerParking({ settings, clock });
     const timerRequests = new TimerRequests({ timer: options.timer, store, clock });

@@ -3,7 +3,7 @@ import { optionalText, requiredText } from "../format/command-fields.ts";
 import { PROPERTY } from "../format/properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type RemotingCommand, response } from "../format/remoting-command.ts";
-import { deleteKeyOf, TIMER_PROPERTY } from "../format/timer-record.ts";
+import { TIMER_PROPERTY } from "../format/timer-record.ts";
 import { PERM_WRITE } from "../format/topic-config.ts";
 import type { Channel } from "./channel.ts";
 import type { HandlerTable, TopicLookup } from "./contracts.ts";
@@ -100,7 +100,7 @@ export class Recall {
       preparedTransactionOffset: 0,
       properties: new Map<string, string>([
         [PROPERTY.TAGS, "_RECALL_TAG_"],
-        [TIMER_PROPERTY.DELETE_KEY, deleteKeyOf(topic, handle.uniqueKey)],
+        [TIMER_PROPERTY.DELETE_KEY, handle.uniqueKey],
         [PROPERTY.UNIQ_KEY, handle.uniqueKey],
         [PROPERTY.TIMER_DELIVER_MS, handle.time],
         ["BORN_TIMESTAMP", String(now)],

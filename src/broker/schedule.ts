@@ -70,8 +70,9 @@ export class ScheduleService {
 
   start(): void {
     const { clock, saveIntervalMs } = this.#o;
-    this.#timers.push(clock.setTicker(() => this.#round(), PERIOD_MS));
-    this.#timers.push(clock.setTicker(() => void this.#saveQuietly(), saveIntervalMs));
+    const nextMs = (): number => this.#nextMs();
+    this.#timers.push(clock.setTicker(() => this.#round(), PERIOD_MS, nextMs));
+    this.#timers.push(clock.setTicker(() => this.#saveQuietly(), saveIntervalMs, "once"));
   }
 
   /** The first message of the level that has not been delivered. */
@@ -79,13 +80,29 @@ export class ScheduleService {
     return this.#offset(level);
   }
 
-  #round(): void {
+  /** When the first message of all levels is due. */
+  #nextMs(): number {
+    const { store, delayLevelsMs, clock } = this.#o;
+    const now = clock.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (let level = 1; level <= delayLevelsMs.length; level++) {
+      const offset = this.#offset(level);
+      if (offset >= store.maxQueueOffset(SCHEDULE_TOPIC, level - 1)) continue;
+      const dueMs = store.queueEntry(SCHEDULE_TOPIC, level - 1, offset)?.tagsCode ?? now;
+      next = Math.min(next, dueMs > now + delayLevelsMs[level - 1]! ? now : dueMs);
+    }
+    return next;
+  }
+
+  /** Resolves when what is due is stored. */
+  #round(): Promise<unknown> {
     for (let level = 1; level <= this.#o.delayLevelsMs.length; level++) {
       if (this.#running.has(level)) continue;
       if (this.#offset(level) >= this.#o.store.maxQueueOffset(SCHEDULE_TOPIC, level - 1)) continue;
       const delivery = this.#deliver(level).finally(() => this.#running.delete(level));
       this.#running.set(level, delivery);
     }
+    return Promise.all(this.#running.values());
   }
 
   #offset(level: number): number {

@@ -26,7 +26,10 @@ export const TIMER_PROPERTY = {
 /** What Apache writes for a message whose time was over before the wheel had it. */
 export const NEVER_ENQUEUED = "9223372036854775807";
 
-/** Key by which a recall names the message that it means. Source: Apache `TimerMessageStore.buildDeleteKey`. */
+/**
+ * Key by which a recall names the message that it means in stores of newer brokers of Apache; in those of 5.5.0 it is the
+ * unique key alone. Source: Apache `TimerMessageStore.buildDeleteKey`.
+ */
 export function deleteKeyOf(topic: string, uniqueKey: string): string {
   return `${topic}+${uniqueKey}`;
 }

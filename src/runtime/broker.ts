@@ -2,8 +2,7 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { type Clock, SystemClock, VirtualClock } from "../base/clock.ts";
-import { MillraceError } from "../base/errors.ts";
+import { type Clock, peersClock, SystemClock, VirtualClock } from "../base/clock.ts";
 import type { ServedTotals } from "../broker/broker-stats.ts";
 import { ControlPlane } from "../broker/control-plane.ts";
 import { BrokerRegistration } from "../broker/registration.ts";
@@ -42,6 +41,7 @@ import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
 import { routedQueues } from "./routed-queues.ts";
 import { TimerThread } from "./timer-thread.ts";
+import { VirtualTime } from "./virtual-time.ts";
 
 export interface StartBrokerOptions {
   /** Address to listen on. Default 127.0.0.1. */
@@ -103,13 +103,12 @@ export class RunningBroker implements AsyncDisposable {
     return this.#parts.health?.address;
   }
 
-  /** Moves a virtual clock; everything due fires in order. @throws MillraceError MILLRACE_CONFIG_INVALID on a system clock */
-  advance(byMs: number): void {
-    const { clock, pool } = this.#parts;
-    if (!(clock instanceof VirtualClock))
-      throw new MillraceError("MILLRACE_CONFIG_INVALID", "only a virtual clock can be advanced");
-    clock.advance(byMs);
-    pool.tick();
+  /**
+   * Moves a virtual clock by ms, or by a text such as "30d" or "1h30m". All that is due meanwhile is done at its instant, in
+   * order; on return it is stored, and consumers can get it. @throws MillraceError MILLRACE_CONFIG_INVALID on a system clock
+   */
+  async advance(by: number | string): Promise<void> {
+    await this.#parts.time.advance(by);
   }
 
   /** Unregisters, answers what is under way, brings everything to the disk and ends all threads. */
@@ -125,7 +124,7 @@ export class RunningBroker implements AsyncDisposable {
 
 interface BrokerParts {
   values: ConfigValues;
-  clock: Clock;
+  time: VirtualTime;
   engine: Engine;
   store: EngineStore;
   control: ControlPlane;
@@ -165,6 +164,7 @@ async function closeParts(parts: BrokerParts): Promise<void> {
 export async function startBroker(options: StartBrokerOptions = {}): Promise<RunningBroker> {
   const log = options.log ?? silentLog;
   const clock = clockOf(options.clock);
+  const peers = peersClock(clock);
   const isMemory = (options.store ?? "memory") === "memory";
   const memoryDirectory = isMemory ? makeMemoryDirectory() : undefined;
   const resolved = configOf(options, memoryDirectory);
@@ -173,7 +173,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   const undo: (() => Promise<unknown> | void)[] = [];
   if (memoryDirectory !== undefined) undo.push(() => fs.rmSync(memoryDirectory, { recursive: true, force: true }));
   try {
-    const nameServer = await startOwnNameServer(options, values, clock, log, isMemory);
+    const nameServer = await startOwnNameServer(options, values, peers, log, isMemory);
     if (nameServer !== undefined) undo.push(() => nameServer.close());
     // Sharing a port between our threads would let another process share it as well: look first.
     const port = await freePort(values.bindAddress, values.listenPort);
@@ -211,11 +211,11 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
         onClosed: (channel) => control.onClosed(channel),
         onFailure,
       },
-      clock,
+      peers,
       log,
     );
     engine.onSlots((update) => pool.slotsChanged(update));
-    const outbound = new RemotingClient({ clock });
+    const outbound = new RemotingClient({ clock: peers });
     const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
     const routes = new NameServers(outbound, clock, addresses);
     undo.unshift(() => routes.stop());
@@ -253,7 +253,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       nameServers: addresses,
       table: () => ({ dataVersion: control.topics.dataVersion, topics: control.topics.all() }),
       invoker: outbound,
-      clock,
+      clock: peers,
       log,
       periodMs: values.registerNameServerPeriod,
       timeoutMs: values.registerBrokerTimeoutMills,
@@ -264,7 +264,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     outbound.onConnectionLost((address) => registration.connectionLost(address));
     const parts: BrokerParts = {
       values,
-      clock,
+      time: new VirtualTime({ clock, engine, store, timer, pool }),
       engine,
       store,
       control,

@@ -204,7 +204,7 @@ export class Engine {
         ...keyIndexers.map((first) => this.#supervisor.replace("key-indexer", first, () => this.#startKeyIndexer(undefined))),
       );
     });
-    this.#ticker = options.clock.setTicker(() => this.#noteQueues(), NOTE_QUEUES_MS);
+    this.#ticker = options.clock.setTicker(() => this.#noteQueues(), NOTE_QUEUES_MS, "once");
   }
 
   #startQueueIndexer(): Worker {

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../base/clock.ts";
+import { type Clock, peersClock, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
 import { watermarkRemark } from "../broker/send-responses.ts";
@@ -84,7 +84,7 @@ export class LaneClient {
     this.#isSyncFlush = init.isSyncFlush;
     this.#entryCount = memory.entryCount;
     // The wake-up of a parked loop needs a living loop; and a failed flush rings no bell.
-    this.#ticker = clock.setTicker(() => this.#drain(), WAKE_CHECK_MS);
+    this.#ticker = peersClock(clock).setTicker(() => this.#drain(), WAKE_CHECK_MS);
   }
 
   get inFlight(): number {

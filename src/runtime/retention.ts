@@ -77,7 +77,7 @@ export class Retention {
     const { drive, paths, init, log } = engine;
     this.#files = new LogRetention({ drive, directory: paths.commitLog, fileSize: init.logFileSize, log });
     this.#look();
-    this.#tickers = [clock.setTicker(() => this.#onLook(), LOOK_MS), clock.setTicker(() => this.#onTick(), intervalMs)];
+    this.#tickers = [clock.setTicker(() => this.#onLook(), LOOK_MS, "once"), clock.setTicker(() => this.#onTick(), intervalMs)];
   }
 
   /** Administrators: deletes what is old enough at any hour, in the next rounds. Source: Apache `executeDeleteFilesManually`. */

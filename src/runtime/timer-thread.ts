@@ -140,7 +140,7 @@ export class TimerThread implements TimerView {
   isDone(queueEnd: number): boolean {
     const cells = this.#cells;
     const isTaken = cells[words.TIMER_QUEUE_OFFSET]! >= queueEnd;
-    return isTaken && cells[words.TIMER_DONE_MS]! >= Math.floor(this.#clock.now());
+    return isTaken && (cells[words.TIMER_DONE_MS]! >= this.#clock.now() || cells[words.TIMER_NEXT_MS]! > this.#clock.now());
   }
 
   /** With a virtual clock, when it is done: time of its next delivery. */

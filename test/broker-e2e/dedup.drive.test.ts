@@ -108,9 +108,9 @@ test("the window ends, by time", async (t) => {
   const client = await lab.raw();
   await createTopic(client, "Ends", 1, 10);
   const first = place(await send(client, "Ends", "A"));
-  lab.broker.advance(9000);
+  await lab.broker.advance(9000);
   t.is(place(await send(client, "Ends", "A")), first);
-  lab.broker.advance(2000);
+  await lab.broker.advance(2000);
   t.not(place(await send(client, "Ends", "A")), first);
 });
 

@@ -57,21 +57,21 @@ test("files go when they are old, at the hour for it; queues begin where the log
   await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
   for (const { code, remark } of await sendSome(client, 150)) t.is(code, 0, remark);
   await until(async () => (await bounds(client)).max === 150);
-  broker.advance(60_000);
+  await broker.advance(60_000);
   const logFiles = files(store, "commitlog").length;
   t.true(logFiles >= 8);
   t.is((await pull(client, 0)).code, 0);
-  for (let hour = 0; hour < 71; hour++) broker.advance(HOUR_MS);
+  for (let hour = 0; hour < 71; hour++) await broker.advance(HOUR_MS);
   t.deepEqual(await bounds(client), { min: 0, max: 150 });
-  for (let hour = 0; hour < 25; hour++) broker.advance(HOUR_MS); // At 04 o'clock at least once.
-  await until(async () => (broker.advance(20_000), (await bounds(client)).min > 125));
+  for (let hour = 0; hour < 25; hour++) await broker.advance(HOUR_MS); // At 04 o'clock at least once.
+  await until(async () => (await broker.advance(20_000), (await bounds(client)).min > 125));
   const { min, max } = await bounds(client);
   t.is(max, 150);
   await until(
     () => files(store, "commitlog").length <= 2,
     () => files(store, "commitlog").join(),
   );
-  await until(() => (broker.advance(20_000), Number(files(store, "consumequeue", TOPIC, "0")[0]) > 0));
+  await until(async () => (await broker.advance(20_000), Number(files(store, "consumequeue", TOPIC, "0")[0]) > 0));
   t.true(Number(files(store, "consumequeue", TOPIC, "0")[0]) <= min * 20);
   await until(
     () => files(store, "index").length <= 2,
@@ -159,12 +159,12 @@ test("an administrator's word deletes what is old enough at any hour", async (t)
   await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
   await sendSome(client, 60);
   await until(async () => (await bounds(client)).max === 60);
-  broker.advance(60_000);
+  await broker.advance(60_000);
   t.is((await client.ask(DELETE_EXPIRED)).code, 0);
-  broker.advance(30_000);
+  await broker.advance(30_000);
   t.is((await bounds(client)).min, 0);
-  for (let hour = 0; hour < 2; hour++) broker.advance(HOUR_MS);
+  for (let hour = 0; hour < 2; hour++) await broker.advance(HOUR_MS);
   t.is((await client.ask(DELETE_EXPIRED)).code, 0);
-  await until(async () => (broker.advance(20_000), (await bounds(client)).min > 30));
+  await until(async () => (await broker.advance(20_000), (await bounds(client)).min > 30));
   t.true(files(store, "commitlog").length <= 3);
 });

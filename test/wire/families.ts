@@ -12,6 +12,7 @@ import { queues } from "./requests/queues.ts";
 import { replies } from "./requests/replies.ts";
 import { retries } from "./requests/retries.ts";
 import { sends } from "./requests/sends.ts";
+import { timers } from "./requests/timers.ts";
 import { topics } from "./requests/topics.ts";
 import { transactions } from "./requests/transactions.ts";
 
@@ -37,6 +38,7 @@ const ALONE: readonly [string, Family][] = [
   ["offsets", offsets],
   ["administration", administration],
   ["replies", replies],
+  ["timers", timers],
   ["filters", filters],
   ["transactions", transactions],
 ];
