@@ -45,6 +45,9 @@ export interface AppendOnce {
 }
 
 const WAKE_CHECK_MS = 50;
+/** Records that may wait for room in the rings, and their bytes: beyond that the store is too slow for whoever sends. */
+const WAITING_MAX = 8192;
+const WAITING_SIZE_MAX = 32 * 1_048_576;
 const FLUSH_FAILED = new MillraceError("MILLRACE_STORE_IO", "the flush failed");
 const STORE_LOST = new MillraceError("MILLRACE_STORE_IO", "a thread of the store has ended");
 
@@ -63,6 +66,8 @@ export class LaneClient {
   readonly #free: number[] = [];
   /** For the rings to have room, in order. */
   readonly #waiting: WaitingRecord[] = [];
+  /** Bytes of those. */
+  #waitingSize = 0;
   /** For the disk, in log order. */
   readonly #unflushed: PendingAppend[] = [];
   readonly #ticker: Timer;
@@ -94,7 +99,7 @@ export class LaneClient {
   /**
    * Appends a whole record (or `count` records behind each other for one queue). The bytes are copied before the
    * call returns, unless the rings are full.
-   * @param done error MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
+   * @param done error MILLRACE_BUSY, MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
    */
   append(
     record: Buffer,
@@ -113,8 +118,15 @@ export class LaneClient {
     let flags = isWithoutQueue ? APPEND_WITHOUT_QUEUE : 0;
     if (once !== undefined) flags |= APPEND_ONCE | (once.windowS << APPEND_WINDOW_SHIFT);
     const waiting = { record, slot, count, flags, hashLow: once?.hashLow ?? 0, hashHigh: once?.hashHigh ?? 0, pending };
+    if (this.#waiting.length >= WAITING_MAX || this.#waitingSize > WAITING_SIZE_MAX) {
+      done(new MillraceError("MILLRACE_BUSY", busyRemark(this.#waiting.length)), undefined);
+      return;
+    }
     this.#inFlight++;
-    if (this.#waiting.length > 0 || !this.#push(waiting)) this.#waiting.push(waiting);
+    if (this.#waiting.length > 0 || !this.#push(waiting)) {
+      this.#waiting.push(waiting);
+      this.#waitingSize += record.length;
+    }
   }
 
   /** From now on calls `onBell`, on this thread, after every ring of the lane's doorbell. */
@@ -243,6 +255,7 @@ export class LaneClient {
     let count = 0;
     for (const waiting of this.#waiting) {
       if (!this.#push(waiting)) break;
+      this.#waitingSize -= waiting.record.length;
       count++;
     }
     this.#waiting.splice(0, count);
@@ -273,6 +286,11 @@ export class LaneClient {
     }
     this.#ticker.cancel();
   }
+}
+
+/** Source: Apache `BrokerFastFailure`. */
+function busyRemark(queueSize: number): string {
+  return `[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, size of queue: ${queueSize}`;
 }
 
 function refusal(status: number, log: SharedLog): MillraceError {

@@ -21,6 +21,7 @@ import { type IndexRegion, openRegion } from "./index-region.ts";
 
 const SECONDS_MAX = 2_147_483_647;
 const NO_ENTRY = 0;
+const HEADER_RESERVED = 4096;
 /** Disk space is taken for so many entries at a time. */
 const RESERVED_ENTRIES = 100_000;
 
@@ -37,12 +38,20 @@ export class IndexFile {
   /** Entries below this have disk space. Readers: unused. */
   #reservedCount = 0;
 
-  /** @throws MillraceError MILLRACE_STORE_CORRUPT when the file's size is not that of `shape` */
+  /** @throws MillraceError MILLRACE_STORE_CORRUPT when the file's size is not that of `shape`, MILLRACE_STORE_FULL */
   constructor(drive: Drive, path: string, shape: IndexShape, writable: boolean) {
     this.path = path;
     this.#shape = shape;
     this.#region = openRegion(drive.openFile(path, { size: indexFileSize(shape), writable }));
     this.#entriesAt = INDEX_HEADER_SIZE + SLOT_SIZE * shape.slotCount;
+    if (!writable) return;
+    try {
+      // Before anybody looks at it: in memory file systems even a look takes a block, and ends the process without one.
+      this.#region.reserve(0, Math.min(HEADER_RESERVED, indexFileSize(shape)));
+    } catch (error) {
+      this.#region.close();
+      throw error;
+    }
   }
 
   get name(): string {

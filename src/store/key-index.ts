@@ -74,6 +74,15 @@ export class KeyIndex {
     }
   }
 
+  #openNew(file: string): IndexFile {
+    try {
+      return this.#open(file);
+    } catch (error) {
+      removeFile(file); // Without a header it would be nobody's.
+      throw error;
+    }
+  }
+
   /** Start of the newest record in the index; it may lack some of its keys. 0 when there is none: index the log from its start. */
   get endPhysicalOffset(): number {
     return (this.#last ?? this.#sealed.at(-1))?.endPhysicalOffset ?? 0;
@@ -119,7 +128,7 @@ export class KeyIndex {
       this.#sealed.push({ path: file, endPhysicalOffset, endTimestamp });
       this.#durableTimestamp = endTimestamp;
     }
-    const next = this.#open(this.#nextPath());
+    const next = this.#openNew(this.#nextPath());
     syncDirectory(this.#directory);
     // Not always the one sealed just now: the disk may have had no room for its successor then.
     const before = this.#sealed.at(-1);

@@ -9,7 +9,7 @@ export async function administration(r: Recorder): Promise<void> {
   await configuration(r);
   await figures(r);
   r.note("cleaning");
-  for (const code of [306, 316]) await r.ask("admin", code);
+  for (const code of [306, 316, 329]) await r.ask("admin", code);
 }
 
 function set(r: Recorder, properties: string): Promise<unknown> {
