@@ -146,8 +146,7 @@ export class Engine {
     });
     publishRecovered(this.log, this.recovered);
     this.#checkpoint = this.#checkpointWriter();
-    this.#checkpoint.work(); // What the last process wrote down need not hold any more.
-    this.#checkpoint.noteQueues();
+    this.#noteStart();
     writeAbortFile(drive.names, paths.abort);
     const lanes = Array.from({ length: options.laneCount }, () =>
       createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
@@ -235,6 +234,19 @@ export class Engine {
       nextMs = clock.now() + PROGRESS_MS;
       log.info({ done, total, percent: Math.floor((100 * done) / Math.max(1, total)) }, what);
     };
+  }
+
+  /** What the last process wrote down need not hold any more. */
+  #noteStart(): void {
+    try {
+      this.#checkpoint.work();
+      this.#checkpoint.noteQueues();
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_FULL") throw error;
+      // A full disk must not keep readers out. Without the file a start after a crash looks at all queues.
+      this.drive.names.remove(this.paths.queueBounds);
+      this.#options.log.warn({ error: error.message }, "the disk is full");
+    }
   }
 
   #reportRecovery(): void {

@@ -99,7 +99,8 @@ export class LaneClient {
   /**
    * Appends a whole record (or `count` records behind each other for one queue). The bytes are copied before the
    * call returns, unless the rings are full.
-   * @param done error MILLRACE_BUSY, MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else the result of the first record
+   * @param done error MILLRACE_BUSY, MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else
+   *   the result of the first record
    */
   append(
     record: Buffer,
