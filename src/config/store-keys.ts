@@ -50,6 +50,7 @@ export interface StoreValues {
   commitLogSizeMax: number;
 
   checkCRCOnRecover: boolean;
+  checkCRCOnRead: boolean;
   commitLogRecoverMaxNum: number;
 
   messageDelayLevel: string;
@@ -131,6 +132,7 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   ),
 
   checkCRCOnRecover: flag(true, "Check the bodies of messages when a store is recovered."),
+  checkCRCOnRead: ours(flag(false, "Check each message before it is handed to a consumer; damaged ones are passed over.")),
   commitLogRecoverMaxNum: whole(10, "files", 1, INT_MAX, "Log files that recovery goes back."),
 
   messageDelayLevel: levels(DELAY_LEVELS, "Delays of the levels 1, 2 and so on."),

@@ -445,6 +445,7 @@ function readLimits(values: ConfigValues): ReadLimits {
     countOnDisk: values.maxTransferCountOnMessageInDisk,
     sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
     inMemoryDistance: inMemorySize(values),
+    isChecked: values.checkCRCOnRead,
   };
 }
 

@@ -9,11 +9,12 @@ import {
   entryTagsCode,
   isExtAddress,
 } from "../format/consume-queue.ts";
-import { recordSizeAt } from "../format/message.ts";
+import { RecordParts, recordSizeAt } from "../format/message.ts";
 import type { StoreFile } from "../os/api.ts";
 import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { LogReader } from "./log-reader.ts";
+import { checkedSize } from "./log-scan.ts";
 
 /** Statuses of a read. Source: Apache `GetMessageStatus`. */
 export const READ_FOUND = 0;
@@ -31,6 +32,8 @@ export interface ReadLimits {
   sizeOnDisk: number;
   /** Distance from the log's end up to which data counts as in memory, bytes. */
   inMemoryDistance: number;
+  /** Whether each record is looked at before it is handed out; what is damaged is passed over. Default false. */
+  isChecked?: boolean;
 }
 
 /** Bytes of entries that a filtered read looks at, at least. Source: Apache `maxFilterMessageSize`. */
@@ -47,6 +50,7 @@ const FILTER_STEPS_MAX = 4_000_000;
 export class QueueReader {
   readonly #log: LogReader;
   readonly #limits: ReadLimits;
+  readonly #parts = new RecordParts();
   /** For readers that want to know each message, not only the stretches: of message i its queueOffset, physicalOffset and size. */
   readonly #picks: Float64Array | undefined;
   readonly #entries: Buffer = Buffer.alloc(FILTER_SCAN_SIZE);
@@ -131,6 +135,7 @@ export class QueueReader {
           return READ_REMOVED;
         }
         this.nextOffset++;
+        if (!this.#isWhole(physicalOffset, size, logEnd)) continue;
         if (message !== undefined && !this.#matches(message, physicalOffset, size, logEnd)) {
           if (message.steps <= stepsMax) continue;
           isFull = true;
@@ -146,6 +151,11 @@ export class QueueReader {
       }
     }
     return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
+  }
+
+  /** Whether the record is what was written, as far as its checksum tells; always, where nobody asks. */
+  #isWhole(physicalOffset: number, size: number, logEnd: number): boolean {
+    return this.#limits.isChecked !== true || checkedSize(this.#log, physicalOffset, logEnd, this.#parts) === size;
   }
 
   /** What is no valid record passes no filter. */
@@ -186,6 +196,7 @@ export class QueueReader {
         return READ_REMOVED;
       }
       this.nextOffset = endOffset;
+      if (!this.#isWhole(physicalOffset, size, logEnd)) continue;
       // As in Apache's broker: what the batch as a whole says of itself counts, not what its messages say.
       if (filter.message !== undefined && !this.#matches(filter.message, physicalOffset, size, logEnd)) continue;
       this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, batchCount);
