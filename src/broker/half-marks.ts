@@ -41,6 +41,8 @@ export class HalfMarks {
   readonly #ending = new Map<number, number>();
   /** The newer copy of a half message, by its offset: who decides about the older decides about both. */
   readonly #renewals = new Map<number, number>();
+  /** Copies that ended with an older one. */
+  readonly #inherited = new Set<number>();
 
   constructor(options: HalfMarksOptions) {
     this.#o = options;
@@ -55,7 +57,9 @@ export class HalfMarks {
     const count = (this.#ending.get(halfOffset) ?? 1) - 1;
     if (count === 0) this.#ending.delete(halfOffset);
     else this.#ending.set(halfOffset, count);
-    for (let at: number | undefined = halfOffset; isEnded && at !== undefined; at = this.#renewals.get(at)) this.#add(at);
+    if (!isEnded) return;
+    this.#add(halfOffset);
+    for (let at = this.#renewals.get(halfOffset); at !== undefined; at = this.#renewals.get(at)) this.#inherit(at);
   }
 
   isEnding(halfOffset: number): boolean {
@@ -67,10 +71,21 @@ export class HalfMarks {
     return this.#ended.has(halfOffset);
   }
 
+  /** Has it ended with an older copy? Producers answer each question, also those that were under way at the first answer. */
+  isInherited(halfOffset: number): boolean {
+    return this.#inherited.has(halfOffset);
+  }
+
+  #inherit(halfOffset: number): void {
+    if (!this.#inherited.has(halfOffset)) this.#add(halfOffset);
+    this.#inherited.add(halfOffset);
+    if (this.#inherited.size > RENEWALS_MAX) this.#inherited.delete(this.#inherited.keys().next().value!);
+  }
+
   /** The half message stands in its queue anew. @returns false: it has ended meanwhile, and so has the copy */
   renewed(from: number, to: number): boolean {
     if (this.#ended.has(from)) {
-      this.#add(to);
+      this.#inherit(to);
       return false;
     }
     this.#renewals.set(from, to);

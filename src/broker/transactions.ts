@@ -84,6 +84,8 @@ export class Transactions {
       this.#o.log.warn({ ...ending, remark }, "the end of a transaction is refused");
       return response(command, code, remark);
     }
+    // What was said first holds; and a message is not delivered once for each question.
+    if (this.#marks.isInherited(half.queueOffset)) return response(command, ResponseCode.SUCCESS);
     this.#marks.begin(half.queueOffset);
     const failure = ending.decision === SYS_FLAG_COMMIT ? await this.#commit(half) : undefined;
     this.#marks.end(half.queueOffset, failure === undefined);

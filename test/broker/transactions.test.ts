@@ -247,6 +247,19 @@ test("who ends the older copy ends the newer one: a long transaction is asked ab
   await r.close();
 });
 
+test("answers to several questions about one transaction: the first holds, and nothing comes twice", async (t) => {
+  const r = rig();
+  await r.half("slow");
+  await r.advance(90_000);
+  const [first, ...others] = r.questions();
+  t.is(await r.answer(COMMIT, first), 0);
+  for (const question of others) t.is(await r.answer(ROLLBACK, question), 0);
+  for (const question of others) t.is(await r.answer(COMMIT, question), 0);
+  await r.advance(5 * MINUTE_MS);
+  t.deepEqual([r.bodies("T"), r.questions().length], [["slow"], 3]);
+  await r.close();
+});
+
 test("a time without questions of its own", async (t) => {
   const r = rig();
   const at = await r.half("patient", { CHECK_IMMUNITY_TIME_IN_SECONDS: "100" });

@@ -3,6 +3,7 @@
 
 /** Of both Java versions. */
 export const JAVA_CASES: readonly string[] = [
+  ...["transactionChecked", "transactionTakenOver", "transactionEnds"],
   ...["queueEdges", "resetWhileRunning"],
   ...["sync", "async", "oneway", "batch", "autoCreate"],
   ...["bodySizes", "compressedZlib", "compressedLz4", "compressedZstd", "properties", "tags", "keys", "viewMessage"],
@@ -36,7 +37,7 @@ export const JAVA_OWN_CASES: readonly string[] = ["sentAgain", "batchSentAgain"]
 export const JAVA_SHORT_CASES: readonly string[] = [
   ...["queueEdges", "sync", "async", "oneway", "batch", "bodySizes", "compressedZlib", "tags", "keys", "viewMessage"],
   ...["broadcast", "twoConsumers", "orderly", "resume", "litePullSubscribe", "pull", "longPoll", "topicLife", "topicChurn"],
-  ...["sqlFilter"],
+  ...["sqlFilter", "transactionChecked"],
 ];
 
 /** Batches that are stored whole; of the 5.x client, which takes them apart. */
@@ -45,6 +46,7 @@ export const JAVA_WHOLE_CASES: readonly string[] = ["wholeBatch", "autoBatch", "
 export const JAVA_WHOLE_OWN_CASES: readonly string[] = ["wholeCompressed"];
 
 export const GO_CASES: readonly string[] = [
+  "transactions",
   ...["twoConsumers", "tags", "orderly", "broadcast", "resume", "sync", "async", "oneway", "batch", "autoCreate"],
   ...["compressed", "properties", "pullFrom", "poll", "topicLife", "sqlFilter"],
 ];

@@ -32,6 +32,9 @@ const DEATH_SIZE_MAX = 1500;
 const VOLUME_MESSAGES = process.env["MILLRACE_VOLUME_MESSAGES"] ?? "2000";
 const VOLUME_TIMEOUT_S = 60 + Math.ceil(Number(VOLUME_MESSAGES) / 20);
 
+/** Half messages are asked about within seconds; by default within a minute. */
+const SOON_ASKED = "transactionCheckInterval=5000\n";
+
 const target = /^apache:(.+)$/.exec(process.env["MILLRACE_CLIENTS_TARGET"] ?? "")?.[1];
 const workspace = mkdtempSync(join(tmpdir(), "millrace-clients-"));
 const running: { stop(): unknown }[] = [];
@@ -69,7 +72,7 @@ function ownBroker(name: string, nativeFree: boolean): Broker {
 async function start(store: string, nativeFree: boolean): Promise<RunningBroker> {
   const configFile = join(workspace, "broker.conf");
   // Small files, so that the cases also cross from one to the next.
-  writeFileSync(configFile, "mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n");
+  writeFileSync(configFile, `mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n${SOON_ASKED}`);
   const broker = await startBroker({ store: join(workspace, store), nativeFree, configFile });
   running.push(broker);
   return broker;

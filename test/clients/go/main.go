@@ -22,7 +22,7 @@ type namedCase struct {
 
 // The longest first: run side by side, they then bound the time of the whole set.
 var cases = []namedCase{
-	{"twoConsumers", twoConsumers}, {"tags", tags}, {"orderly", orderly}, {"broadcast", broadcast}, {"resume", resume},
+	{"transactions", transactions}, {"twoConsumers", twoConsumers}, {"tags", tags}, {"orderly", orderly}, {"broadcast", broadcast}, {"resume", resume},
 	{"sync", sync_}, {"async", async}, {"oneway", oneway}, {"batch", batch}, {"autoCreate", autoCreate},
 	{"compressed", compressed}, {"properties", properties}, {"pullFrom", pullFrom}, {"poll", poll}, {"topicLife", topicLife},
 	{"sqlFilter", sqlFilter},

@@ -28,6 +28,7 @@ public final class Cases {
   static {
     Map<String, Case> normal = new LinkedHashMap<>();
     // The longest first: run side by side, they then bound the time of the whole set.
+    TransactionCases.register(normal);
     OffsetCases.register(normal);
     SendCases.register(normal);
     ContentCases.register(normal);

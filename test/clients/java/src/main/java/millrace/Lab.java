@@ -13,6 +13,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -132,6 +133,17 @@ final class Lab implements AutoCloseable {
   /** A producer that the case sets up further and starts. */
   DefaultMQProducer newProducer(String stem) {
     DefaultMQProducer made = new DefaultMQProducer(name(stem));
+    made.setNamesrvAddr(namesrv);
+    made.setInstanceName("lab" + INSTANCES.incrementAndGet());
+    made.setSendMsgTimeout((int) TIMEOUT_MS);
+    made.setHeartbeatBrokerInterval(HEARTBEAT_MS);
+    own(made::shutdown);
+    return made;
+  }
+
+  /** A producer of transactions, that the case sets up further and starts. */
+  TransactionMQProducer newTransactionProducer(String group) {
+    TransactionMQProducer made = new TransactionMQProducer(group);
     made.setNamesrvAddr(namesrv);
     made.setInstanceName("lab" + INSTANCES.incrementAndGet());
     made.setSendMsgTimeout((int) TIMEOUT_MS);
