@@ -68,7 +68,8 @@ function run(): void {
   const table = tableOf(points);
   process.stdout.write(`${textTable(table)}\n`);
   const head = provenance();
-  const data = { ...head, settings: flags, points };
+  const { json: _json, html: _html, ...settings } = flags;
+  const data = { ...head, settings, points };
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(data, undefined, 1)}\n`);
   if (flags.html === undefined) return;
   const plot = (title: string, yTitle: string, value: (point: Point) => number | undefined): Plot => ({

@@ -226,7 +226,8 @@ function report(counts: readonly number[], points: readonly Point[]): void {
   const table: Table = { head, rows };
   process.stdout.write(`${textTable(table)}\n`);
   const machine = provenance();
-  const data = { ...machine, settings: flags, points };
+  const { json: _json, html: _html, directory: _directory, ...settings } = flags;
+  const data = { ...machine, settings, points };
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(data, undefined, 1)}\n`);
   if (flags.html === undefined) return;
   const plot = (isSynced: boolean, figure: "messagesPerSecond" | "cpuMicros", yTitle: string): Plot => ({
@@ -246,7 +247,7 @@ function report(counts: readonly number[], points: readonly Point[]): void {
     `Messages of ${flags.size} bytes for random queues; ${flags.gather} come together and are written together.`,
     "An fdatasync round makes all of them durable: one file with one log, every file that was written to without.",
   ];
-  const subtitle = `${machine.date}, commit ${machine.commit}, ${machine.cpu}, ${machine.cores} cores, ${flags.directory}`;
+  const subtitle = `${machine.date}, commit ${machine.commit}, ${machine.cpu}, ${machine.cores} cores`;
   writeFileSync(
     flags.html,
     htmlReport("One log against a file a queue", subtitle, [{ heading: "All", text, plots, table }], data),

@@ -96,7 +96,8 @@ async function bench(settings: PeerSettings): Promise<void> {
   tell("", ...peers.map(({ title, startMs }) => `${title}: takes connections after ${startMs.join(", ")} ms`));
   const wrong = refusals(runs);
   if (wrong.length > 0) tell("", ...wrong);
-  const data = { ...head, settings, peers, notes, runs };
+  const { json: _json, html: _html, ...what } = settings; // Where it was written is nobody's business.
+  const data = { ...head, settings: what, peers, notes, runs };
   if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(data, undefined, 1)}\n`);
   if (settings.html !== undefined) {
     const subtitle = `${head.date}, commit ${head.commit}, ${head.cpu}, ${head.cores} cores, Node ${head.node}`;
