@@ -70,7 +70,7 @@ class TopicRequests {
       const { topicName } = config;
       const fault = topicNameFault(topicName) ?? this.#systemFault(topicName) ?? topicConfigFault(config);
       if (fault !== undefined) return response(command, ResponseCode.INVALID_PARAMETER, fault);
-      if (config.attributes["+message.type"] === "MIXED") {
+      if (config.attributes["+message.type"] === "MIXED" && !this.#o.settings.enableMixedMessageType) {
         return response(command, ResponseCode.INVALID_PARAMETER, "MIXED message type is not supported.");
       }
       const known = this.#topics.get(topicName);

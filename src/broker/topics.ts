@@ -26,6 +26,7 @@ import { nextVersion, storedVersion } from "./versioned-table.ts";
 export interface TopicSettings extends SystemTopicSettings {
   clearRetryTopicWhenDeleteTopic: boolean;
   validateSystemTopicWhenUpdateTopic: boolean;
+  enableMixedMessageType: boolean;
 }
 
 export interface TopicsOptions {

@@ -28,6 +28,7 @@ export interface BrokerValues {
   msgTraceTopicName: string;
   clearRetryTopicWhenDeleteTopic: boolean;
   validateSystemTopicWhenUpdateTopic: boolean;
+  enableMixedMessageType: boolean;
 
   regionId: string;
   traceOn: boolean;
@@ -131,6 +132,7 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   msgTraceTopicName: text("RMQ_SYS_TRACE_TOPIC", "Topic that traces are sent to.", /^[%|\w-]{1,127}$/, "a topic name"),
   clearRetryTopicWhenDeleteTopic: flag(true, "Delete a topic's retry topics with it."),
   validateSystemTopicWhenUpdateTopic: flag(true, "Refuse changes to system topics."),
+  enableMixedMessageType: flag(false, "Let topics have the attribute message.type=MIXED."),
 
   regionId: text("DefaultRegion", "Region that messages are marked with.", /^[^\u0000-\u001f]{1,100}$/, "1 to 100 characters"),
   traceOn: flag(true, "Tell clients that they may trace."),

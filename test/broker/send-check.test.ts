@@ -46,6 +46,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
       delayLevelCount: 18,
       clearRetryTopicWhenDeleteTopic: true,
       validateSystemTopicWhenUpdateTopic: true,
+      enableMixedMessageType: false,
     },
     store,
     tables: new FakeTables(),

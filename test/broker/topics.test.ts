@@ -23,6 +23,7 @@ const SETTINGS: TopicSettings = {
   delayLevelCount: 18,
   clearRetryTopicWhenDeleteTopic: true,
   validateSystemTopicWhenUpdateTopic: true,
+  enableMixedMessageType: false,
 };
 
 function rig(t: ExecutionContext, settings: Partial<TopicSettings> = {}, directory = mkdtempSync(join(tmpdir(), "topics-"))) {
@@ -164,6 +165,13 @@ test("updates are refused with the reason", async (t) => {
   await t.throwsAsync(code({ attributes: "+a=b" }), { message: /unsupported key: a/ });
   await t.throwsAsync(code({ readQueueNums: null }), { code: "MILLRACE_PROTOCOL", message: /readQueueNums/ });
   t.is(topics.get("T"), undefined);
+});
+
+test("a topic may be of mixed types where the broker is told so", async (t) => {
+  const { topics, ask } = rig(t, { enableMixedMessageType: true });
+  topics.load();
+  t.is((await ask(RequestCode.UPDATE_AND_CREATE_TOPIC, { ...UPDATE, attributes: "+message.type=MIXED" })).code, 0);
+  t.is(topics.get("T")!.attributes["message.type"], "MIXED");
 });
 
 test("attributes are added, changed and deleted", async (t) => {

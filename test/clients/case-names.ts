@@ -28,7 +28,7 @@ export const JAVA_CASES: readonly string[] = [
 ];
 
 /** Retry, delay and request/reply. */
-export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply"];
+export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply", "trace"];
 
 /** What RocketMQ has not: never run against Apache's broker. */
 export const JAVA_OWN_CASES: readonly string[] = ["sentAgain", "batchSentAgain"];

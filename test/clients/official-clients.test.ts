@@ -2,7 +2,8 @@
 // their queues exactly, and what a broker must refuse is refused with RocketMQ's own codes.
 // Method: named cases on the official Java client (5.5.0 and 4.9.8), the Go client and ali-ons from npm; one process for
 // a client, each case one test here. The same cases run against any broker, and were made against Apache's 5.5.0:
-//   MILLRACE_CLIENTS_TARGET=apache:NAMESRV_HOST:PORT   runs them there instead of starting Millrace; enablePropertyFilter=true
+//   MILLRACE_CLIENTS_TARGET=apache:NAMESRV_HOST:PORT   runs them there instead of starting Millrace; its file says
+//     enablePropertyFilter=true and traceTopicEnable=true
 //   MILLRACE_VOLUME_MESSAGES=200000                    messages of each of the 8 producers in the volume case (2000)
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,6 +33,8 @@ const DEATH_SIZE_MAX = 1500;
 const VOLUME_MESSAGES = process.env["MILLRACE_VOLUME_MESSAGES"] ?? "2000";
 const VOLUME_TIMEOUT_S = 60 + Math.ceil(Number(VOLUME_MESSAGES) / 20);
 
+/** As in most clusters where messages are traced. */
+const TRACING = "traceTopicEnable=true\n";
 /** Half messages are asked about within seconds; by default within a minute. */
 const SOON_ASKED = "transactionCheckInterval=5000\n";
 
@@ -72,7 +75,7 @@ function ownBroker(name: string, nativeFree: boolean): Broker {
 async function start(store: string, nativeFree: boolean): Promise<RunningBroker> {
   const configFile = join(workspace, "broker.conf");
   // Small files, so that the cases also cross from one to the next.
-  writeFileSync(configFile, `mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n${SOON_ASKED}`);
+  writeFileSync(configFile, `mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n${SOON_ASKED}${TRACING}`);
   const broker = await startBroker({ store: join(workspace, store), nativeFree, configFile });
   running.push(broker);
   return broker;

@@ -11,8 +11,10 @@ import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 
 /** Retry, delay and request/reply. */
@@ -23,6 +25,7 @@ final class LaterCases {
     cases.put("retry", LaterCases::retry);
     cases.put("delay", LaterCases::delay);
     cases.put("requestReply", LaterCases::requestReply);
+    cases.put("trace", LaterCases::trace);
   }
 
   /** RECONSUME_LATER once, with delay level 1 (1 s): the message comes again, as the same message. */
@@ -57,6 +60,36 @@ final class LaterCases {
     });
     Thread.sleep(300);
     equal(calls, List.of(topic + " again 0", topic + " again 1"), "calls of the listener");
+  }
+
+  /** Clients that trace themselves put what they do into the trace topic; traceTopicEnable. */
+  private static void trace(Lab lab) throws Exception {
+    String topic = lab.topic("trace", 1);
+    Inbox traces = new Inbox();
+    DefaultMQPushConsumer reader = lab.newPush(lab.name("tracer"));
+    reader.subscribe("RMQ_SYS_TRACE_TOPIC", "*");
+    traces.of(reader);
+    reader.start();
+    DefaultMQProducer producer = new DefaultMQProducer(lab.name("traced"), null, true, null);
+    producer.setNamesrvAddr(lab.namesrv);
+    producer.setInstanceName("traced" + System.nanoTime());
+    lab.closeAtEnd(producer::shutdown);
+    producer.start();
+    String id = producer.send(SendCases.message(topic, "traced")).getMsgId();
+    DefaultMQPushConsumer consumer =
+        new DefaultMQPushConsumer(lab.name("tracedReader"), null, new AllocateMessageQueueAveragely(), true, null);
+    consumer.setNamesrvAddr(lab.namesrv);
+    consumer.setInstanceName("traced" + System.nanoTime());
+    consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+    lab.closeAtEnd(consumer::shutdown);
+    consumer.subscribe(topic, "*");
+    new Inbox().of(consumer);
+    consumer.start();
+    for (String kind : List.of("Pub", "SubBefore", "SubAfter")) {
+      await(kind + " of the message", 40, () -> traces.bodies().stream()
+          .anyMatch(body -> body.contains(id) && body.contains(kind)));
+    }
+    check(traces.all().stream().anyMatch(trace -> trace.getKeys() != null && trace.getKeys().contains(id)), "no trace has the key " + id);
   }
 
   private static void delay(Lab lab) throws Exception {
