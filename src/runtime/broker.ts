@@ -24,7 +24,7 @@ import * as shared from "../format/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { DriveId } from "../os/choose.ts";
-import { openFilesLimit } from "../os/files.ts";
+import { diskUse, openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { uniqueKeys } from "../remoting/unique-keys.ts";
 import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
@@ -316,7 +316,7 @@ function configOf(options: StartBrokerOptions, memoryDirectory: string | undefin
   if (options.namesrvAddrs !== undefined) direct.push(["namesrvAddr", options.namesrvAddrs.join(";")]);
   if (memoryDirectory !== undefined) direct.push(["storePathRootDir", memoryDirectory]);
   else direct.push(["storePathRootDir", options.store!]);
-  const defaults: [string, string][] = memoryDirectory === undefined ? [] : memoryDefaults();
+  const defaults: [string, string][] = memoryDirectory === undefined ? [] : memoryDefaults(memoryDirectory);
   return resolveConfig([
     { origin: "memory store", values: defaults },
     { origin: "config", values: Object.entries(given).map(([name, value]) => [name, String(value)] as const) },
@@ -324,9 +324,11 @@ function configOf(options: StartBrokerOptions, memoryDirectory: string | undefin
   ]);
 }
 
-function memoryDefaults(): [string, string][] {
+function memoryDefaults(directory: string): [string, string][] {
+  // Where containers have 64 MiB there, one file and the next must leave room.
+  const eighth = Math.floor(diskUse(directory).totalBytes / 8);
   return [
-    ["mappedFileSizeCommitLog", String(MEMORY_FILE_SIZE)],
+    ["mappedFileSizeCommitLog", String(Math.max(MEMORY_FILE_SIZE / 4, Math.min(MEMORY_FILE_SIZE, eighth)))],
     ["mappedFileSizeConsumeQueue", String(MEMORY_QUEUE_FILE_SIZE)],
     ["mapperFileSizeBatchConsumeQueue", String(batchFileSizeFor(MEMORY_QUEUE_FILE_SIZE))],
     ["maxHashSlotNum", "50000"],
