@@ -323,6 +323,7 @@ export class ControlPlane {
         offsets,
         locks: this.#locks,
         schedule: this.#schedule,
+        pop: this.#pop,
         store,
         clock,
       }).handlers(),

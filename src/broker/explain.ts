@@ -5,7 +5,7 @@ import { entryFilter, isTagType } from "../filter/entry-filter.ts";
 import { optionalText, requiredText } from "../format/command-fields.ts";
 import type { Explanation, Finding, MessagePlace } from "../format/explanation.ts";
 import { writeJson } from "../format/fastjson.ts";
-import type { DecodedMessage } from "../format/message.ts";
+import { type DecodedMessage, decodeMessage } from "../format/message.ts";
 import { offsetMessageId } from "../format/message-id.ts";
 import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
 import { encodeProperties, PROPERTY } from "../format/properties.ts";
@@ -15,12 +15,13 @@ import { TIMER_PROPERTY } from "../format/timer-record.ts";
 import type { ConsumerFilters } from "./consumer-filters.ts";
 import type { ConsumerLookup, GroupLookup, HandlerTable, TopicLookup } from "./contracts.ts";
 import { SCHEDULE_TOPIC } from "./delay-levels.ts";
-import { destinationOf, homeOf, MessageCopies } from "./message-copies.ts";
+import { destinationOf, homeOf, MessageCopies, retryTopicsOf } from "./message-copies.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Offsets } from "./offsets.ts";
+import type { Pop } from "./pop/pop.ts";
 import type { QueueLocks } from "./queue-locks.ts";
 import type { ScheduleService } from "./schedule.ts";
-import { HALF_TOPIC, TIMER_TOPIC } from "./system-topics.ts";
+import { HALF_MARK_TOPIC, HALF_TOPIC, TIMER_TOPIC } from "./system-topics.ts";
 
 export interface ExplainOptions {
   brokerName: string;
@@ -31,9 +32,13 @@ export interface ExplainOptions {
   offsets: Pick<Offsets, "get" | "pullOffset" | "groupsOf">;
   locks: Pick<QueueLocks, "holder">;
   schedule: Pick<ScheduleService, "nextOffset">;
+  pop: Pick<Pop, "invisible">;
   store: MessageStore;
   clock: Clock;
 }
+
+/** Marks of ended transactions that are looked at. */
+const MARKS_MAX = 20_000;
 
 /**
  * EXPLAIN_MESSAGE: where one message is, for one group or each that has to do with its topic, and why. Our own request; Apache's
@@ -96,6 +101,9 @@ export class Explain {
     const since = time(copy.storeTimestamp);
     if (copy.topic === HALF_TOPIC) {
       const producers = copy.properties.get(PROPERTY.PRODUCER_GROUP) ?? "?";
+      if (this.#isEnded(copy)) {
+        return { state: "transaction-rolled-back", text: `transaction of the producers ${producers}: rolled back, or given up` };
+      }
       const text = `half of a transaction of the producers ${producers} since ${since}, not committed`;
       return { state: "transaction-undecided", text };
     }
@@ -104,6 +112,22 @@ export class Explain {
     if (until === undefined)
       return { state: "delayed", text: `delayed since ${since}: its time is over, it is on its way to ${home}` };
     return { state: "delayed", until, text: `delayed since ${since}: goes to ${home} at ${time(until)}` };
+  }
+
+  /** Do the marks in the op topic name the half message? Looks at the newest of them. */
+  #isEnded({ queueOffset, storeTimestamp }: DecodedMessage): boolean {
+    const { store } = this.#o;
+    const end = store.maxQueueOffset(HALF_MARK_TOPIC, 0);
+    const first = Math.max(store.minQueueOffset(HALF_MARK_TOPIC, 0), end - MARKS_MAX);
+    for (let at = end - 1; at >= first; at--) {
+      const entry = store.queueEntry(HALF_MARK_TOPIC, 0, at);
+      const record = entry === undefined ? undefined : store.readRecord(entry.physicalOffset);
+      if (record === undefined) continue;
+      const mark = decodeMessage(record);
+      if (mark.storeTimestamp < storeTimestamp) return false;
+      if (mark.body.toString("latin1").split(",").includes(String(queueOffset))) return true;
+    }
+    return false;
   }
 
   /** When the message leaves the schedule topic or the timer; undefined: it has, or is in neither. */
@@ -119,13 +143,13 @@ export class Explain {
 
   /** The latest of what became of the message in the group. */
   #ofGroup(group: string, copies: readonly DecodedMessage[], home: string): Finding[] {
-    const retryTopic = RETRY_PREFIX + group;
+    const retryTopics = retryTopicsOf(group, home);
     const dead = copies.findLast(({ topic }) => topic === DLQ_PREFIX + group);
     if (dead !== undefined) {
       const text = `dead-lettered after ${dead.reconsumeTimes} tries: ${placeText(dead)} at ${time(dead.storeTimestamp)}`;
       return [{ state: "dead-lettered", group, retry: dead.reconsumeTimes, text }];
     }
-    const retry = copies.findLast((copy) => copy.topic === retryTopic || destinationOf(copy) === retryTopic);
+    const retry = copies.findLast((copy) => retryTopics.includes(destinationOf(copy) ?? copy.topic));
     if (retry === undefined) {
       const stored = copies.find(({ topic }) => topic === home);
       return stored === undefined ? [] : [this.#inQueue(group, stored)];
@@ -135,8 +159,9 @@ export class Explain {
     const which = `retry ${retry.reconsumeTimes} of ${retryMax}`;
     const until = this.#waitsUntil(retry);
     if (until !== undefined) return [{ state: "retrying", group, ...tries, until, text: `${which}: waits until ${time(until)}` }];
-    if (retry.topic !== retryTopic) {
-      return [{ state: "retrying", group, ...tries, text: `${which}: its wait is over, it is on its way to ${retryTopic}` }];
+    const way = destinationOf(retry);
+    if (way !== undefined) {
+      return [{ state: "retrying", group, ...tries, text: `${which}: its wait is over, it is on its way to ${way}` }];
     }
     const found = this.#inQueue(group, retry);
     return [{ ...found, ...tries, text: `${which}: ${found.text}` }];
@@ -150,6 +175,16 @@ export class Explain {
     const committed = offsets.get(group, topic, queueId);
     const refusal = this.#notWanted(group, message);
     if (refusal !== undefined) return refusal;
+    const popped = this.#o.pop.invisible(topic, group, queueId, queueOffset);
+    if (popped !== undefined) {
+      const { untilMs, holder } = popped;
+      const client = [...(this.#o.consumers.group(group)?.clients.values() ?? [])].find(
+        ({ channel }) => channel.remoteAddress === holder,
+      );
+      const who = client?.clientId ?? (holder === "" ? "a consumer" : holder);
+      const text = `invisible: popped by ${who} and not acked, until ${time(untilMs)}`;
+      return { state: "invisible", group, clientId: client?.clientId ?? holder, until: untilMs, text };
+    }
     if (queueOffset < committed) {
       return { state: "acked", group, text: `acked: the group has committed ${topic}/${queueId} up to ${committed}` };
     }
@@ -184,6 +219,7 @@ export class Explain {
     const { topic } = message;
     const config = this.#o.groups.get(group);
     if (config === undefined) return { state: "not-subscribed", group, text: "there is no such group" };
+    if (topic.startsWith(RETRY_PREFIX)) return undefined; // Every group reads its own retries, and all of them.
     const online = this.#o.consumers.group(group);
     if (online?.messageModel === "BROADCASTING") {
       return { state: "not-subscribed", group, text: "the group broadcasts: each of its consumers keeps its own offsets" };

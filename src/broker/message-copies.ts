@@ -1,6 +1,7 @@
 import { type DecodedMessage, decodeMessage } from "../format/message.ts";
 import { offsetMessageId, physicalOffsetOf } from "../format/message-id.ts";
 import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
+import { popNormalTopic, popRetryTopic } from "../format/pop-info.ts";
 import { PROPERTY } from "../format/properties.ts";
 import type { TopicLookup } from "./contracts.ts";
 import { SCHEDULE_TOPIC } from "./delay-levels.ts";
@@ -49,9 +50,9 @@ export class MessageCopies {
   }
 
   #topicsToSearch(named: DecodedMessage | undefined, topic: string, groups: readonly string[]): Set<string> {
-    const ofGroups = groups.flatMap((group) => [RETRY_PREFIX + group, DLQ_PREFIX + group]);
-    if (named !== undefined) return new Set([named.topic, homeOf(named), ...WAITING_TOPICS, ...ofGroups]);
-    if (topic !== "") return new Set([topic, ...WAITING_TOPICS, ...ofGroups]);
+    const ofGroups = (home: string): string[] => groups.flatMap((group) => [...retryTopicsOf(group, home), DLQ_PREFIX + group]);
+    if (named !== undefined) return new Set([named.topic, homeOf(named), ...WAITING_TOPICS, ...ofGroups(homeOf(named))]);
+    if (topic !== "") return new Set([topic, ...WAITING_TOPICS, ...ofGroups(topic)]);
     return new Set([...[...this.#topics.all()].map(({ topicName }) => topicName), ...WAITING_TOPICS]);
   }
 
@@ -74,10 +75,19 @@ export class MessageCopies {
   }
 }
 
+/** Where the group's retries of the topic's messages go: of those sent back, and of those popped and not acknowledged. */
+export function retryTopicsOf(group: string, topic: string): string[] {
+  return [RETRY_PREFIX + group, popRetryTopic(topic, group, false), popRetryTopic(topic, group, true)];
+}
+
 /** The topic that the message was sent to in the first place. */
 export function homeOf({ topic, properties }: DecodedMessage): string {
   const real = WAITING_TOPICS.includes(topic) ? (properties.get(PROPERTY.REAL_TOPIC) ?? topic) : topic;
-  return real.startsWith(RETRY_PREFIX) || real.startsWith(DLQ_PREFIX) ? (properties.get(PROPERTY.RETRY_TOPIC) ?? real) : real;
+  const isAgain = real.startsWith(RETRY_PREFIX) || real.startsWith(DLQ_PREFIX);
+  const home = isAgain ? (properties.get(PROPERTY.RETRY_TOPIC) ?? real) : real;
+  // What was popped and came back tells only the group, and its topic's name the rest.
+  const group = home.startsWith(RETRY_PREFIX) ? properties.get(PROPERTY.ORIGIN_GROUP) : undefined;
+  return group === undefined ? home : popNormalTopic(home, group);
 }
 
 /** Where it goes when its time has come, for what waits; else undefined. */

@@ -45,6 +45,7 @@ export type FindingState =
   | "delayed"
   | "recalled"
   | "transaction-undecided"
+  | "transaction-rolled-back"
   | "not-in-queue-yet"
   | "below-min-offset"
   | "not-subscribed"

@@ -10,6 +10,7 @@ import * as ask from "./requests.ts";
 const TOPIC = "Orders";
 const GROUP = "billing";
 const LOCK = 41;
+const POP = 200_050;
 /** Levels 1 and 2. */
 const CONFIG = { messageDelayLevel: "1s 1h", enablePropertyFilter: true };
 
@@ -139,6 +140,33 @@ test("delayed, filtered by tags and by an expression, not subscribed", async (t)
     return delayed !== undefined;
   });
   t.true(delayed !== undefined && delayed.until! > Date.now() + 3_000_000, JSON.stringify(delayed));
+});
+
+test("popped and invisible, then back in the retry topic", async (t) => {
+  const { client, state } = await setUp(t);
+  await subscribe(client, GROUP, "*");
+  const { id } = await send(client);
+  await state(id, "waiting");
+  const pop = {
+    consumerGroup: GROUP,
+    topic: TOPIC,
+    queueId: 0,
+    maxMsgNums: 1,
+    invisibleTime: 3000,
+    pollTime: 0,
+    bornTime: Date.now(),
+    initMode: 0,
+    order: false,
+  };
+  t.is((await client.ask(POP, pop)).code, 0);
+  const held = await state(id, "invisible");
+  t.is(held.clientId, `client-of-${GROUP}`);
+  t.regex(held.text, /popped by client-of-billing and not acked, until/);
+  const again = (finding: Finding): boolean => finding.text.startsWith("retry 1 of 16");
+  await until(async () => {
+    const { text, retry } = await state(id, "waiting");
+    return again({ state: "waiting", text }) && retry === 1;
+  });
 });
 
 test("the command", async (t) => {

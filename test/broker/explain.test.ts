@@ -10,16 +10,21 @@ import type { HeaderValues, RemotingCommand } from "../../src/format/remoting-co
 import { ask, bodyOf, FakeGroups, FakeTopics, NO_FILTERS } from "./fake-lookups.ts";
 import { FakeStore } from "./fake-store.ts";
 
+interface Popped {
+  untilMs: number;
+  holder: string;
+}
+
 function rig() {
   const store = new FakeStore();
   const topics = new FakeTopics();
   const groups = new FakeGroups();
-  for (const topic of ["T", "RMQ_SYS_TRANS_HALF_TOPIC", "rmq_sys_wheel_timer"]) {
+  for (const topic of ["T", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC", "rmq_sys_wheel_timer", "%RETRY%g_T"]) {
     topics.add(topic, 1);
     store.ensureQueues(topic, 1);
   }
   groups.find("g");
-  const world = { committed: -1, online: undefined as ConsumerGroupState | undefined };
+  const world = { committed: -1, online: undefined as ConsumerGroupState | undefined, popped: undefined as Popped | undefined };
   const explain = new Explain({
     brokerName: "b",
     topics,
@@ -29,10 +34,11 @@ function rig() {
     offsets: { get: () => world.committed, pullOffset: () => 0, groupsOf: () => ["g"] },
     locks: { holder: () => undefined },
     schedule: { nextOffset: () => 0 },
+    pop: { invisible: () => world.popped },
     store,
     clock: new VirtualClock(1_000_000),
   });
-  const put = async (topic: string, properties: Readonly<Record<string, string>>): Promise<string> => {
+  const put = async (topic: string, properties: Readonly<Record<string, string>>, body = "x"): Promise<string> => {
     const { physicalOffset } = await store.append({
       topic,
       queueId: 0,
@@ -40,10 +46,10 @@ function rig() {
       sysFlag: 0,
       bornTimestamp: 1,
       bornHost: "10.0.0.1:1",
-      reconsumeTimes: 0,
+      reconsumeTimes: topic.startsWith("%RETRY%") ? 1 : 0,
       preparedTransactionOffset: 0,
       properties: new Map(Object.entries(properties)),
-      body: Buffer.from("x"),
+      body: Buffer.from(body),
     });
     return offsetMessageId("10.1.2.3:10911", physicalOffset);
   };
@@ -85,6 +91,30 @@ test("a timed message, its recall, its delivery", async (t) => {
   t.deepEqual(await states("k1"), ["recalled"]);
   await put("T", { UNIQ_KEY: "k1" });
   t.deepEqual(await states("k1"), ["stored", "waiting"], "the recall came too late");
+});
+
+test("half of a transaction that was rolled back", async (t) => {
+  const { put, states } = rig();
+  const id = await put("RMQ_SYS_TRANS_HALF_TOPIC", { UNIQ_KEY: "k1", REAL_TOPIC: "T", PGROUP: "p" });
+  await put("RMQ_SYS_TRANS_OP_HALF_TOPIC", { TAGS: "d" }, "7,1,");
+  t.deepEqual(await states(id), ["transaction-undecided"], "the marks are of others");
+  await put("RMQ_SYS_TRANS_OP_HALF_TOPIC", { TAGS: "d" }, "2,0,");
+  t.deepEqual(await states(id), ["transaction-rolled-back"]);
+});
+
+test("popped, come back, popped again", async (t) => {
+  const { put, states, answer, world } = rig();
+  const id = await put("T", { UNIQ_KEY: "k1" });
+  world.committed = 1;
+  world.popped = { untilMs: 1_060_000, holder: "10.0.0.7:4711" };
+  const { findings } = JSON.parse(bodyOf(await answer({ msgId: id, group: "g" }))) as Explanation;
+  t.like(findings[1], { state: "invisible", clientId: "10.0.0.7:4711", until: 1_060_000 });
+  world.popped = undefined;
+  await put("%RETRY%g_T", { UNIQ_KEY: "k1", ORIGIN_GROUP: "g" });
+  t.deepEqual(await states(id), ["stored", "acked"], "the group has committed the first of its retry topic");
+  const again = JSON.parse(bodyOf(await answer({ msgId: "k1", group: "g", topic: "T" }))) as Explanation;
+  t.is(again.message.topic, "T");
+  t.regex(again.findings[1]!.text, /^retry 1 of 16: acked/);
 });
 
 test("a group that broadcasts keeps no offsets", async (t) => {

@@ -43,6 +43,8 @@ export interface CheckPoint extends CheckPointRecord {
   readonly reviveQueueId: number;
   /** queueOffset of its newest record in the revive topic. */
   reviveOffset: number;
+  /** Address of the consumer that popped them; unknown after a start. */
+  holder: string | undefined;
   isDone: boolean;
   isMoving: boolean;
 }
@@ -150,7 +152,7 @@ export class CheckPoints {
     }
   }
 
-  #enter(record: CheckPointRecord, queue: ReviveQueue, reviveOffset: number, graceMs: number): CheckPoint {
+  #enter(record: CheckPointRecord, queue: ReviveQueue, reviveOffset: number, graceMs: number, holder?: string): CheckPoint {
     const key = checkPointKey(record);
     const known = this.#points.get(key);
     if (known !== undefined) {
@@ -160,7 +162,15 @@ export class CheckPoints {
       queue.places.push({ offset: reviveOffset, point: known });
       return known;
     }
-    const point: CheckPoint = { ...record, key, reviveQueueId: queue.queueId, reviveOffset, isDone: false, isMoving: false };
+    const point: CheckPoint = {
+      ...record,
+      key,
+      reviveQueueId: queue.queueId,
+      reviveOffset,
+      holder,
+      isDone: false,
+      isMoving: false,
+    };
     this.#points.set(key, point);
     queue.places.push({ offset: reviveOffset, point });
     this.#due.add(point.popTime + point.invisibleTime + graceMs, point);
@@ -176,11 +186,11 @@ export class CheckPoints {
   }
 
   /** Stores the check point; from then on its messages come back unless they are acknowledged. @throws MillraceError as `append` */
-  async add(record: CheckPointRecord, reviveQueueId: number): Promise<CheckPoint> {
+  async add(record: CheckPointRecord, reviveQueueId: number, holder?: string): Promise<CheckPoint> {
     const queue = this.#queueOf(reviveQueueId);
     const due = record.popTime + record.invisibleTime;
     const offset = await this.#store(queue, CHECK_POINT_TAG, encodeCheckPoint(record), due - 1000, `${checkPointKey(record)}@ck`);
-    return this.#enter(record, queue, offset, 0);
+    return this.#enter(record, queue, offset, 0, holder);
   }
 
   /**
@@ -222,6 +232,16 @@ export class CheckPoints {
   /** Looks at it again later. */
   postpone(point: CheckPoint, delayMs: number): void {
     this.#due.add(this.#o.clock.now() + delayMs, point);
+  }
+
+  /** The check point that keeps the message invisible. Looks at all of them. */
+  holding(topic: string, group: string, queueId: number, queueOffset: number): CheckPoint | undefined {
+    for (const point of this.#points.values()) {
+      if (point.queueId !== queueId || point.topic !== topic || point.group !== group) continue;
+      const index = point.distances.indexOf(queueOffset - point.startOffset);
+      if (index >= 0 && !this.isAcknowledged(point, index)) return point;
+    }
+    return undefined;
   }
 
   isAcknowledged(point: CheckPoint, index: number): boolean {

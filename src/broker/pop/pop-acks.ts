@@ -178,7 +178,7 @@ export class PopAcks {
     };
     // The new check point first: in between the message may come back twice, never not at all.
     const popTime = points.freeTime(record, clock.now());
-    await points.add({ ...record, popTime }, reviveQueueId);
+    await points.add({ ...record, popTime }, reviveQueueId, channel.remoteAddress);
     await points.acknowledge(ackOf(handle, topic, group, queueId, [offset]), handle.invisibleTime, reviveQueueId);
     return response(command, ResponseCode.SUCCESS, undefined, { invisibleTime, popTime, reviveQid: reviveQueueId });
   }

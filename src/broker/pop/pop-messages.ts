@@ -240,9 +240,10 @@ export class PopMessages {
   async #storeCheckPoints(request: PopRequest, gathered: Gathered): Promise<void> {
     const { points, queues, offsets, clock, log } = this.#o;
     const { group } = request;
+    const holder = request.channel.remoteAddress;
     const records = gathered.shares.map((share) => this.#checkPoint(request, share));
     for (const record of records) gathered.popTime = Math.max(gathered.popTime, points.freeTime(record, clock.now()));
-    const stored = records.map((record) => points.add({ ...record, popTime: gathered.popTime }, gathered.reviveQueueId));
+    const stored = records.map((record) => points.add({ ...record, popTime: gathered.popTime }, gathered.reviveQueueId, holder));
     const results = await Promise.allSettled(stored);
     gathered.shares = gathered.shares.filter(({ topic, queueId, nextOffset, queueOffsets }, index) => {
       const result = results[index]!;

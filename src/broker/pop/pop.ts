@@ -139,6 +139,13 @@ export class Pop {
     return this.#handlers;
   }
 
+  /** Until when the message is invisible to the group, ms, and the address of who has popped it; undefined: it is not. */
+  invisible(topic: string, group: string, queueId: number, queueOffset: number): { untilMs: number; holder: string } | undefined {
+    const point = this.#points.holding(topic, group, queueId, queueOffset);
+    if (point === undefined) return undefined;
+    return { untilMs: point.popTime + point.invisibleTime, holder: point.holder ?? "" };
+  }
+
   /** Once, when topics, groups and offsets are there. @throws MillraceError MILLRACE_STORE_CORRUPT */
   load(): void {
     const { file, offsets, clock, settings } = this.#o;

@@ -1,6 +1,7 @@
 import { decodeMessage } from "../../format/message.ts";
 import { RETRY_PREFIX } from "../../format/names.ts";
 import { popNormalTopic, popRetryTopic } from "../../format/pop-info.ts";
+import { PROPERTY } from "../../format/properties.ts";
 import { PERM_READ, PERM_WRITE } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
 import type { GroupLookup, OffsetLookup, TopicLookup } from "../contracts.ts";
@@ -29,7 +30,6 @@ const RUNNING_MAX = 64;
 /** What cannot be stored now is tried again after these. Source: Apache `PopReviveService.ckRewriteIntervalsInSeconds`. */
 const AGAIN_S = [10, 20, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
 const FIRST_POP_TIME = "1ST_POP_TIME";
-const ORIGIN_GROUP = "ORIGIN_GROUP";
 
 /**
  * Puts popped messages that nobody has acknowledged in time into the group's retry topic, where pops find them again; those
@@ -112,7 +112,7 @@ export class Revival {
     if (making !== undefined) await making.finally(() => this.#making.delete(retryTopic));
     const properties = new Map(message.properties);
     if (message.reconsumeTimes === 0 || !properties.has(FIRST_POP_TIME)) properties.set(FIRST_POP_TIME, String(popTime));
-    properties.set(ORIGIN_GROUP, group);
+    properties.set(PROPERTY.ORIGIN_GROUP, group);
     const outgoing: OutgoingMessage = {
       topic: retryTopic,
       queueId: 0,
