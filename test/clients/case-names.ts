@@ -30,6 +30,9 @@ export const JAVA_CASES: readonly string[] = [
 /** Retry, delay and request/reply. */
 export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply", "trace"];
 
+/** Of clients that pop: 5.x. */
+export const JAVA_POP_CASES: readonly string[] = ["popRetry", "popTwo", "popInvisible", "popOrdered", "popToDeadLetters"];
+
 /** What RocketMQ has not: never run against Apache's broker. */
 export const JAVA_OWN_CASES: readonly string[] = ["sentAgain", "batchSentAgain"];
 

@@ -14,6 +14,7 @@ import {
   JAVA_CASES,
   JAVA_LATER_CASES,
   JAVA_OWN_CASES,
+  JAVA_POP_CASES,
   JAVA_SHORT_CASES,
   JAVA_WHOLE_CASES,
   JAVA_WHOLE_OWN_CASES,
@@ -153,15 +154,20 @@ const java4 = javaClient("4.9.8");
 const go = goClient();
 const npm = npmClient();
 const javaSets = { normal: JAVA_CASES, later: JAVA_LATER_CASES, own: JAVA_OWN_CASES };
-declareBuild(java5, { ...javaSets, whole: JAVA_WHOLE_CASES, wholeOwn: JAVA_WHOLE_OWN_CASES });
-declareBuild(java4, { ...javaSets, whole: [], wholeOwn: [] });
+declareBuild(java5, { ...javaSets, pop: JAVA_POP_CASES, whole: JAVA_WHOLE_CASES, wholeOwn: JAVA_WHOLE_OWN_CASES });
+declareBuild(java4, { ...javaSets, pop: [], whole: [], wholeOwn: [] });
 declareBuild(go, { normal: GO_CASES });
 declareBuild(npm, { normal: NPM_CASES });
 
 const main: Broker =
   target === undefined ? ownBroker("store", false) : { namesrv: () => Promise.resolve(target), started: undefined, deaths: [] };
 const javaCases = [...JAVA_CASES, ...JAVA_LATER_CASES, ...(target === undefined ? JAVA_OWN_CASES : [])];
-declare(java5, main, "", [...javaCases, ...JAVA_WHOLE_CASES, ...(target === undefined ? JAVA_WHOLE_OWN_CASES : [])]);
+declare(java5, main, "", [
+  ...javaCases,
+  ...JAVA_POP_CASES,
+  ...JAVA_WHOLE_CASES,
+  ...(target === undefined ? JAVA_WHOLE_OWN_CASES : []),
+]);
 declare(java4, main, "", javaCases);
 declare(go, main, "", GO_CASES);
 declare(npm, main, "", NPM_CASES);

@@ -18,7 +18,7 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, restart, own, whole, wholeOwn, volume   --parallel N (cases at a time, 1)
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, volume   --parallel N (cases at a time, 1)
  * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers, 2000)   --list
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
@@ -47,6 +47,9 @@ public final class Cases {
     Map<String, Case> later = new LinkedHashMap<>();
     LaterCases.register(later);
     SETS.put("later", later);
+    Map<String, Case> pop = new LinkedHashMap<>();
+    PopCases.register(pop);
+    SETS.put("pop", pop);
     Map<String, Case> restart = new LinkedHashMap<>();
     RestartCases.register(restart);
     SETS.put("restart", restart);
