@@ -89,4 +89,7 @@ ${rows.map(({ row }) => row).join("\n")}
 `;
 }
 
-if (process.argv.includes("--write")) writeFileSync(CODES_FILE, codesTable());
+if (process.argv.includes("--write")) {
+  writeFileSync(CODES_FILE, codesTable());
+  process.exit(0); // The broker that was put together for it is never closed.
+}
