@@ -309,6 +309,7 @@ export class ControlPlane {
         groups,
         store,
         delayLevelCount: delayLevelsMs.length,
+        parking,
         isWritable: () => this.#isWritable(),
       }).handlers(),
       ...replies.handlers(),

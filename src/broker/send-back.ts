@@ -5,18 +5,29 @@ import { DLQ_PREFIX, RETRY_PREFIX } from "../format/names.ts";
 import { PROPERTY } from "../format/properties.ts";
 import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
 import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { TIMER_PROPERTY } from "../format/timer-record.ts";
 import { PERM_READ, PERM_WRITE } from "../format/topic-config.ts";
 import type { GroupLookup, HandlerTable, SubscriptionGroupConfig, TopicLookup } from "./contracts.ts";
 import { parkDelayed } from "./delay-levels.ts";
 import type { MessageStore, OutgoingMessage } from "./message-store.ts";
+import { retryDelayMs } from "./retry-policy.ts";
+import type { TimerParking } from "./timer-parking.ts";
 
 export interface SendBackOptions {
   topics: TopicLookup;
   groups: GroupLookup;
   store: MessageStore;
   delayLevelCount: number;
+  /** For groups with a retry policy of their own. */
+  parking: Pick<TimerParking, "park">;
   isWritable: () => boolean;
 }
+
+/** Of the time that the message waited for before: it would not wait again. */
+const OF_TIMERS: readonly string[] = [
+  ...[PROPERTY.TIMER_DELAY_SEC, PROPERTY.TIMER_DELAY_MS, PROPERTY.TIMER_DELIVER_MS],
+  ...Object.values(TIMER_PROPERTY),
+];
 
 /** First retry waits delay level 3. */
 const FIRST_RETRY_LEVEL = 3;
@@ -58,17 +69,32 @@ export class SendBack {
     }
     const message = this.#retried(command, record, group, delayLevel);
     try {
-      await this.#o.store.append(parkDelayed(message, this.#o.delayLevelCount));
+      await this.#o.store.append(this.#parked(message, group, delayLevel));
       return response(command, ResponseCode.SUCCESS);
     } catch (error) {
       return response(command, ResponseCode.SYSTEM_ERROR, error instanceof Error ? error.message : String(error));
     }
   }
 
+  /** An explicit delay level goes before the group's policy, and that before the level which grows with each try. */
+  #parked(message: OutgoingMessage, group: SubscriptionGroupConfig, delayLevel: number): OutgoingMessage {
+    const isRetry = message.topic.startsWith(RETRY_PREFIX);
+    const delayMs = isRetry && delayLevel === 0 ? retryDelayMs(group.groupRetryPolicy, message.reconsumeTimes - 1) : undefined;
+    if (delayMs !== undefined) {
+      const properties = new Map(message.properties);
+      properties.delete(PROPERTY.DELAY);
+      properties.set(PROPERTY.TIMER_DELAY_MS, String(Math.round(delayMs)));
+      const parked = this.#o.parking.park({ ...message, properties });
+      if (!("code" in parked)) return parked;
+      // Timers are off, or do not reach that far: as if there were no policy.
+    }
+    return parkDelayed(message, this.#o.delayLevelCount);
+  }
+
   #retried(command: RemotingCommand, record: Buffer, group: SubscriptionGroupConfig, delayLevel: number): OutgoingMessage {
     const original = decodeMessage(record);
     const properties = new Map(original.properties);
-    for (const name of [PROPERTY.DELAY, PROPERTY.REAL_TOPIC, PROPERTY.REAL_QUEUE_ID]) properties.delete(name);
+    for (const name of [PROPERTY.DELAY, PROPERTY.REAL_TOPIC, PROPERTY.REAL_QUEUE_ID, ...OF_TIMERS]) properties.delete(name);
     if (!properties.has(PROPERTY.RETRY_TOPIC)) properties.set(PROPERTY.RETRY_TOPIC, original.topic);
     if (!properties.has(PROPERTY.ORIGIN_MESSAGE_ID)) {
       const origin = optionalText(command, "originMsgId");

@@ -1,14 +1,18 @@
 import test from "ava";
+import { VirtualClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
 import { SCHEDULE_TOPIC } from "../../src/broker/delay-levels.ts";
 import type { OutgoingMessage } from "../../src/broker/message-store.ts";
 import { SendBack } from "../../src/broker/send-back.ts";
+import { TIMER_TOPIC } from "../../src/broker/system-topics.ts";
+import { TimerParking } from "../../src/broker/timer-parking.ts";
 import { offsetMessageId } from "../../src/format/message-id.ts";
 import { type HeaderValues, request } from "../../src/format/remoting-command.ts";
 import { FakeGroups, FakeTopics } from "./fake-lookups.ts";
 import { FakeChannel, FakeStore } from "./fake-store.ts";
 
 const CODE = 36;
+const NOW_MS = 1_000_000;
 
 function rig() {
   const store = new FakeStore();
@@ -20,7 +24,11 @@ function rig() {
     store.ensureQueues(topic, 1);
   }
   store.ensureQueues(SCHEDULE_TOPIC, 18);
-  const handlers = new SendBack({ topics, groups, store, delayLevelCount: 18, isWritable: () => isWritable }).handlers();
+  store.ensureQueues(TIMER_TOPIC, 1);
+  const settings = { timerWheelEnable: true, timerMaxDelaySec: 259_200, timerPrecisionMs: 1000 };
+  const parking = new TimerParking({ settings, clock: new VirtualClock(NOW_MS) });
+  const sendBack = new SendBack({ topics, groups, store, delayLevelCount: 18, parking, isWritable: () => isWritable });
+  const handlers = sendBack.handlers();
   return {
     store,
     topics,
@@ -158,4 +166,30 @@ test("refusals", async (t) => {
   forbidWrites();
   t.is((await back({ offset })).code, 16);
   await t.throwsAsync(back({ offset: "x" }), { code: "MILLRACE_PROTOCOL" });
+});
+
+test("a retry policy of the group's own decides how long each try waits, unless the consumer does", async (t) => {
+  const { stored, back, groups } = rig();
+  const waits = async (policy: Record<string, unknown>, header: HeaderValues = {}): Promise<unknown[]> => {
+    groups.add("g", { groupRetryPolicy: policy });
+    const all: unknown[] = [];
+    for (const reconsumeTimes of [0, 1, 2, 15]) {
+      const properties = new Map([["TIMER_OUT_MS", "5"], ["TIMER_DELAY_SEC", "9"]]); // biome-ignore format: a table.
+      const { message } = await back({ offset: await stored({ reconsumeTimes, properties }), ...header });
+      t.is(message!.properties.get("REAL_TOPIC"), "%RETRY%g");
+      t.false(message!.properties.has("TIMER_DELAY_SEC"), "of the time before");
+      const isTimed = message!.topic === TIMER_TOPIC;
+      all.push(isTimed ? Number(message!.properties.get("TIMER_OUT_MS")) + 1000 - NOW_MS : message!.queueId + 1);
+    }
+    return all;
+  };
+  const exponentialRetryPolicy = { initial: 2000, max: 60_000, multiplier: 3 };
+  t.deepEqual(await waits({ type: "EXPONENTIAL", exponentialRetryPolicy }), [2000, 6000, 18_000, 60_000]);
+  t.deepEqual(await waits({ type: "EXPONENTIAL", exponentialRetryPolicy: {} }), [5000, 10_000, 20_000, 7_200_000]);
+  const customizedRetryPolicy = { next: [1000, 2000, 7000, 9000] };
+  t.deepEqual(await waits({ type: "CUSTOMIZED", customizedRetryPolicy }), [7000, 9000, 9000, 9000]);
+  t.deepEqual(await waits({ type: "CUSTOMIZED", customizedRetryPolicy }, { delayLevel: 2 }), [2, 2, 2, 2]);
+  t.deepEqual(await waits({ type: "EXPONENTIAL" }), [3, 4, 5, 18], "without figures the levels count");
+  const far = { type: "CUSTOMIZED", customizedRetryPolicy: { next: [400_000_000] } };
+  t.deepEqual(await waits(far), [3, 4, 5, 18], "further than timers reach");
 });

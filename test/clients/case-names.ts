@@ -28,7 +28,7 @@ export const JAVA_CASES: readonly string[] = [
 ];
 
 /** Retry, delay and request/reply. */
-export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "requestReply", "trace"];
+export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "timed", "requestReply", "trace"];
 
 /** Of clients that pop: 5.x. */
 export const JAVA_POP_CASES: readonly string[] = ["popRetry", "popTwo", "popInvisible", "popOrdered", "popToDeadLetters"];

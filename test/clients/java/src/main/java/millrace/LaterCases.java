@@ -16,6 +16,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.utils.MessageUtil;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 
 /** Retry, delay and request/reply. */
 final class LaterCases {
@@ -24,6 +25,7 @@ final class LaterCases {
   static void register(Map<String, Case> cases) {
     cases.put("retry", LaterCases::retry);
     cases.put("delay", LaterCases::delay);
+    cases.put("timed", LaterCases::timed);
     cases.put("requestReply", LaterCases::requestReply);
     cases.put("trace", LaterCases::trace);
   }
@@ -105,6 +107,28 @@ final class LaterCases {
     equal(inbox.bodies(), List.of("now", "late"), "order of arrival");
     check(waited >= 4900 && waited < 10_000, "delay level 2 is 5 s; stored after " + waited + " ms");
     lab.note("delivered after " + waited + " ms");
+  }
+
+  /** By properties, as the 5.x client's setDelayTimeSec, setDelayTimeMs and setDeliverTimeMs write them. */
+  private static void timed(Lab lab) throws Exception {
+    String topic = lab.topic("timed", 1);
+    Inbox inbox = SendCases.consume(lab, topic);
+    long sent = System.currentTimeMillis();
+    String[][] times = {
+      {"sec", "TIMER_DELAY_SEC", "5"}, {"ms", "TIMER_DELAY_MS", "2500"}, {"at", "TIMER_DELIVER_MS", Long.toString(sent + 8500)},
+    };
+    for (String[] time : times) {
+      Message message = SendCases.message(topic, time[0]);
+      MessageAccessor.putProperty(message, time[1], time[2]);
+      lab.send(message);
+    }
+    inbox.expectExactly(List.of("ms", "sec", "at"), 30);
+    equal(inbox.bodies(), List.of("ms", "sec", "at"), "order of arrival");
+    long[] due = {2500, 5000, 8500};
+    for (int i = 0; i < due.length; i++) {
+      long late = inbox.all().get(i).getStoreTimestamp() - sent - due[i];
+      check(late >= 0 && late < 5000, inbox.bodies().get(i) + " stored " + late + " ms after its time");
+    }
   }
 
   private static void requestReply(Lab lab) throws Exception {
