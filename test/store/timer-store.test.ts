@@ -71,13 +71,12 @@ class Rig {
       at: 0,
       end: 0,
       invalidate: () => {},
-      window(this: { bytes: Buffer; end: number }, offset: number) {
-        this.bytes = rig.queue[offset]!;
-        this.end = this.bytes.length;
+      window: (offset: number): boolean => {
+        reader.bytes = this.queue[offset]!;
+        reader.end = reader.bytes.length;
         return true;
       },
     };
-    const rig = this;
     this.store = new TimerStore({
       files: this.files,
       queue: {
