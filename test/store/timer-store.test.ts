@@ -67,7 +67,7 @@ class Rig {
     this.files = new TimerFiles({ drive, paths, logFileSize: 4096, stepMs: STEP_MS, exit, nowMs: this.nowMs });
     this.files.queueOffset = Math.min(this.files.queueOffset, this.queue.length);
     const reader = {
-      bytes: Buffer.alloc(0),
+      bytes: Buffer.alloc(0) as Buffer,
       at: 0,
       end: 0,
       invalidate: () => {},
