@@ -73,6 +73,7 @@ export class TimerFiles {
     this.waiting = isNew || isStepChanged ? 0 : this.wheel.load(this.readTime);
     if (isStepChanged) this.wheel.clear();
     if (exit !== "clean" || isNew || isStepChanged) this.#mend(isNew || isStepChanged ? this.log.first : check.logEnd);
+    this.saveProgress(this.firstUndelivered); // What a process before this one wrote down need not hold any more.
   }
 
   /** The wheel is as of some flush, the log's end is known: what is beyond it leaves the wheel, what it lacks enters. */
