@@ -31,7 +31,9 @@ export function servedCodes(): ServedCodes {
 function brokerCodes(): ReadonlySet<number> {
   const directory = mkdtempSync(join(tmpdir(), "codes-"));
   try {
-    return new Set(newControlPlane({ directory }).control.codes);
+    const { control } = newControlPlane({ directory });
+    void control.close().catch(() => {}); // It looks after its clients in real time.
+    return new Set(control.codes);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
