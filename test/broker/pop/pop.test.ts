@@ -115,7 +115,7 @@ class Rig {
     }
     for (let i = 0; i < 20; i++) await settled(); // A new retry topic is saved to the real disk.
     await this.plane.control.topics.save();
-    await settled();
+    for (let i = 0; i < 20; i++) await settled();
   }
 
   committed(topic = TOPIC): Promise<RemotingCommand | undefined> {
