@@ -16,14 +16,14 @@ export {
   type QueryOptions,
   type QueueProgress,
 } from "./client/admin.ts";
-export { ConsumedMessage } from "./client/consumed-message.ts";
-export { Consumer, type MessageHandler } from "./client/consumer.ts";
-export type { ConsumeFrom, ConsumerOptions } from "./client/consumer-options.ts";
-export type { OutgoingMessage } from "./client/outgoing-message.ts";
-export { Producer } from "./client/producer.ts";
-export type { ProducerOptions } from "./client/producer-options.ts";
-export type { Finding, FindingState, MessagePlace } from "./format/explanation.ts";
-export type { DecodedMessage } from "./format/message.ts";
+export { ConsumedMessage } from "./client/consume/consumed-message.ts";
+export { Consumer, type MessageHandler } from "./client/consume/consumer.ts";
+export type { ConsumeFrom, ConsumerOptions } from "./client/consume/consumer-options.ts";
+export type { OutgoingMessage } from "./client/produce/outgoing-message.ts";
+export { Producer } from "./client/produce/producer.ts";
+export type { ProducerOptions } from "./client/produce/producer-options.ts";
+export type { DecodedMessage } from "./format/record/message.ts";
+export type { Finding, FindingState, MessagePlace } from "./format/remoting/explanation.ts";
 export { type NameServer, type NameServerOptions, startNameServer } from "./namesrv/server.ts";
 export type { Log, LogFields } from "./observe/log.ts";
 export { RunningBroker, type StartBrokerOptions, startBroker } from "./runtime/broker.ts";

@@ -34,8 +34,8 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
 const LADDER_EXCEPTIONS: Readonly<Record<string, string>> = {
   "src/os/choose.ts -> native-free/drive.ts": "the one place that chooses between the two drives",
   "src/namesrv/server.ts -> src/remoting/server.ts": "the name server speaks remoting",
-  "src/namesrv/server.ts -> src/client/remoting-client.ts": "and calls brokers by it",
-  "src/remoting/server-connection.ts -> src/client/frame-reader.ts": "both ends cut the same frames",
+  "src/namesrv/server.ts -> src/client/connection/remoting-client.ts": "and calls brokers by it",
+  "src/remoting/server-connection.ts -> src/client/connection/frame-reader.ts": "both ends cut the same frames",
 };
 
 interface Door {
@@ -76,8 +76,8 @@ const DOOR_EXCEPTIONS: Readonly<Record<string, string>> = {
   "src/runtime/broker.ts: node:fs": "makes and removes the directory of a store in memory",
   "src/runtime/broker.ts: the end of the process": "a store that cannot go on, unless the embedder says otherwise",
   "src/remoting/io-worker.ts: the end of the process": "in a worker it ends the thread only",
-  "src/client/client-instance.ts: threads": "the thread's number makes a client's id unique",
-  "src/client/unique-id.ts: threads": "the thread's number makes a message's id unique",
+  "src/client/connection/client-instance.ts: threads": "the thread's number makes a client's id unique",
+  "src/client/produce/unique-id.ts: threads": "the thread's number makes a message's id unique",
 };
 
 // In two parts, so that this file does not find itself.

@@ -1,7 +1,7 @@
 import { workerData } from "piscina";
 import type { DriveName } from "../src/os/api.ts";
 import { loadDrive } from "../src/os/choose.ts";
-import { type CompactResult, type CompactTask, compactQueue } from "../src/store/compact-queue.ts";
+import { type CompactResult, type CompactTask, compactQueue } from "../src/store/queue/compact-queue.ts";
 
 const drive = await loadDrive(workerData as DriveName);
 

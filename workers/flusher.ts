@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import * as shared from "../src/format/shared-words.ts";
+import * as shared from "../src/format/shared/shared-words.ts";
 import { loadDrive } from "../src/os/choose.ts";
 import { FlusherDuty, type FlusherInit } from "../src/runtime/duties.ts";
 import { runDuty, STOP_FLUSHER } from "../src/runtime/duty.ts";

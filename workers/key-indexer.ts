@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import * as shared from "../src/format/shared-words.ts";
+import * as shared from "../src/format/shared/shared-words.ts";
 import { loadDrive } from "../src/os/choose.ts";
 import { runDuty, STOP_INDEXERS } from "../src/runtime/duty.ts";
 import { KeyIndexerDuty, type KeyIndexerInit } from "../src/runtime/key-indexer-duty.ts";

@@ -1,9 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
-import * as shared from "../src/format/shared-words.ts";
+import * as shared from "../src/format/shared/shared-words.ts";
 import { loadDrive } from "../src/os/choose.ts";
 import { runDuty, STOP_WRITER } from "../src/runtime/duty.ts";
 import type { EngineInit } from "../src/store/engine-init.ts";
-import { LogWriter } from "../src/store/log-writer.ts";
+import { LogWriter } from "../src/store/log/log-writer.ts";
 import { SharedLog } from "../src/store/shared-log.ts";
 
 const init = workerData as EngineInit;

@@ -1,6 +1,6 @@
 import { workerData } from "piscina";
 import { loadDrive } from "../src/os/choose.ts";
-import { runVerifyTask, type VerifyInit, type VerifyTask, type VerifyTaskResult } from "../src/store/verify-task.ts";
+import { runVerifyTask, type VerifyInit, type VerifyTask, type VerifyTaskResult } from "../src/store/verify/verify-task.ts";
 
 const init = workerData as VerifyInit;
 const drive = await loadDrive(init.drive);

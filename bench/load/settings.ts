@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { COMPRESSIONS, type Compression } from "../../src/client/compression.ts";
+import { COMPRESSIONS, type Compression } from "../../src/client/produce/compression.ts";
 import { CASES, type LoadCase } from "./cases.ts";
 
 /** What a run is made of. Times in seconds where not named otherwise, sizes in bytes. */

@@ -1,13 +1,13 @@
 // Records from a lane to the end of the CommitLog, on both drives: offsets patched in, runs of records written at once.
 import path from "node:path";
 import { SystemClock } from "../../src/base/clock.ts";
-import * as shared from "../../src/format/shared-words.ts";
+import * as shared from "../../src/format/shared/shared-words.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { makeDirectory, removeFile } from "../../src/os/files.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer, RESERVE_FULL } from "../../src/ring/lane.ts";
-import { CommitLog } from "../../src/store/commit-log.ts";
-import { basePath } from "../../src/store/log-files.ts";
-import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue-slots.ts";
+import { CommitLog } from "../../src/store/log/commit-log.ts";
+import { basePath } from "../../src/store/log/log-files.ts";
+import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue/queue-slots.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { runBench, type Task } from "./harness.ts";
 import { laneRecord, scratchDirectory } from "./samples.ts";

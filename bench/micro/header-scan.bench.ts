@@ -1,6 +1,12 @@
 // Header of a SEND_MESSAGE_V2 request: JSON as the Java client writes it, and binary; beside decodeCommand.
-import { FIELD_BORN_TIMESTAMP, FIELD_PROPERTIES, FIELD_QUEUE_ID, FIELD_TOPIC, HeaderScan } from "../../src/format/header-scan.ts";
-import { decodeCommand } from "../../src/format/remoting-command.ts";
+import {
+  FIELD_BORN_TIMESTAMP,
+  FIELD_PROPERTIES,
+  FIELD_QUEUE_ID,
+  FIELD_TOPIC,
+  HeaderScan,
+} from "../../src/format/remoting/header-scan.ts";
+import { decodeCommand } from "../../src/format/remoting/remoting-command.ts";
 import { runBench } from "./harness.ts";
 import { SEND_HEADER, sendFrame } from "./samples.ts";
 

@@ -3,12 +3,12 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { SystemClock } from "../../src/base/clock.ts";
-import { INDEX_SHAPE_DEFAULT } from "../../src/format/index-file.ts";
-import { encodeMessage, PHYSICAL_OFFSET_OFFSET, RECORD_SIZE_MIN, writeInt64 } from "../../src/format/message.ts";
+import { INDEX_SHAPE_DEFAULT } from "../../src/format/files/index-file.ts";
+import { encodeMessage, PHYSICAL_OFFSET_OFFSET, RECORD_SIZE_MIN, writeInt64 } from "../../src/format/record/message.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
-import { KeyIndex } from "../../src/store/key-index.ts";
-import { KeyIndexBuilder } from "../../src/store/key-index-builder.ts";
-import { KeyIndexReader } from "../../src/store/key-index-reader.ts";
+import { KeyIndex } from "../../src/store/index/key-index.ts";
+import { KeyIndexBuilder } from "../../src/store/index/key-index-builder.ts";
+import { KeyIndexReader } from "../../src/store/index/key-index-reader.ts";
 import { runBench } from "./harness.ts";
 
 const KEY_DIGITS = 8;

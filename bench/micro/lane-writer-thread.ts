@@ -1,6 +1,6 @@
 // The log writer's end of lane.bench.ts: takes what comes, acks it, parks when there is nothing.
 import { parentPort, workerData } from "node:worker_threads";
-import * as shared from "../../src/format/shared-words.ts";
+import * as shared from "../../src/format/shared/shared-words.ts";
 import { LaneConsumer, type LaneMemory } from "../../src/ring/lane.ts";
 import { runDuty } from "../../src/runtime/duty.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";

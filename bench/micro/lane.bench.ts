@@ -2,7 +2,7 @@
 // ends cost together. On two: what a hand-off costs the producer, who sleeps while the lane is full.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import * as shared from "../../src/format/shared-words.ts";
+import * as shared from "../../src/format/shared/shared-words.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer, RESERVE_FULL } from "../../src/ring/lane.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { runBench, type Task } from "./harness.ts";

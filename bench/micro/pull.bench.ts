@@ -1,16 +1,16 @@
 // The answer to a pull: ConsumeQueue entries read, records picked, header written, all of it handed to a sink. What
 // the system does to bring it to a socket is not in here. On both drives; neighbours in the log, and scattered ones.
 import path from "node:path";
-import { ENTRY_SIZE, writeEntry } from "../../src/format/consume-queue.ts";
-import { createIoCounters } from "../../src/format/io-counters.ts";
+import { ENTRY_SIZE, writeEntry } from "../../src/format/files/consume-queue.ts";
+import { createIoCounters } from "../../src/format/shared/io-counters.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { makeDirectory } from "../../src/os/files.ts";
-import type { PullRequest } from "../../src/remoting/pull-path.ts";
-import { PullResponder } from "../../src/remoting/pull-responder.ts";
-import { ConsumeQueue, queueDirectory } from "../../src/store/consume-queue.ts";
-import { basePath } from "../../src/store/log-files.ts";
-import { LogReader } from "../../src/store/log-reader.ts";
-import { QueueReader, READ_FOUND } from "../../src/store/queue-reader.ts";
+import type { PullRequest } from "../../src/remoting/pull/pull-path.ts";
+import { PullResponder } from "../../src/remoting/pull/pull-responder.ts";
+import { basePath } from "../../src/store/log/log-files.ts";
+import { LogReader } from "../../src/store/log/log-reader.ts";
+import { ConsumeQueue, queueDirectory } from "../../src/store/queue/consume-queue.ts";
+import { QueueReader, READ_FOUND } from "../../src/store/queue/queue-reader.ts";
 import { runBench, type Task } from "./harness.ts";
 import { logRecords, scratchDirectory, sinkConnection, TOPIC } from "./samples.ts";
 

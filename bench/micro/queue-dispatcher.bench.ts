@@ -13,11 +13,11 @@ import {
   QUEUE_FEED_TAGS_CODE,
   QUEUE_FEED_WORDS,
 } from "../../src/ring/index-feed.ts";
-import { basePath } from "../../src/store/log-files.ts";
-import { LogReader } from "../../src/store/log-reader.ts";
-import { QueueDispatcher } from "../../src/store/queue-dispatcher.ts";
-import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue-slots.ts";
-import { TopicSlotsTable } from "../../src/store/topic-slots.ts";
+import { basePath } from "../../src/store/log/log-files.ts";
+import { LogReader } from "../../src/store/log/log-reader.ts";
+import { QueueDispatcher } from "../../src/store/queue/queue-dispatcher.ts";
+import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue/queue-slots.ts";
+import { TopicSlotsTable } from "../../src/store/queue/topic-slots.ts";
 import { runBench, type Task } from "./harness.ts";
 import { logRecords, scratchDirectory, TOPIC } from "./samples.ts";
 

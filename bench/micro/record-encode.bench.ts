@@ -1,7 +1,7 @@
 // A message of a send request becomes a record in its final form: head, body with its CRC, properties.
-import { encodeHost } from "../../src/format/message.ts";
-import { finishRecord, writeRecordHead } from "../../src/format/record-writer.ts";
-import { RecordProperties } from "../../src/remoting/record-properties.ts";
+import { encodeHost } from "../../src/format/record/message.ts";
+import { finishRecord, writeRecordHead } from "../../src/format/record/record-writer.ts";
+import { RecordProperties } from "../../src/remoting/send/record-properties.ts";
 import { runBench, type Task } from "./harness.ts";
 import { laneRecord, PROPERTIES, STORE_HOST, TOPIC } from "./samples.ts";
 

@@ -3,9 +3,9 @@ import type { Socket } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { crc32 } from "../../src/base/crc32.ts";
-import { encodeMessage, PHYSICAL_OFFSET_OFFSET, QUEUE_OFFSET_OFFSET, writeInt64 } from "../../src/format/message.ts";
-import { decodeCommand, encodeCommand } from "../../src/format/remoting-command.ts";
-import { HEADER_OFFSET, SERIALIZE_ROCKETMQ } from "../../src/format/remoting-frame.ts";
+import { encodeMessage, PHYSICAL_OFFSET_OFFSET, QUEUE_OFFSET_OFFSET, writeInt64 } from "../../src/format/record/message.ts";
+import { decodeCommand, encodeCommand } from "../../src/format/remoting/remoting-command.ts";
+import { HEADER_OFFSET, SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../../src/os/api.ts";
 import { IoConnection } from "../../src/remoting/io-connection.ts";
 

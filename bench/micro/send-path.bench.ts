@@ -1,14 +1,14 @@
 // All that an I/O worker does for one send between the bytes of its socket and its answer: header scan, record into
 // the lane, ticket, ack, answer. The log writer's end of the lane only acks, and the answers go nowhere.
 import { SystemClock } from "../../src/base/clock.ts";
-import { HeaderScan } from "../../src/format/header-scan.ts";
-import { encodeHost } from "../../src/format/message.ts";
+import { encodeHost } from "../../src/format/record/message.ts";
+import { HeaderScan } from "../../src/format/remoting/header-scan.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { IoTables } from "../../src/remoting/io-tables.ts";
-import { SendAnswers } from "../../src/remoting/send-answers.ts";
-import { SEND_TAKEN, SendPath } from "../../src/remoting/send-path.ts";
-import { SendTickets } from "../../src/remoting/send-tickets.ts";
-import { uniqueKeys } from "../../src/remoting/unique-keys.ts";
+import { SendAnswers } from "../../src/remoting/send/send-answers.ts";
+import { SEND_TAKEN, SendPath } from "../../src/remoting/send/send-path.ts";
+import { SendTickets } from "../../src/remoting/send/send-tickets.ts";
+import { uniqueKeys } from "../../src/remoting/send/unique-keys.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lane.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { runBench, type Task } from "./harness.ts";

@@ -1,7 +1,7 @@
 // Answers to a send and a pull as templates, beside encodeCommand.
-import { encodeHost } from "../../src/format/message.ts";
-import { encodeCommand } from "../../src/format/remoting-command.ts";
-import { SendResponseWriter, writeEmptyResponse, writePullResponse } from "../../src/format/send-response.ts";
+import { encodeHost } from "../../src/format/record/message.ts";
+import { encodeCommand } from "../../src/format/remoting/remoting-command.ts";
+import { SendResponseWriter, writeEmptyResponse, writePullResponse } from "../../src/format/remoting/send-response.ts";
 import { runBench } from "./harness.ts";
 
 const writer = new SendResponseWriter(encodeHost("10.1.2.3:10911"), "DefaultRegion", true);

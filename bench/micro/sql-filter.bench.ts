@@ -1,6 +1,6 @@
 // A filter by SQL92 asked about one message of six properties: the walk over them, and the conditions.
 import { SqlFilter } from "../../src/filter/sql-filter.ts";
-import { encodeProperties } from "../../src/format/properties.ts";
+import { encodeProperties } from "../../src/format/record/properties.ts";
 import { runBench, type Task } from "./harness.ts";
 
 const properties = Buffer.from(

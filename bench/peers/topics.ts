@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RemotingClient } from "../../src/client/remoting-client.ts";
-import { request } from "../../src/format/remoting-command.ts";
+import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
+import { request } from "../../src/format/remoting/remoting-command.ts";
 import { createTopicRequest } from "../wire/kafka.ts";
 import type { Peer } from "./peer.ts";
 

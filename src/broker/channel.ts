@@ -1,4 +1,4 @@
-import type { RemotingCommand } from "../format/remoting-command.ts";
+import type { RemotingCommand } from "../format/remoting/remoting-command.ts";
 
 /** One client connection as the control plane sees it; the socket itself lives in an I/O worker. */
 export interface Channel {

@@ -57,7 +57,7 @@ export const PICK_COUNT_MAX = 32;
 
 /** Where messages are, without their bytes. */
 export interface PickedMessages {
-  /** READ_FOUND, READ_NO_MATCH … of store/queue-reader.ts. */
+  /** READ_FOUND, READ_NO_MATCH … of store/queue/queue-reader.ts. */
   status: number;
   /** One past the last entry looked at. */
   nextOffset: number;
@@ -82,7 +82,7 @@ export interface IndexQueryResult {
   lastUpdatePhysicalOffset: number;
 }
 
-/** A message that the broker itself puts into the log; properties as in format/properties.ts. */
+/** A message that the broker itself puts into the log; properties as in format/record/properties.ts. */
 export interface OutgoingMessage {
   topic: string;
   queueId: number;

@@ -4,7 +4,7 @@ export interface TablePublisher {
   topicRemoved(topic: string): void;
   groupChanged(group: PublishedGroup): void;
   groupRemoved(group: string): void;
-  /** From now on commits of (group, topic, queueId) go straight into the shared cell (format/offset-cells.ts). */
+  /** From now on commits of (group, topic, queueId) go straight into the shared cell (format/shared/offset-cells.ts). */
   offsetCell(group: string, topic: string, queueId: number, cell: number): void;
 }
 

@@ -1,8 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import { optionalInteger, optionalText } from "../format/command-fields.ts";
-import { memberOf, parseJson } from "../format/fastjson.ts";
-import type { RemotingCommand } from "../format/remoting-command.ts";
+import { optionalInteger, optionalText } from "../format/remoting/command-fields.ts";
+import type { RemotingCommand } from "../format/remoting/remoting-command.ts";
+import { memberOf, parseJson } from "../format/text/fastjson.ts";
 import { type DataVersion, dataVersionFrom, equalDataVersions } from "../format/topic-config.ts";
 
 /** The version after a change. Source: Apache `DataVersion.nextVersion`. */

@@ -1,9 +1,9 @@
 import { MillraceError } from "../base/errors.ts";
-import type { DecodedMessage } from "../format/message.ts";
+import type { DecodedMessage } from "../format/record/message.ts";
 import { chooseDrive } from "../os/choose.ts";
-import { type Inspected, StoreInspector } from "../store/inspect.ts";
-import { Findings } from "../store/verify-findings.ts";
-import { readLayout } from "../store/verify-layout.ts";
+import { type Inspected, StoreInspector } from "../store/verify/inspect.ts";
+import { Findings } from "../store/verify/verify-findings.ts";
+import { readLayout } from "../store/verify/verify-layout.ts";
 import { type StoreFlags, storeFromFlags } from "./store-flags.ts";
 import { wholeNumber } from "./whole-number.ts";
 

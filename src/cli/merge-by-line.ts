@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { ConsumedMessage } from "../client/consumed-message.ts";
+import type { ConsumedMessage } from "../client/consume/consumed-message.ts";
 
 /** Property in which `ingest --number-lines` counts the lines of its input. */
 export const LINE_NUMBER = "LINE";

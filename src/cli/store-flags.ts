@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { StoreLayoutOptions } from "../store/verify-layout.ts";
+import type { StoreLayoutOptions } from "../store/verify/verify-layout.ts";
 import { configFromFlags } from "./broker-config.ts";
 
 /** Flags of commands that read a store's files. */

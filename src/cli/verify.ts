@@ -1,6 +1,6 @@
 import { SystemClock } from "../base/clock.ts";
 import { verifyStore } from "../runtime/verify.ts";
-import type { VerifyReport } from "../store/verify-report.ts";
+import type { VerifyReport } from "../store/verify/verify-report.ts";
 import { failureText } from "./failure.ts";
 import { formatBytes, formatCount, Progress } from "./progress.ts";
 import { type StoreFlags, storeFromFlags } from "./store-flags.ts";

@@ -1,17 +1,14 @@
 import { sleep } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import type { Explanation } from "../format/explanation.ts";
-import { memberOf, parseJson, parseQueueTable } from "../format/fastjson.ts";
-import { decodeMessages } from "../format/message.ts";
-import { physicalOffsetOf } from "../format/message-id.ts";
-import { OwnRequestCode, RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import type { HeaderValues, RemotingCommand } from "../format/remoting-command.ts";
-import { ClientInstance, type ClientOptions } from "./client-instance.ts";
-import { clientRequest, requestFailed } from "./client-request.ts";
-import { type ConsumedMessage, readMessages } from "./consumed-message.ts";
-import { askBroker, maxOffset, offsetOf } from "./group-offsets.ts";
-import { AUTO_CREATE_TOPIC } from "./name-servers.ts";
-import { checkGroup, checkInteger, checkTopic, invalidOption } from "./options.ts";
+import { decodeMessages } from "../format/record/message.ts";
+import { physicalOffsetOf } from "../format/record/message-id.ts";
+import type { Explanation } from "../format/remoting/explanation.ts";
+import { OwnRequestCode, RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
+import type { HeaderValues, RemotingCommand } from "../format/remoting/remoting-command.ts";
+import { memberOf, parseJson, parseQueueTable } from "../format/text/fastjson.ts";
+import { ClientInstance, type ClientOptions } from "./connection/client-instance.ts";
+import { clientRequest, requestFailed } from "./connection/client-request.ts";
+import { AUTO_CREATE_TOPIC } from "./connection/name-servers.ts";
 import {
   MASTER_ID,
   type MessageQueue,
@@ -20,7 +17,10 @@ import {
   type RouteBroker,
   readableQueues,
   type TopicRoute,
-} from "./routes.ts";
+} from "./connection/routes.ts";
+import { type ConsumedMessage, readMessages } from "./consume/consumed-message.ts";
+import { askBroker, maxOffset, offsetOf } from "./consume/group-offsets.ts";
+import { checkGroup, checkInteger, checkTopic, invalidOption } from "./options.ts";
 
 export interface CreateTopicOptions {
   /** Queues on each broker. Default 4. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { MillraceError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import { parseProperties } from "../format/java-properties.ts";
+import { parseProperties } from "../format/text/java-properties.ts";
 import { CONFIG_NAMES, type ConfigValues } from "./keys.ts";
 import type { ConfigSource } from "./resolve.ts";
 

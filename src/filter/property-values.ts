@@ -1,4 +1,4 @@
-import { NAME_END, VALUE_END } from "../format/properties.ts";
+import { NAME_END, VALUE_END } from "../format/record/properties.ts";
 import { NumberReader } from "./java-numbers.ts";
 
 const UNREAD = 0;

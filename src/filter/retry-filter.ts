@@ -1,6 +1,6 @@
-import { RecordParts } from "../format/message.ts";
-import { PROPERTY } from "../format/properties.ts";
-import { PropertyScan } from "../format/property-scan.ts";
+import { RecordParts } from "../format/record/message.ts";
+import { PROPERTY } from "../format/record/properties.ts";
+import { PropertyScan } from "../format/record/property-scan.ts";
 import { messageFilter } from "./entry-filter.ts";
 import type { MessageFilter } from "./message-filter.ts";
 

@@ -1,4 +1,4 @@
-import { RecordParts } from "../format/message.ts";
+import { RecordParts } from "../format/record/message.ts";
 import type { MessageFilter } from "./message-filter.ts";
 import { PropertyValues } from "./property-values.ts";
 import type { Condition } from "./sql-conditions.ts";

@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import { entriesOf, memberOf, parseJson, writeJson } from "./fastjson.ts";
+import { entriesOf, memberOf, parseJson, writeJson } from "./text/fastjson.ts";
 
 /** One topic on one broker. Source: Apache `TopicConfig`. */
 export interface TopicConfig {

@@ -1,11 +1,17 @@
 import { crc32 } from "../base/crc32.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Channel } from "../broker/channel.ts";
-import { decodeRegistration, encodeKeyValueTable } from "../format/broker-registration.ts";
-import { optionalBoolean, optionalInteger, optionalText, requiredInteger, requiredText } from "../format/command-fields.ts";
-import { memberOf, parseJson } from "../format/fastjson.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { decodeRegistration, encodeKeyValueTable } from "../format/remoting/broker-registration.ts";
+import {
+  optionalBoolean,
+  optionalInteger,
+  optionalText,
+  requiredInteger,
+  requiredText,
+} from "../format/remoting/command-fields.ts";
+import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
+import { type RemotingCommand, response } from "../format/remoting/remoting-command.ts";
+import { memberOf, parseJson } from "../format/text/fastjson.ts";
 import { decodeDataVersion, encodeDataVersion, topicConfigFrom } from "../format/topic-config.ts";
 import type { Handlers, NameServerContext } from "./context.ts";
 import { ORDER_TOPIC_NAMESPACE } from "./kv-config.ts";

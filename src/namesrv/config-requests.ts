@@ -1,7 +1,7 @@
-import { encodeKeyValueTable } from "../format/broker-registration.ts";
-import { requiredText } from "../format/command-fields.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import { response } from "../format/remoting-command.ts";
+import { encodeKeyValueTable } from "../format/remoting/broker-registration.ts";
+import { requiredText } from "../format/remoting/command-fields.ts";
+import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
+import { response } from "../format/remoting/remoting-command.ts";
 import type { Handlers, NameServerContext } from "./context.ts";
 
 /** KV table and configuration. Source: Apache `DefaultRequestProcessor`. */

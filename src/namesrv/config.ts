@@ -3,8 +3,8 @@ import { nearestName } from "../base/nearest-name.ts";
 import { ConfigFile } from "../broker/config-file.ts";
 import { flag, INT_MAX, type KeyTable, text, whole } from "../config/config-key.ts";
 import { ROCKETMQ_KEYS } from "../config/rocketmq-keys.ts";
-import { formatProperties, parseProperties } from "../format/java-properties.ts";
-import { ResponseCode } from "../format/remoting-codes.ts";
+import { ResponseCode } from "../format/remoting/remoting-codes.ts";
+import { formatProperties, parseProperties } from "../format/text/java-properties.ts";
 import type { Log } from "../observe/log.ts";
 import { readReplacedFile } from "../os/replace-file.ts";
 

@@ -1,6 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
 import { ConfigFile } from "../broker/config-file.ts";
-import { entriesOf, memberOf, parseJson, writeJson } from "../format/fastjson.ts";
+import { entriesOf, memberOf, parseJson, writeJson } from "../format/text/fastjson.ts";
 import type { Log } from "../observe/log.ts";
 import { readReplacedFile } from "../os/replace-file.ts";
 

@@ -1,6 +1,6 @@
-import type { QueueMapping } from "../format/broker-registration.ts";
-import { queueMappingMembers } from "../format/broker-registration.ts";
-import { writeJson } from "../format/fastjson.ts";
+import type { QueueMapping } from "../format/remoting/broker-registration.ts";
+import { queueMappingMembers } from "../format/remoting/broker-registration.ts";
+import { writeJson } from "../format/text/fastjson.ts";
 import { PERM_WRITE } from "../format/topic-config.ts";
 import type { QueueData } from "./topic-queues.ts";
 

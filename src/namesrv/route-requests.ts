@@ -1,7 +1,7 @@
 import type { RequestHandler } from "../broker/channel.ts";
-import { optionalBoolean, optionalText, requiredText } from "../format/command-fields.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { optionalBoolean, optionalText, requiredText } from "../format/remoting/command-fields.ts";
+import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
+import { type RemotingCommand, response } from "../format/remoting/remoting-command.ts";
 import type { Handlers, NameServerContext } from "./context.ts";
 import { ORDER_TOPIC_NAMESPACE } from "./kv-config.ts";
 import { encodeClusterInfo, encodeRoute, encodeTopicList, filterByZone } from "./route-answers.ts";

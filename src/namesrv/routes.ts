@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Channel } from "../broker/channel.ts";
-import type { QueueMapping, RegistrationBody } from "../format/broker-registration.ts";
+import type { QueueMapping, RegistrationBody } from "../format/remoting/broker-registration.ts";
 import { type DataVersion, equalDataVersions, PERM_WRITE } from "../format/topic-config.ts";
 import type { Log } from "../observe/log.ts";
 import { type BrokerGroup, MASTER_ID, minBrokerIdOf, presentActingMasters, type TopicRoute } from "./route-answers.ts";

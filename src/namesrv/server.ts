@@ -1,8 +1,8 @@
 import path from "node:path";
 import { type Clock, SystemClock, type Timer } from "../base/clock.ts";
-import { RemotingClient } from "../client/remoting-client.ts";
-import { RequestCode } from "../format/remoting-codes.ts";
-import { request } from "../format/remoting-command.ts";
+import { RemotingClient } from "../client/connection/remoting-client.ts";
+import { RequestCode } from "../format/remoting/remoting-codes.ts";
+import { request } from "../format/remoting/remoting-command.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import { RemotingServer } from "../remoting/server.ts";
 import { brokerRequests } from "./broker-requests.ts";

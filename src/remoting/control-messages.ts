@@ -1,5 +1,5 @@
 import type { PublishedGroup, PublishedTopic } from "../broker/table-publisher.ts";
-import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
 
 /** From an I/O worker to the control thread. */
 export type ToControl =

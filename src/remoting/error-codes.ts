@@ -1,6 +1,6 @@
 import { type ErrorCode, MillraceError } from "../base/errors.ts";
-import { ResponseCode } from "../format/remoting-codes.ts";
-import { type RemotingCommand, response } from "../format/remoting-command.ts";
+import { ResponseCode } from "../format/remoting/remoting-codes.ts";
+import { type RemotingCommand, response } from "../format/remoting/remoting-command.ts";
 
 /** What each expected failure is to a RocketMQ client; what is not listed is SYSTEM_ERROR. */
 const RESPONSE_CODES: Partial<Record<ErrorCode, number>> = {

@@ -1,9 +1,9 @@
-import type { HeaderScan } from "../format/header-scan.ts";
-import { ResponseCode } from "../format/remoting-codes.ts";
-import * as shared from "../format/shared-words.ts";
+import type { HeaderScan } from "../format/remoting/header-scan.ts";
+import { ResponseCode } from "../format/remoting/remoting-codes.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import { FRAME_BLOCKED, FRAME_DONE, type IoConnection } from "./io-connection.ts";
-import type { SendAnswers } from "./send-answers.ts";
+import type { SendAnswers } from "./send/send-answers.ts";
 
 export interface FlowControlOptions {
   answers: SendAnswers;

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
-import { encodeHost } from "../format/message.ts";
-import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting-frame.ts";
+import { encodeHost } from "../format/record/message.ts";
+import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { IoTopic } from "./io-tables.ts";
 

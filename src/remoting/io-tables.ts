@@ -1,14 +1,14 @@
 import { ByteMap } from "../base/byte-map.ts";
-import { dedupWindowOf } from "../broker/attributes.ts";
-import { isCompacted } from "../broker/compaction.ts";
 import type { PublishedGroup, PublishedSubscription, PublishedTopic } from "../broker/table-publisher.ts";
+import { dedupWindowOf } from "../broker/topics/attributes.ts";
+import { isCompacted } from "../broker/topics/compaction.ts";
 import { type EntryFilter, NO_CODES } from "../filter/entry-filter.ts";
 import { FilterCache } from "../filter/filter-cache.ts";
 import { RetryFilter } from "../filter/retry-filter.ts";
-import { topicHashOfBytes } from "../format/index-file.ts";
-import { TOPIC_SIZE_MAX_V1 } from "../format/message.ts";
+import { topicHashOfBytes } from "../format/files/index-file.ts";
 import { RETRY_PREFIX, UNSENDABLE_TOPICS } from "../format/names.ts";
-import type { TopicSlots, TopicSlotsUpdate } from "../store/topic-slots.ts";
+import { TOPIC_SIZE_MAX_V1 } from "../format/record/message.ts";
+import type { TopicSlots, TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
 
 /** Retry topics have checks of their own, and system topics take no sends: the control thread sees to both. */
 function isPlainName(topic: string): boolean {
@@ -34,7 +34,7 @@ export interface IoTopic extends TopicSlots {
   needsKeys: boolean;
   /** Seconds; 0: messages are not de-duplicated. */
   dedupWindowS: number;
-  /** What its key hashes go on from (format/index-file.ts). */
+  /** What its key hashes go on from (format/files/index-file.ts). */
   keyHashSeed: number;
 }
 

@@ -1,37 +1,44 @@
 import net from "node:net";
 import type { MessagePort } from "node:worker_threads";
 import { type Clock, clockFrom, SystemClock, VirtualClock } from "../base/clock.ts";
-import { HeaderScan } from "../format/header-scan.ts";
-import { encodeHost } from "../format/message.ts";
-import { OffsetCells } from "../format/offset-cells.ts";
-import { RequestCode, ResponseCode } from "../format/remoting-codes.ts";
-import { decodeCommand, encodeCommand, FLAG_RESPONSE, isOneway, isResponse, response } from "../format/remoting-command.ts";
-import * as shared from "../format/shared-words.ts";
+import { encodeHost } from "../format/record/message.ts";
+import { HeaderScan } from "../format/remoting/header-scan.ts";
+import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
+import {
+  decodeCommand,
+  encodeCommand,
+  FLAG_RESPONSE,
+  isOneway,
+  isResponse,
+  response,
+} from "../format/remoting/remoting-command.ts";
+import { OffsetCells } from "../format/shared/offset-cells.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import { loadDrive } from "../os/choose.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { LaneProducer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
-import { LogReader } from "../store/log-reader.ts";
-import { LogWriter } from "../store/log-writer.ts";
-import { QueueReader, type ReadLimits } from "../store/queue-reader.ts";
-import { QueueSlots } from "../store/queue-slots.ts";
+import { LogReader } from "../store/log/log-reader.ts";
+import { LogWriter } from "../store/log/log-writer.ts";
+import { QueueReader, type ReadLimits } from "../store/queue/queue-reader.ts";
+import { QueueSlots } from "../store/queue/queue-slots.ts";
+import { TopicSlotsTable } from "../store/queue/topic-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import { TopicSlotsTable } from "../store/topic-slots.ts";
-import { CommitPath } from "./commit-path.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
 import { FRAME_BLOCKED, FRAME_DONE, FRAME_REFUSED, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
-import { PULL_TAKEN, PullPath } from "./pull-path.ts";
-import { PullResponder } from "./pull-responder.ts";
-import { SendAnswers } from "./send-answers.ts";
-import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send-path.ts";
-import { SendTickets } from "./send-tickets.ts";
+import { CommitPath } from "./pull/commit-path.ts";
+import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
+import { PullResponder } from "./pull/pull-responder.ts";
+import { SendAnswers } from "./send/send-answers.ts";
+import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
+import { SendTickets } from "./send/send-tickets.ts";
+import { uniqueKeys } from "./send/unique-keys.ts";
 import { readInto } from "./shared-read.ts";
-import { uniqueKeys } from "./unique-keys.ts";
 
 export interface IoWorkerInit {
   engine: EngineInit;
@@ -55,7 +62,7 @@ export interface IoWorkerInit {
   shortPollingMs: number;
   syncFlushTimeoutMs: number;
   offsetCells: SharedArrayBuffer;
-  /** format/io-counters.ts. */
+  /** format/shared/io-counters.ts. */
   counters: SharedArrayBuffer;
 }
 

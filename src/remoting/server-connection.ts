@@ -3,8 +3,14 @@ import { assert } from "../base/assert.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Channel } from "../broker/channel.ts";
-import { FrameReader } from "../client/frame-reader.ts";
-import { decodeCommand, encodeCommand, FLAG_RESPONSE, isResponse, type RemotingCommand } from "../format/remoting-command.ts";
+import { FrameReader } from "../client/connection/frame-reader.ts";
+import {
+  decodeCommand,
+  encodeCommand,
+  FLAG_RESPONSE,
+  isResponse,
+  type RemotingCommand,
+} from "../format/remoting/remoting-command.ts";
 
 /** What a connection needs of the server that owns it. */
 export interface ServerConnectionOwner {

@@ -1,4 +1,4 @@
-import { doorbellWord } from "../format/shared-words.ts";
+import { doorbellWord } from "../format/shared/shared-words.ts";
 
 /**
  * Wakes one thread. The sleeper takes `seen()` before it looks for work; if there was none it parks on that

@@ -36,7 +36,7 @@ const D_HASH_HIGH = 7;
 
 /** Half messages and roll-backs: queueOffset stays 0 and the queue does not advance. */
 export const APPEND_WITHOUT_QUEUE = 1;
-/** The open fields of the records hold notes for the indexers (format/record-notes.ts). */
+/** The open fields of the records hold notes for the indexers (format/record/record-notes.ts). */
 export const APPEND_NOTED = 2;
 /**
  * Not stored if a message of the same key was stored within the window, whose length in seconds stands from bit
@@ -45,7 +45,7 @@ export const APPEND_NOTED = 2;
 export const APPEND_ONCE = 4;
 /**
  * One record that counts as `count` messages. Its last property is INNER_BASE, which the log writer fills
- * (format/batch-consume-queue.ts).
+ * (format/files/batch-consume-queue.ts).
  */
 export const APPEND_INNER_BATCH = 8;
 export const APPEND_WINDOW_SHIFT = 4;

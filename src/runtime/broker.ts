@@ -3,12 +3,12 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { type Clock, peersClock, SystemClock, VirtualClock } from "../base/clock.ts";
-import type { ServedTotals } from "../broker/broker-stats.ts";
+import type { ServedTotals } from "../broker/admin/broker-stats.ts";
 import { ControlPlane } from "../broker/control-plane.ts";
-import { BrokerRegistration } from "../broker/registration.ts";
-import { storedBatchTopics } from "../broker/topics.ts";
-import { NameServers } from "../client/name-servers.ts";
-import { RemotingClient } from "../client/remoting-client.ts";
+import { BrokerRegistration } from "../broker/topics/registration.ts";
+import { storedBatchTopics } from "../broker/topics/topics.ts";
+import { NameServers } from "../client/connection/name-servers.ts";
+import { RemotingClient } from "../client/connection/remoting-client.ts";
 import { parseDelayLevels } from "../config/delay-levels.ts";
 import { type ConfigValues } from "../config/keys.ts";
 import { type ResolvedConfig, resolveConfig } from "../config/resolve.ts";
@@ -18,17 +18,17 @@ import {
   COUNTER_PULLS_EMPTY,
   COUNTER_PULLS_FOUND,
   createIoCounters,
-} from "../format/io-counters.ts";
-import { OffsetCells } from "../format/offset-cells.ts";
-import * as shared from "../format/shared-words.ts";
+} from "../format/shared/io-counters.ts";
+import { OffsetCells } from "../format/shared/offset-cells.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { DriveId } from "../os/choose.ts";
 import { diskUse, openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
-import { uniqueKeys } from "../remoting/unique-keys.ts";
-import { batchFileSizeFor } from "../store/batch-consume-queue.ts";
-import type { ReadLimits } from "../store/queue-reader.ts";
+import { uniqueKeys } from "../remoting/send/unique-keys.ts";
+import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
+import type { ReadLimits } from "../store/queue/queue-reader.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import { StoreCompaction } from "./compaction-files.ts";

@@ -1,9 +1,9 @@
 import path from "node:path";
-import type { CompactionFiles } from "../broker/compaction.ts";
+import type { CompactionFiles } from "../broker/topics/compaction.ts";
 import { removeTree } from "../os/files.ts";
-import { type CompactResult, removeCompactedExcept } from "../store/compact-queue.ts";
-import { type CompactedQueue, openCompactedQueue } from "../store/compacted-queue.ts";
-import { queueDirectory } from "../store/consume-queue.ts";
+import { type CompactResult, removeCompactedExcept } from "../store/queue/compact-queue.ts";
+import { type CompactedQueue, openCompactedQueue } from "../store/queue/compacted-queue.ts";
+import { queueDirectory } from "../store/queue/consume-queue.ts";
 import { Compactor } from "./compactor.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineStore } from "./engine-store.ts";

@@ -2,7 +2,7 @@ import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
 import type { DriveName } from "../os/api.ts";
-import type { CompactResult, CompactTask } from "../store/compact-queue.ts";
+import type { CompactResult, CompactTask } from "../store/queue/compact-queue.ts";
 
 const IDLE_MS = 10_000;
 

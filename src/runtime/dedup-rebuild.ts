@@ -1,10 +1,10 @@
-import { dedupWindowOf } from "../broker/attributes.ts";
-import { HALF_TOPIC, TIMER_TOPIC } from "../broker/system-topics.ts";
-import { RecordParts, readInt64, recordSizeAt } from "../format/message.ts";
-import { PropertyScan } from "../format/property-scan.ts";
+import { dedupWindowOf } from "../broker/topics/attributes.ts";
+import { HALF_TOPIC, TIMER_TOPIC } from "../broker/topics/system-topics.ts";
+import { RecordParts, readInt64, recordSizeAt } from "../format/record/message.ts";
+import { PropertyScan } from "../format/record/property-scan.ts";
 import type { TopicConfig } from "../format/topic-config.ts";
-import { DedupHash, DedupWindow } from "../store/dedup-window.ts";
-import { LogReader } from "../store/log-reader.ts";
+import { DedupHash, DedupWindow } from "../store/log/dedup-window.ts";
+import { LogReader } from "../store/log/log-reader.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineStore } from "./engine-store.ts";
 

@@ -1,24 +1,24 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { clockFrom, monotonicMs } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import type { Checkpoint } from "../format/checkpoint.ts";
-import { RecordParts } from "../format/message.ts";
-import * as shared from "../format/shared-words.ts";
+import type { Checkpoint } from "../format/files/checkpoint.ts";
+import { RecordParts } from "../format/record/message.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { IndexFeedConsumer } from "../ring/index-feed.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
-import { CheckpointWriter } from "../store/checkpoint-writer.ts";
 import type { EngineInit } from "../store/engine-init.ts";
-import { Flusher } from "../store/flusher.ts";
-import { LogReader } from "../store/log-reader.ts";
-import { nextRecord } from "../store/log-scan.ts";
-import { QueueDispatcher } from "../store/queue-dispatcher.ts";
-import { QueueFlusher } from "../store/queue-flusher.ts";
-import { QueueSlots } from "../store/queue-slots.ts";
+import { Flusher } from "../store/log/flusher.ts";
+import { LogReader } from "../store/log/log-reader.ts";
+import { nextRecord } from "../store/log/log-scan.ts";
+import { QueueDispatcher } from "../store/queue/queue-dispatcher.ts";
+import { QueueFlusher } from "../store/queue/queue-flusher.ts";
+import { QueueSlots } from "../store/queue/queue-slots.ts";
+import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
+import { CheckpointWriter } from "../store/recovery/checkpoint-writer.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/topic-slots.ts";
 import type { Duty } from "./duty.ts";
 
 /** Pause before what a full disk had no room for is tried again, ms. */

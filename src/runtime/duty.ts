@@ -1,4 +1,4 @@
-import * as shared from "../format/shared-words.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 

@@ -1,7 +1,8 @@
 import { type Clock, SystemClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
-import { decompressBody } from "../client/compression.ts";
+import { decompressBody } from "../client/produce/compression.ts";
+import { topicNameFault } from "../format/names.ts";
 import {
   type DecodedMessage,
   decodeMessage,
@@ -10,11 +11,10 @@ import {
   SYS_FLAG_COMPRESSED,
   SYS_FLAG_INNER_BATCH,
   SYS_FLAG_NEED_UNWRAP,
-} from "../format/message.ts";
-import { topicNameFault } from "../format/names.ts";
-import { decodeProperties, encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
-import { finishRecord, writeRecordHead } from "../format/record-writer.ts";
-import { subMessagesOf } from "../format/send-request.ts";
+} from "../format/record/message.ts";
+import { decodeProperties, encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/record/properties.ts";
+import { finishRecord, writeRecordHead } from "../format/record/record-writer.ts";
+import { subMessagesOf } from "../format/remoting/send-request.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
@@ -144,7 +144,7 @@ export class EmbeddedEngine implements AsyncDisposable {
 
   /**
    * The cheapest way in: no promise, the callback comes when the message is stored.
-   * @param properties properties text (format/properties.ts), already encoded
+   * @param properties properties text (format/record/properties.ts), already encoded
    * @returns false when the rings are full: nothing was taken; `await room()` and try again
    */
   tryAppend(topic: string, queueId: number, body: Buffer, callback: AppendCallback, properties: Buffer = NO_PROPERTIES): boolean {

@@ -11,7 +11,7 @@ import {
   type QueueEntry,
 } from "../broker/message-store.ts";
 import type { EntryFilter } from "../filter/entry-filter.ts";
-import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/consume-queue.ts";
+import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/files/consume-queue.ts";
 import {
   encodeMessage,
   RecordParts,
@@ -20,16 +20,16 @@ import {
   SYS_FLAG_PREPARED,
   SYS_FLAG_ROLLBACK,
   SYS_FLAG_TRANSACTION_MASK,
-} from "../format/message.ts";
-import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/properties.ts";
-import * as shared from "../format/shared-words.ts";
+} from "../format/record/message.ts";
+import { encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../format/record/properties.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
-import { BatchConsumeQueue } from "../store/batch-consume-queue.ts";
-import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
-import { DedupHash } from "../store/dedup-window.ts";
-import { KeyIndexReader } from "../store/key-index-reader.ts";
-import { LogReader } from "../store/log-reader.ts";
-import { QueueReader, READ_ENTRY_MISSING, type ReadLimits } from "../store/queue-reader.ts";
+import { KeyIndexReader } from "../store/index/key-index-reader.ts";
+import { DedupHash } from "../store/log/dedup-window.ts";
+import { LogReader } from "../store/log/log-reader.ts";
+import { BatchConsumeQueue } from "../store/queue/batch-consume-queue.ts";
+import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
+import { QueueReader, READ_ENTRY_MISSING, type ReadLimits } from "../store/queue/queue-reader.ts";
 import type { Engine } from "./engine.ts";
 import { type AppendOnce, LaneClient } from "./lane-client.ts";
 

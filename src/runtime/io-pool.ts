@@ -3,14 +3,14 @@ import { type Clock, SystemClock, sleep, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Channel } from "../broker/channel.ts";
 import type { PublishedGroup, PublishedTopic, TablePublisher } from "../broker/table-publisher.ts";
-import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "../format/remoting-command.ts";
+import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "../format/remoting/remoting-command.ts";
 import type { Log } from "../observe/log.ts";
 import type { ToControl, ToIoWorker } from "../remoting/control-messages.ts";
 import type { IoWorkerInit } from "../remoting/io-worker.ts";
 import { settleOrphan } from "../ring/lane.ts";
 import { writerDoorbell } from "../store/engine-init.ts";
+import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
-import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
 import { onEnd, RestartBudget } from "./supervisor.ts";
 import { ended, startThread } from "./threads.ts";
 

@@ -1,8 +1,8 @@
 import { type Clock, peersClock, type Timer } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { AppendResult } from "../broker/message-store.ts";
-import { watermarkRemark } from "../broker/send-responses.ts";
-import * as shared from "../format/shared-words.ts";
+import { watermarkRemark } from "../broker/send/send-responses.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import {
   ACK_DUPLICATE,

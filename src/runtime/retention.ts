@@ -1,14 +1,21 @@
 import path from "node:path";
 import { type Clock, monotonicMs, sleep, type Timer } from "../base/clock.ts";
-import { ENTRY_SIZE, entryPhysicalOffset } from "../format/consume-queue.ts";
-import * as shared from "../format/shared-words.ts";
+import { ENTRY_SIZE, entryPhysicalOffset } from "../format/files/consume-queue.ts";
+import * as shared from "../format/shared/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import { diskUse, listDirectory, removeFileLater } from "../os/files.ts";
-import { BatchConsumeQueue } from "../store/batch-consume-queue.ts";
-import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
-import { DISK_CLEAN, DISK_CLEAN_FORCIBLY, DISK_REFUSE, type DiskUse, diskLevel, type Watermarks } from "../store/disk-level.ts";
-import { basePath } from "../store/log-files.ts";
-import { LogRetention, type RetentionOrder } from "../store/log-retention.ts";
+import {
+  DISK_CLEAN,
+  DISK_CLEAN_FORCIBLY,
+  DISK_REFUSE,
+  type DiskUse,
+  diskLevel,
+  type Watermarks,
+} from "../store/log/disk-level.ts";
+import { basePath } from "../store/log/log-files.ts";
+import { LogRetention, type RetentionOrder } from "../store/log/log-retention.ts";
+import { BatchConsumeQueue } from "../store/queue/batch-consume-queue.ts";
+import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
 import type { Engine } from "./engine.ts";
 
 export interface RetentionOptions {

@@ -1,7 +1,7 @@
-import type { RoutedQueue } from "../broker/assignments.ts";
 import type { TopicLookup } from "../broker/contracts.ts";
-import type { NameServers } from "../client/name-servers.ts";
-import { readableQueues } from "../client/routes.ts";
+import type { RoutedQueue } from "../broker/groups/assignments.ts";
+import type { NameServers } from "../client/connection/name-servers.ts";
+import { readableQueues } from "../client/connection/routes.ts";
 
 /** What the name servers say; ours alone where there are none, or none answers. */
 export async function routedQueues(

@@ -1,22 +1,22 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { type Clock, clockFrom, VirtualClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import * as shared from "../format/shared-words.ts";
-import * as words from "../format/timer-words.ts";
+import * as shared from "../format/shared/shared-words.ts";
+import * as words from "../format/shared/timer-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { ACK_OK, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
-import type { LastExit } from "../store/abort-file.ts";
-import { ConsumeQueue, queueDirectory } from "../store/consume-queue.ts";
 import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
-import { LogReader } from "../store/log-reader.ts";
-import { QueueSlots } from "../store/queue-slots.ts";
+import { LogReader } from "../store/log/log-reader.ts";
+import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
+import { QueueSlots } from "../store/queue/queue-slots.ts";
+import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
+import type { LastExit } from "../store/recovery/abort-file.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import { TimerFiles } from "../store/timer-files.ts";
-import { TimerLatency } from "../store/timer-latency.ts";
-import { type TimerSink, TimerStore } from "../store/timer-store.ts";
-import type { TopicSlotsUpdate } from "../store/topic-slots.ts";
+import { TimerFiles } from "../store/timer/timer-files.ts";
+import { TimerLatency } from "../store/timer/timer-latency.ts";
+import { type TimerSink, TimerStore } from "../store/timer/timer-store.ts";
 
 export interface TimerInit {
   engine: EngineInit;

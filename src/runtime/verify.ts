@@ -2,13 +2,13 @@ import path, { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
 import { thisMachine } from "../config/machine.ts";
-import { INDEX_SHAPE_DEFAULT } from "../format/index-file.ts";
+import { INDEX_SHAPE_DEFAULT } from "../format/files/index-file.ts";
 import { chooseDrive } from "../os/choose.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import { Findings } from "../store/verify-findings.ts";
-import { readLayout, type StoreLayoutOptions } from "../store/verify-layout.ts";
-import { reportOf, type VerifyReport } from "../store/verify-report.ts";
-import { taskSize, type VerifyInit, type VerifyTask, type VerifyTaskResult, verifyTasks } from "../store/verify-task.ts";
+import { Findings } from "../store/verify/verify-findings.ts";
+import { readLayout, type StoreLayoutOptions } from "../store/verify/verify-layout.ts";
+import { reportOf, type VerifyReport } from "../store/verify/verify-report.ts";
+import { taskSize, type VerifyInit, type VerifyTask, type VerifyTaskResult, verifyTasks } from "../store/verify/verify-task.ts";
 
 export interface VerifyOptions extends Omit<StoreLayoutOptions, "indexShape"> {
   indexShape?: StoreLayoutOptions["indexShape"];

@@ -1,6 +1,6 @@
 import { type Clock, monotonicMs, SystemClock, sleep, VirtualClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
-import { TIMER_TOPIC } from "../broker/system-topics.ts";
+import { TIMER_TOPIC } from "../broker/topics/system-topics.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineStore } from "./engine-store.ts";
 import type { IoPool } from "./io-pool.ts";

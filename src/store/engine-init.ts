@@ -1,9 +1,9 @@
-import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared-words.ts";
+import { DOORBELL_LANES, DOORBELL_WRITER } from "../format/shared/shared-words.ts";
 import type { DriveId } from "../os/choose.ts";
 import type { IndexFeedMemory } from "../ring/index-feed.ts";
 import type { LaneMemory } from "../ring/lane.ts";
-import type { DedupWindowMemory } from "./dedup-window.ts";
-import type { QueueSlotsMemory } from "./queue-slots.ts";
+import type { DedupWindowMemory } from "./log/dedup-window.ts";
+import type { QueueSlotsMemory } from "./queue/queue-slots.ts";
 
 /** What every thread of one engine is handed: memory that they share, and figures that do not change. */
 export interface EngineInit {

@@ -1,7 +1,7 @@
-import { doorbellWord, SHARED_WORDS_SIZE } from "../format/shared-words.ts";
+import { doorbellWord, SHARED_WORDS_SIZE } from "../format/shared/shared-words.ts";
 import { Doorbell } from "../ring/doorbell.ts";
 
-/** The control words of one engine (format/shared-words.ts), as views for the calling thread. */
+/** The control words of one engine (format/shared/shared-words.ts), as views for the calling thread. */
 export class SharedLog {
   readonly memory: SharedArrayBuffer;
   readonly words: Int32Array;

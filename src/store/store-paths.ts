@@ -10,7 +10,7 @@ export class StorePaths {
   readonly compaction: string;
   readonly config: string;
   readonly checkpoint: string;
-  /** Ours alone: format/queue-bounds.ts. */
+  /** Ours alone: format/files/queue-bounds.ts. */
   readonly queueBounds: string;
   readonly abort: string;
   readonly lock: string;

@@ -8,8 +8,8 @@ import { crc32c, KafkaFetches, KafkaProduces } from "../../bench/wire/kafka.ts";
 import { Answer, TOKEN_MIN } from "../../bench/wire/protocol.ts";
 import { RedisAdds } from "../../bench/wire/redis.ts";
 import { RemotingSends } from "../../bench/wire/remoting.ts";
-import { decodeCommand } from "../../src/format/remoting-command.ts";
-import { sendRequestOf, subMessagesOf } from "../../src/format/send-request.ts";
+import { decodeCommand } from "../../src/format/remoting/remoting-command.ts";
+import { sendRequestOf, subMessagesOf } from "../../src/format/remoting/send-request.ts";
 
 const figure = (name: string, ...values: number[]) => ({ name, unit: "ns", values });
 

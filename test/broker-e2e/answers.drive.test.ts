@@ -4,8 +4,8 @@
 // same table: MILLRACE_E2E_BROKER=HOST:PORT sends it to a broker that runs already. Where we answer another code than
 // Apache, it stands beside ours with the reason.
 import test from "ava";
-import type { HeaderValues, RemotingCommand } from "../../src/format/remoting-command.ts";
-import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting-frame.ts";
+import type { HeaderValues, RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
+import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import { Lab, until } from "./lab.ts";
 import { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";

@@ -4,7 +4,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { decodeMessages } from "../../src/format/message.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
 import { Lab, until } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";

@@ -3,7 +3,7 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { decodeMessages } from "../../src/format/message.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
 import { Lab } from "./lab.ts";
 import * as requests from "./requests.ts";
 

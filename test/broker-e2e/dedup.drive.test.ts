@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test from "ava";
-import type { RemotingCommand } from "../../src/format/remoting-command.ts";
+import type { RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
 import { Lab, NATIVE_FREE, until } from "./lab.ts";
 import { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";

@@ -1,6 +1,6 @@
 // One plain socket to a broker, past all that a client library would check or hide.
 import net from "node:net";
-import { FrameReader } from "../../src/client/frame-reader.ts";
+import { FrameReader } from "../../src/client/connection/frame-reader.ts";
 import {
   decodeCommand,
   encodeCommand,
@@ -8,8 +8,8 @@ import {
   isResponse,
   type RemotingCommand,
   request,
-} from "../../src/format/remoting-command.ts";
-import { SERIALIZE_JSON } from "../../src/format/remoting-frame.ts";
+} from "../../src/format/remoting/remoting-command.ts";
+import { SERIALIZE_JSON } from "../../src/format/remoting/remoting-frame.ts";
 
 export interface AskOptions {
   /** SERIALIZE_JSON (default) or SERIALIZE_ROCKETMQ. */

@@ -1,5 +1,5 @@
 // Headers and bodies of requests as the official clients write them.
-import type { HeaderValues } from "../../src/format/remoting-command.ts";
+import type { HeaderValues } from "../../src/format/remoting/remoting-command.ts";
 
 export const SEND = 10;
 export const PULL = 11;

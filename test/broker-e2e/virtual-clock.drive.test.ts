@@ -1,7 +1,7 @@
 // Goal: a virtual clock takes a broker through weeks in a moment, and what is due on the way happens in order.
 import { performance } from "node:perf_hooks";
 import test from "ava";
-import { decodeMessages } from "../../src/format/message.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
 import { Lab } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";

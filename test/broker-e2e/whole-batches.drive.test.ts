@@ -4,8 +4,8 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { TopicReader } from "../../src/client/topic-reader.ts";
-import { decodeMessages } from "../../src/format/message.ts";
+import { TopicReader } from "../../src/client/consume/topic-reader.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
 import { type OutgoingMessage, openEngine } from "../../src/index.ts";
 import { Lab, NATIVE_FREE, until } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";

@@ -3,8 +3,8 @@ import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VirtualClock } from "../../src/base/clock.ts";
-import { REFUSED_CODES } from "../../src/broker/refused-codes.ts";
-import { RequestCode } from "../../src/format/remoting-codes.ts";
+import { REFUSED_CODES } from "../../src/broker/admin/refused-codes.ts";
+import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { brokerRequests } from "../../src/namesrv/broker-requests.ts";
 import { NameServerConfig } from "../../src/namesrv/config.ts";
 import { configRequests } from "../../src/namesrv/config-requests.ts";
@@ -56,7 +56,7 @@ function nameServerCodes(): ReadonlySet<number> {
 /** Codes that requests are made of in the sources of broker and name server. */
 function sentCodes(): ReadonlySet<number> {
   const codes = new Set<number>();
-  for (const file of globSync(["src/broker/*.ts", "src/namesrv/*.ts"], { cwd: ROOT })) {
+  for (const file of globSync(["src/broker/**/*.ts", "src/namesrv/**/*.ts"], { cwd: ROOT })) {
     for (const [, name] of readFileSync(join(ROOT, file), "utf8").matchAll(/\brequest(?:Of)?\(\s*RequestCode\.(\w+)/g)) {
       codes.add(RequestCode[name as keyof typeof RequestCode]);
     }

@@ -3,8 +3,8 @@
 //   node test/broker/codes-table.ts --write   writes it anew
 import { readFileSync } from "node:fs";
 import test, { registerCompletionHandler } from "ava";
-import { REFUSED_CODES } from "../../src/broker/refused-codes.ts";
-import { RequestCode } from "../../src/format/remoting-codes.ts";
+import { REFUSED_CODES } from "../../src/broker/admin/refused-codes.ts";
+import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { CODES_FILE, codesTable, servedCodes } from "./codes-table.ts";
 
 // The broker that is put together for its handlers is never closed.

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { Verdict } from "../../src/broker/control-plane.ts";
-import { RequestCode } from "../../src/format/remoting-codes.ts";
-import { FLAG_ONEWAY, type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting-command.ts";
+import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
+import { FLAG_ONEWAY, type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting/remoting-command.ts";
 import { newControlPlane } from "./fake-control-plane.ts";
 import { FakeChannel } from "./fake-store.ts";
 

@@ -2,7 +2,7 @@ import { VirtualClock } from "../../src/base/clock.ts";
 import { ControlPlane } from "../../src/broker/control-plane.ts";
 import type { ConfigValues } from "../../src/config/keys.ts";
 import { resolveConfig } from "../../src/config/resolve.ts";
-import { OffsetCells } from "../../src/format/offset-cells.ts";
+import { OffsetCells } from "../../src/format/shared/offset-cells.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { FakeStore, FakeTables } from "./fake-store.ts";
 

@@ -1,6 +1,6 @@
 import type { RequestHandler } from "../../src/broker/channel.ts";
 import type { GroupLookup, HandlerTable, SubscriptionGroupConfig, TopicLookup } from "../../src/broker/contracts.ts";
-import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting-command.ts";
+import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting/remoting-command.ts";
 import type { TopicConfig } from "../../src/format/topic-config.ts";
 import { FakeChannel } from "./fake-store.ts";
 

@@ -11,10 +11,10 @@ import type {
 } from "../../src/broker/message-store.ts";
 import type { PublishedGroup, PublishedTopic, TablePublisher } from "../../src/broker/table-publisher.ts";
 import type { EntryFilter } from "../../src/filter/entry-filter.ts";
-import { encodeMessage, STORE_TIMESTAMP_OFFSET_V4, writeInt64 } from "../../src/format/message.ts";
-import { encodeProperties } from "../../src/format/properties.ts";
-import type { RemotingCommand } from "../../src/format/remoting-command.ts";
-import { READ_FOUND, READ_NO_MATCH } from "../../src/store/queue-reader.ts";
+import { encodeMessage, STORE_TIMESTAMP_OFFSET_V4, writeInt64 } from "../../src/format/record/message.ts";
+import { encodeProperties } from "../../src/format/record/properties.ts";
+import type { RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
+import { READ_FOUND, READ_NO_MATCH } from "../../src/store/queue/queue-reader.ts";
 
 /** A store in memory that appends at once. Its records are real ones; all hosts are IPv4. */
 export class FakeStore implements MessageStore {

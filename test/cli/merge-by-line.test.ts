@@ -2,7 +2,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { LINE_NUMBER, mergeByLine } from "../../src/cli/merge-by-line.ts";
-import type { ConsumedMessage } from "../../src/client/consumed-message.ts";
+import type { ConsumedMessage } from "../../src/client/consume/consumed-message.ts";
 
 /** Only what the merge looks at. */
 function message(lineNumber: number | undefined): ConsumedMessage {

@@ -1,4 +1,4 @@
-import { type RemotingCommand, response } from "../../src/format/remoting-command.ts";
+import { type RemotingCommand, response } from "../../src/format/remoting/remoting-command.ts";
 import { FakeServer } from "./fake-server.ts";
 
 export interface FakeTopic {

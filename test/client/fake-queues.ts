@@ -1,6 +1,6 @@
-import { encodeMessage, PHYSICAL_OFFSET_OFFSET, QUEUE_OFFSET_OFFSET, writeInt64 } from "../../src/format/message.ts";
-import { encodeProperties } from "../../src/format/properties.ts";
-import { type RemotingCommand, response } from "../../src/format/remoting-command.ts";
+import { encodeMessage, PHYSICAL_OFFSET_OFFSET, QUEUE_OFFSET_OFFSET, writeInt64 } from "../../src/format/record/message.ts";
+import { encodeProperties } from "../../src/format/record/properties.ts";
+import { type RemotingCommand, response } from "../../src/format/remoting/remoting-command.ts";
 import type { FakeConnection, FakeServer } from "./fake-server.ts";
 
 interface HeldPull {

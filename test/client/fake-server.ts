@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { decodeCommand, encodeCommand, type RemotingCommand } from "../../src/format/remoting-command.ts";
-import { frameSize } from "../../src/format/remoting-frame.ts";
+import { decodeCommand, encodeCommand, type RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
+import { frameSize } from "../../src/format/remoting/remoting-frame.ts";
 
 export type FakeHandler = (command: RemotingCommand, connection: FakeConnection) => RemotingCommand | undefined;
 

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import zlib from "node:zlib";
 import test, { type ExecutionContext } from "ava";
 import { Admin } from "../../src/client/admin.ts";
-import type { Compression } from "../../src/client/compression.ts";
-import type { ConsumedMessage } from "../../src/client/consumed-message.ts";
-import { Consumer } from "../../src/client/consumer.ts";
-import type { ConsumerOptions } from "../../src/client/consumer-options.ts";
-import { Producer } from "../../src/client/producer.ts";
-import type { ProducerOptions } from "../../src/client/producer-options.ts";
+import type { ConsumedMessage } from "../../src/client/consume/consumed-message.ts";
+import { Consumer } from "../../src/client/consume/consumer.ts";
+import type { ConsumerOptions } from "../../src/client/consume/consumer-options.ts";
+import type { Compression } from "../../src/client/produce/compression.ts";
+import { Producer } from "../../src/client/produce/producer.ts";
+import type { ProducerOptions } from "../../src/client/produce/producer-options.ts";
 import { type RunningBroker, startBroker } from "../../src/index.ts";
 import { until } from "./fake-cluster.ts";
 

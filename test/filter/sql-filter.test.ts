@@ -3,7 +3,7 @@
 import test from "ava";
 import { SqlFilter } from "../../src/filter/sql-filter.ts";
 import { FAILED, NO, UNKNOWN, YES } from "../../src/filter/sql-operands.ts";
-import { encodeProperties } from "../../src/format/properties.ts";
+import { encodeProperties } from "../../src/format/record/properties.ts";
 
 function properties(values: Readonly<Record<string, string>>): Buffer {
   return Buffer.from(encodeProperties(new Map(Object.entries(values))));

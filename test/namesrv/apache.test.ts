@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import test from "ava";
 import { SystemClock } from "../../src/base/clock.ts";
-import { BrokerRegistration } from "../../src/broker/registration.ts";
-import { RemotingClient } from "../../src/client/remoting-client.ts";
-import { memberOf, parseJson } from "../../src/format/fastjson.ts";
-import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting-command.ts";
+import { BrokerRegistration } from "../../src/broker/topics/registration.ts";
+import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
+import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting/remoting-command.ts";
+import { memberOf, parseJson } from "../../src/format/text/fastjson.ts";
 import { startNameServer } from "../../src/namesrv/server.ts";
 import { silentLog } from "../../src/observe/log.ts";
 

@@ -2,7 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { VirtualClock } from "../../src/base/clock.ts";
 import type { Channel } from "../../src/broker/channel.ts";
-import type { RegistrationBody } from "../../src/format/broker-registration.ts";
+import type { RegistrationBody } from "../../src/format/remoting/broker-registration.ts";
 import type { TopicConfig } from "../../src/format/topic-config.ts";
 import {
   type MinBrokerIdChange,

@@ -1,13 +1,13 @@
 import { crc32 } from "../../src/base/crc32.ts";
-import { RemotingClient } from "../../src/client/remoting-client.ts";
+import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import {
   encodeCompressedRegistration,
   encodeRegistration,
   type QueueMapping,
   type RegistrationBody,
-} from "../../src/format/broker-registration.ts";
-import { parseJson } from "../../src/format/fastjson.ts";
-import { EMPTY_BODY, type HeaderValues, request } from "../../src/format/remoting-command.ts";
+} from "../../src/format/remoting/broker-registration.ts";
+import { EMPTY_BODY, type HeaderValues, request } from "../../src/format/remoting/remoting-command.ts";
+import { parseJson } from "../../src/format/text/fastjson.ts";
 import { type DataVersion, encodeDataVersion, type TopicConfig } from "../../src/format/topic-config.ts";
 
 interface Broker {

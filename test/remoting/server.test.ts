@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { SystemClock, VirtualClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
 import type { Channel, RequestHandler } from "../../src/broker/channel.ts";
-import { FrameReader } from "../../src/client/frame-reader.ts";
+import { FrameReader } from "../../src/client/connection/frame-reader.ts";
 import {
   decodeCommand,
   encodeCommand,
@@ -13,8 +13,8 @@ import {
   type RemotingCommand,
   request,
   response,
-} from "../../src/format/remoting-command.ts";
-import { SERIALIZE_ROCKETMQ } from "../../src/format/remoting-frame.ts";
+} from "../../src/format/remoting/remoting-command.ts";
+import { SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import type { Log, LogFields } from "../../src/observe/log.ts";
 import { RemotingServer, type RemotingServerOptions } from "../../src/remoting/server.ts";
 

@@ -5,13 +5,13 @@ import test from "ava";
 import fc from "fast-check";
 import { nativeFreeDrive } from "../../native-free/drive.ts";
 import { VirtualClock } from "../../src/base/clock.ts";
-import { type IndexShape, indexFileSize, keyHashOf } from "../../src/format/index-file.ts";
-import { decodeMessages, encodeMessage, readInt64, writeInt64 } from "../../src/format/message.ts";
+import { type IndexShape, indexFileSize, keyHashOf } from "../../src/format/files/index-file.ts";
+import { decodeMessages, encodeMessage, readInt64, writeInt64 } from "../../src/format/record/message.ts";
 import type { Drive, StoreFile } from "../../src/os/api.ts";
 import { ffiDrive } from "../../src/os/ffi.ts";
-import { KeyIndex, type KeyIndexOptions, listIndexFiles } from "../../src/store/key-index.ts";
-import { KeyIndexBuilder } from "../../src/store/key-index-builder.ts";
-import { KeyIndexReader } from "../../src/store/key-index-reader.ts";
+import { KeyIndex, type KeyIndexOptions, listIndexFiles } from "../../src/store/index/key-index.ts";
+import { KeyIndexBuilder } from "../../src/store/index/key-index-builder.ts";
+import { KeyIndexReader } from "../../src/store/index/key-index-reader.ts";
 
 /**
  * A log and the index files that Apache 5.5.0 made of it with maxHashSlotNum=13, maxIndexNum=23: messages with

@@ -14,10 +14,10 @@ import {
   readInt64,
   recordSizeAt,
   writeInt64,
-} from "../../src/format/message.ts";
+} from "../../src/format/record/message.ts";
 import { openEngine } from "../../src/runtime/embedded-engine.ts";
 import { type VerifyOptions, verifyStore } from "../../src/runtime/verify.ts";
-import type { VerifyReport } from "../../src/store/verify-report.ts";
+import type { VerifyReport } from "../../src/store/verify/verify-report.ts";
 import { runCommand } from "../cli/command.ts";
 
 const nativeFree = process.env["MILLRACE_DRIVE"] === "native-free";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import { checkStore, endOf, type FaultyBroker, launch, SIZES } from "./f6-failed-sync.ts";
 import { driveModule, type Fault, firedFaults, setFaults } from "./faulty-drive.ts";

@@ -1,9 +1,9 @@
 // F18: transactions end while the broker is killed again and again.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeMessage, decodeMessages } from "../../src/format/message.ts";
-import { physicalOffsetOf } from "../../src/format/message-id.ts";
-import { RequestCode, ResponseCode } from "../../src/format/remoting-codes.ts";
+import { decodeMessage, decodeMessages } from "../../src/format/record/message.ts";
+import { physicalOffsetOf } from "../../src/format/record/message-id.ts";
+import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
 import { Command } from "../cli/command.ts";

@@ -1,4 +1,4 @@
-import { bodySizeOffset } from "../../src/format/message.ts";
+import { bodySizeOffset } from "../../src/format/record/message.ts";
 import { fill } from "./f5-truncation.ts";
 import { ModelDisk } from "./model-disk.ts";
 import { LOG_DIRECTORY, LOG_FILE_SIZE, ModelStore, QUEUE_COUNT, type Stored } from "./model-store.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
 import { Command } from "../cli/command.ts";

@@ -1,7 +1,7 @@
 import net from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
 import { endOf, launch, SIZES } from "./f6-failed-sync.ts";

@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "../../src/base/crc32.ts";
-import { decodeMessages } from "../../src/format/message.ts";
-import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
+import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { verifyStore } from "../../src/runtime/verify.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";

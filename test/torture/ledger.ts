@@ -1,7 +1,7 @@
 // What producers were told, and whether the broker still has it.
 import { crc32 } from "../../src/base/crc32.ts";
-import { decodeMessages } from "../../src/format/message.ts";
-import { ResponseCode } from "../../src/format/remoting-codes.ts";
+import { decodeMessages } from "../../src/format/record/message.ts";
+import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
 import { must } from "./scenario.ts";

@@ -1,10 +1,16 @@
 import { MillraceError } from "../../src/base/errors.ts";
-import { RemotingClient } from "../../src/client/remoting-client.ts";
-import { parseJson } from "../../src/format/fastjson.ts";
-import { type DecodedMessage, decodeMessages } from "../../src/format/message.ts";
-import { physicalOffsetOf } from "../../src/format/message-id.ts";
-import { decodeProperties } from "../../src/format/properties.ts";
-import { EMPTY_BODY, type HeaderValues, type RemotingCommand, request, response } from "../../src/format/remoting-command.ts";
+import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
+import { type DecodedMessage, decodeMessages } from "../../src/format/record/message.ts";
+import { physicalOffsetOf } from "../../src/format/record/message-id.ts";
+import { decodeProperties } from "../../src/format/record/properties.ts";
+import {
+  EMPTY_BODY,
+  type HeaderValues,
+  type RemotingCommand,
+  request,
+  response,
+} from "../../src/format/remoting/remoting-command.ts";
+import { parseJson } from "../../src/format/text/fastjson.ts";
 
 /** How a request is made, and what is shown of it and of its answer. */
 export interface Asking {

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../base/clock.ts";
-import { decodeMessage } from "../../format/message.ts";
+import { decodeMessage } from "../../format/record/message.ts";
 import {
   ACK_TAG,
   type AckRecord,
@@ -12,8 +12,8 @@ import {
   encodeAck,
   encodeCheckPoint,
   REVIVE_GROUP,
-} from "../../format/pop-records.ts";
-import { PROPERTY } from "../../format/properties.ts";
+} from "../../format/record/pop-records.ts";
+import { PROPERTY } from "../../format/record/properties.ts";
 import type { Log } from "../../observe/log.ts";
 import type { OffsetLookup, TopicLookup } from "../contracts.ts";
 import type { MessageStore, OutgoingMessage } from "../message-store.ts";

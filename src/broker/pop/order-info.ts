@@ -1,5 +1,5 @@
-import { entriesOf, memberOf, parseJson, writeJson } from "../../format/fastjson.ts";
-import { joined, topicKind } from "../../format/pop-info.ts";
+import { joined, topicKind } from "../../format/remoting/pop-info.ts";
+import { entriesOf, memberOf, parseJson, writeJson } from "../../format/text/fastjson.ts";
 
 /**
  * The messages of one queue that a group has popped in order and not wholly acknowledged. Members are named as in

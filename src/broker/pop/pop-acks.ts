@@ -1,9 +1,9 @@
 import type { Clock } from "../../base/clock.ts";
-import { optionalBoolean, requiredInteger, requiredText } from "../../format/command-fields.ts";
-import { ORDER_REVIVE_QUEUE, type PopHandle, parseHandle, topicOfKind } from "../../format/pop-info.ts";
-import { type AckRecord, type BatchAck, type CheckPointRecord, decodeBatchAcks } from "../../format/pop-records.ts";
-import { RequestCode, ResponseCode } from "../../format/remoting-codes.ts";
-import { type HeaderValues, type RemotingCommand, response } from "../../format/remoting-command.ts";
+import { type AckRecord, type BatchAck, type CheckPointRecord, decodeBatchAcks } from "../../format/record/pop-records.ts";
+import { optionalBoolean, requiredInteger, requiredText } from "../../format/remoting/command-fields.ts";
+import { ORDER_REVIVE_QUEUE, type PopHandle, parseHandle, topicOfKind } from "../../format/remoting/pop-info.ts";
+import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
+import { type HeaderValues, type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Channel, RequestHandler } from "../channel.ts";
 import type { HandlerTable, OffsetLookup, TopicLookup } from "../contracts.ts";

@@ -1,9 +1,9 @@
 import { MillraceError } from "../../base/errors.ts";
 import { type EntryFilter, entryFilter } from "../../filter/entry-filter.ts";
-import { ResponseCode } from "../../format/remoting-codes.ts";
+import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { PERM_READ, type TopicConfig } from "../../format/topic-config.ts";
-import { isBatchTopic } from "../attributes.ts";
 import type { GroupLookup, TopicLookup } from "../contracts.ts";
+import { isBatchTopic } from "../topics/attributes.ts";
 
 export interface PopCheckOptions {
   topics: TopicLookup;

@@ -1,7 +1,13 @@
 import type { Clock } from "../../base/clock.ts";
-import { optionalBoolean, optionalInteger, optionalText, requiredInteger, requiredText } from "../../format/command-fields.ts";
-import { RequestCode, ResponseCode } from "../../format/remoting-codes.ts";
-import { type RemotingCommand, response } from "../../format/remoting-command.ts";
+import {
+  optionalBoolean,
+  optionalInteger,
+  optionalText,
+  requiredInteger,
+  requiredText,
+} from "../../format/remoting/command-fields.ts";
+import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
+import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
 import type { TopicConfig } from "../../format/topic-config.ts";
 import type { Channel, RequestHandler } from "../channel.ts";
 import type { HandlerTable, TopicLookup } from "../contracts.ts";

@@ -1,17 +1,23 @@
 import type { Clock } from "../../base/clock.ts";
 import type { EntryFilter } from "../../filter/entry-filter.ts";
-import { optionalBoolean, optionalInteger, optionalText, requiredInteger, requiredText } from "../../format/command-fields.ts";
-import { joined, ORDER_REVIVE_QUEUE, topicKind } from "../../format/pop-info.ts";
-import type { CheckPointRecord } from "../../format/pop-records.ts";
-import { RequestCode, ResponseCode } from "../../format/remoting-codes.ts";
-import { type RemotingCommand, response } from "../../format/remoting-command.ts";
+import type { CheckPointRecord } from "../../format/record/pop-records.ts";
+import {
+  optionalBoolean,
+  optionalInteger,
+  optionalText,
+  requiredInteger,
+  requiredText,
+} from "../../format/remoting/command-fields.ts";
+import { joined, ORDER_REVIVE_QUEUE, topicKind } from "../../format/remoting/pop-info.ts";
+import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
+import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
 import type { TopicConfig } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
-import { READ_FOUND } from "../../store/queue-reader.ts";
+import { READ_FOUND } from "../../store/queue/queue-reader.ts";
 import type { Channel } from "../channel.ts";
 import type { HandlerTable, TopicLookup } from "../contracts.ts";
 import { type MessageStore, PICK_COUNT_MAX } from "../message-store.ts";
-import type { Offsets } from "../offsets.ts";
+import type { Offsets } from "../offsets/offsets.ts";
 import { CHECK_POINTS_MAX, type CheckPoints } from "./check-points.ts";
 import type { HeldRequests } from "./held-requests.ts";
 import type { OrderInfos } from "./order-info.ts";

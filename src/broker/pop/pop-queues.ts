@@ -1,7 +1,7 @@
 import type { EntryFilter } from "../../filter/entry-filter.ts";
 import { RETRY_PREFIX } from "../../format/names.ts";
-import { popRetryTopic } from "../../format/pop-info.ts";
-import { READ_FOUND } from "../../store/queue-reader.ts";
+import { popRetryTopic } from "../../format/remoting/pop-info.ts";
+import { READ_FOUND } from "../../store/queue/queue-reader.ts";
 import type { OffsetLookup, TopicLookup } from "../contracts.ts";
 import type { MessageStore, PickedMessages } from "../message-store.ts";
 import type { OrderInfos } from "./order-info.ts";

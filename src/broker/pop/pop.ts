@@ -1,10 +1,10 @@
 import type { Clock, Timer } from "../../base/clock.ts";
-import { reviveTopic } from "../../format/pop-records.ts";
+import { reviveTopic } from "../../format/record/pop-records.ts";
 import type { Log } from "../../observe/log.ts";
 import type { ConfigFile } from "../config-file.ts";
 import type { GroupLookup, HandlerTable, TopicLookup } from "../contracts.ts";
 import type { MessageStore } from "../message-store.ts";
-import type { Offsets } from "../offsets.ts";
+import type { Offsets } from "../offsets/offsets.ts";
 import { CheckPoints } from "./check-points.ts";
 import { HeldRequests, type Wanted } from "./held-requests.ts";
 import { OrderInfos } from "./order-info.ts";

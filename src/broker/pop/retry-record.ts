@@ -6,9 +6,9 @@ import {
   QUEUE_OFFSET_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
   writeInt64,
-} from "../../format/message.ts";
-import { handleText, type PopHandle } from "../../format/pop-info.ts";
-import { encodeProperties, PROPERTY } from "../../format/properties.ts";
+} from "../../format/record/message.ts";
+import { encodeProperties, PROPERTY } from "../../format/record/properties.ts";
+import { handleText, type PopHandle } from "../../format/remoting/pop-info.ts";
 
 /**
  * A record of a retry topic as the consumer is to see it: under the topic that it was first sent to. Since the client

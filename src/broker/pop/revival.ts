@@ -1,7 +1,7 @@
-import { decodeMessage } from "../../format/message.ts";
 import { RETRY_PREFIX } from "../../format/names.ts";
-import { popNormalTopic, popRetryTopic } from "../../format/pop-info.ts";
-import { PROPERTY } from "../../format/properties.ts";
+import { decodeMessage } from "../../format/record/message.ts";
+import { PROPERTY } from "../../format/record/properties.ts";
+import { popNormalTopic, popRetryTopic } from "../../format/remoting/pop-info.ts";
 import { PERM_READ, PERM_WRITE } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
 import type { GroupLookup, OffsetLookup, TopicLookup } from "../contracts.ts";

@@ -10,9 +10,9 @@ import fc from "fast-check";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { MillraceError } from "../../../src/base/errors.ts";
 import type { ConfigValues } from "../../../src/config/keys.ts";
-import { type DecodedMessage, decodeMessages } from "../../../src/format/message.ts";
-import { RequestCode } from "../../../src/format/remoting-codes.ts";
-import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting-command.ts";
+import { type DecodedMessage, decodeMessages } from "../../../src/format/record/message.ts";
+import { RequestCode } from "../../../src/format/remoting/remoting-codes.ts";
+import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { type FakeControlPlane, newControlPlane } from "../fake-control-plane.ts";
 import { FakeChannel, FakeStore } from "../fake-store.ts";
 

@@ -1,4 +1,4 @@
-import { encodeProperties } from "../../../src/format/properties.ts";
+import { encodeProperties } from "../../../src/format/record/properties.ts";
 import type { Recorder } from "../recorder.ts";
 import { makeTopic, pull, readable, send } from "./messages.ts";
 

@@ -1,4 +1,4 @@
-import type { HeaderValues } from "../../../src/format/remoting-command.ts";
+import type { HeaderValues } from "../../../src/format/remoting/remoting-command.ts";
 import { Recorder } from "../recorder.ts";
 import { beat, consumer, subscription } from "./clients.ts";
 import { makeTopic, pull, readable, send } from "./messages.ts";

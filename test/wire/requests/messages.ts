@@ -1,5 +1,5 @@
-import { encodeProperties } from "../../../src/format/properties.ts";
-import type { HeaderValues, RemotingCommand } from "../../../src/format/remoting-command.ts";
+import { encodeProperties } from "../../../src/format/record/properties.ts";
+import type { HeaderValues, RemotingCommand } from "../../../src/format/remoting/remoting-command.ts";
 import { type Asking, type Recorder, sentAt } from "../recorder.ts";
 
 export interface Sent {

@@ -1,4 +1,4 @@
-import type { HeaderValues, RemotingCommand } from "../../../src/format/remoting-command.ts";
+import type { HeaderValues, RemotingCommand } from "../../../src/format/remoting/remoting-command.ts";
 import type { Asking, Recorder } from "../recorder.ts";
 import { beat, consumer, subscription } from "./clients.ts";
 import { makeGroup, makeTopic, readable, send } from "./messages.ts";

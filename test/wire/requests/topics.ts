@@ -1,4 +1,4 @@
-import type { HeaderValues } from "../../../src/format/remoting-command.ts";
+import type { HeaderValues } from "../../../src/format/remoting/remoting-command.ts";
 import type { Recorder } from "../recorder.ts";
 
 const USUAL = {

@@ -1,6 +1,6 @@
-import { decodeMessages } from "../../../src/format/message.ts";
-import { offsetMessageId } from "../../../src/format/message-id.ts";
-import type { RemotingCommand } from "../../../src/format/remoting-command.ts";
+import { decodeMessages } from "../../../src/format/record/message.ts";
+import { offsetMessageId } from "../../../src/format/record/message-id.ts";
+import type { RemotingCommand } from "../../../src/format/remoting/remoting-command.ts";
 import type { Recorder } from "../recorder.ts";
 import { beat } from "./clients.ts";
 import { makeTopic, pull, readable, type Sent, send } from "./messages.ts";

@@ -1,0 +1,61 @@
+import { readInt64, writeInt64 } from "../record/message.ts";
+
+/**
+ * What compaction keeps of one queue of a topic with cleanup.policy=COMPACTION: for each key the last message below
+ * `upTo`. One file, `compaction/<topic>/<queueId>/<upTo, 20 digits>`, written whole and never changed. Ours; big-endian.
+ *   0       4         8      16      24         32 … 48
+ *   | magic | version | upTo | count | dataSize | zeros |
+ *   48
+ *   | records, as in the CommitLog, by queueOffset | count × (queueOffset i64, position in the file i64, size i32) |
+ */
+export const COMPACTED_HEADER_SIZE = 48;
+export const COMPACTED_ENTRY_SIZE = 20;
+
+const MAGIC = 0x4d524351;
+const VERSION = 1;
+
+export interface CompactedHeader {
+  /** One past the last queueOffset that was looked at. */
+  upTo: number;
+  count: number;
+  /** Bytes of all records. */
+  dataSize: number;
+}
+
+export function compactedFileSize({ count, dataSize }: CompactedHeader): number {
+  return COMPACTED_HEADER_SIZE + dataSize + count * COMPACTED_ENTRY_SIZE;
+}
+
+export function encodeCompactedHeader({ upTo, count, dataSize }: CompactedHeader): Buffer {
+  const bytes = Buffer.alloc(COMPACTED_HEADER_SIZE);
+  bytes.writeUInt32BE(MAGIC, 0);
+  bytes.writeUInt32BE(VERSION, 4);
+  writeInt64(bytes, upTo, 8);
+  writeInt64(bytes, count, 16);
+  writeInt64(bytes, dataSize, 24);
+  return bytes;
+}
+
+/** undefined: it is none, or one of another version. */
+export function decodeCompactedHeader(bytes: Buffer): CompactedHeader | undefined {
+  if (bytes.length < COMPACTED_HEADER_SIZE || bytes.readUInt32BE(0) !== MAGIC || bytes.readUInt32BE(4) !== VERSION)
+    return undefined;
+  return { upTo: readInt64(bytes, 8), count: readInt64(bytes, 16), dataSize: readInt64(bytes, 24) };
+}
+
+export interface CompactedEntry {
+  queueOffset: number;
+  position: number;
+  /** Bytes of the record. */
+  size: number;
+}
+
+export function writeCompactedEntry(bytes: Buffer, at: number, { queueOffset, position, size }: CompactedEntry): void {
+  writeInt64(bytes, queueOffset, at);
+  writeInt64(bytes, position, at + 8);
+  bytes.writeInt32BE(size, at + 16);
+}
+
+export function readCompactedEntry(bytes: Buffer, at: number): CompactedEntry {
+  return { queueOffset: readInt64(bytes, at), position: readInt64(bytes, at + 8), size: bytes.readInt32BE(at + 16) };
+}

@@ -1,0 +1,266 @@
+import { MillraceError } from "../../base/errors.ts";
+import { type EntryFilter, isTagType } from "../../filter/entry-filter.ts";
+import * as fields from "../../format/remoting/header-fields.ts";
+import type { HeaderScan } from "../../format/remoting/header-scan.ts";
+import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
+import { OFFSET_PENDING_RESET, OffsetCells } from "../../format/shared/offset-cells.ts";
+import type { ConsumeQueue } from "../../store/queue/consume-queue.ts";
+import { type QueueReader, READ_ENTRY_MISSING, READ_FOUND, READ_NO_MATCH } from "../../store/queue/queue-reader.ts";
+import type { QueueSlots } from "../../store/queue/queue-slots.ts";
+import type { TopicSlotsTable } from "../../store/queue/topic-slots.ts";
+import type { IoConnection } from "../io-connection.ts";
+import type { IoGroup, IoTables, IoTopic } from "../io-tables.ts";
+import { HeldPulls } from "./held-pulls.ts";
+import type { PullResponder } from "./pull-responder.ts";
+
+export const PULL_TAKEN = 0;
+/** Not plain: the control thread decides. */
+export const PULL_UNUSUAL = 2;
+
+/** Pull sysFlag bits. Source: Apache `PullSysFlag`. */
+const FLAG_COMMIT_OFFSET = 1;
+const FLAG_SUSPEND = 2;
+const FLAG_SUBSCRIPTION = 4;
+const FLAG_CLASS_FILTER = 8;
+
+/** Longest wait for the queue indexer to reach an acknowledged message, ms. */
+const DISPATCH_MS_MAX = 1000;
+/** Pulls that one worker holds; further ones are answered at once. */
+const HELD_MAX = 200_000;
+
+/** One pull request, while it is answered or held. */
+export interface PullRequest {
+  readonly connection: IoConnection;
+  readonly opaque: number;
+  readonly topic: IoTopic;
+  readonly queue: ConsumeQueue;
+  readonly slot: number;
+  queueOffset: number;
+  readonly asked: number;
+  readonly count: number;
+  readonly filter: EntryFilter;
+  /** Of the group's offset; -1: none yet. */
+  readonly cell: number;
+  /** 0 until it is held. */
+  deadlineMs: number;
+  /** Stands in the list of deadlines. */
+  isTimed: boolean;
+  isDone: boolean;
+}
+
+export interface PullPathOptions {
+  tables: IoTables;
+  queues: TopicSlotsTable;
+  slots: QueueSlots;
+  reader: QueueReader;
+  responder: PullResponder;
+  cells: OffsetCells;
+  worker: number;
+  now: () => number;
+  logEnd: () => number;
+  /** longPollingEnable; else a suspended pull waits shortPollingMs only. */
+  isLongPolling: boolean;
+  shortPollingMs: number;
+  /** A commit for which no cell is known yet. */
+  onCommit: (group: string, topic: string, queueId: number, offset: number) => void;
+}
+
+/**
+ * Serves pulls (11, 361) from the shared tables and the files, and holds those that find nothing. One
+ * instance an I/O worker. Source: Apache `PullMessageProcessor`, `PullRequestHoldService`.
+ */
+export class PullPath {
+  readonly #o: PullPathOptions;
+  readonly #held: HeldPulls;
+  /** Slots that grew while a client that holds a pull there did not read. */
+  readonly #starved = new Set<number>();
+
+  constructor(options: PullPathOptions) {
+    this.#o = options;
+    this.#held = new HeldPulls();
+  }
+
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  /** @param scan the header of the frame in `bytes` */
+  take(connection: IoConnection, bytes: Buffer, scan: HeaderScan): number {
+    const { tables, queues, now, isLongPolling, shortPollingMs } = this.#o;
+    if (!scan.has(fields.FIELD_TOPIC) || !scan.has(fields.FIELD_CONSUMER_GROUP) || scan.isEscaped(fields.FIELD_TOPIC))
+      return PULL_UNUSUAL;
+    if (scan.isEscaped(fields.FIELD_CONSUMER_GROUP)) return PULL_UNUSUAL;
+    const topic = tables.topics.get(bytes, scan.rawStart(fields.FIELD_TOPIC), scan.rawEnd(fields.FIELD_TOPIC));
+    const group = tables.groups.get(bytes, scan.rawStart(fields.FIELD_CONSUMER_GROUP), scan.rawEnd(fields.FIELD_CONSUMER_GROUP));
+    if (topic === undefined || group === undefined || !topic.isReadable || !group.mayPull) return PULL_UNUSUAL;
+    const queueId = scan.integer(fields.FIELD_QUEUE_ID);
+    const queueOffset = scan.integer(fields.FIELD_QUEUE_OFFSET);
+    const count = scan.integer(fields.FIELD_MAX_MSG_NUMS);
+    const sysFlag = scan.integer(fields.FIELD_SYS_FLAG);
+    const suspendMs = scan.integer(fields.FIELD_SUSPEND_TIMEOUT_MILLIS);
+    const commitOffset = scan.integer(fields.FIELD_COMMIT_OFFSET);
+    if (!(queueId >= 0 && queueId < topic.readQueueNums && queueId < topic.slots.length)) return PULL_UNUSUAL;
+    if (Number.isNaN(queueOffset + count + sysFlag + suspendMs + commitOffset) || (sysFlag & FLAG_CLASS_FILTER) !== 0)
+      return PULL_UNUSUAL;
+    if (topic.compactedUpTo !== undefined && queueOffset < (topic.compactedUpTo[queueId] ?? 0)) return PULL_UNUSUAL;
+    const filter = this.#filterOf(scan, sysFlag, group, topic);
+    if (filter === undefined) return PULL_UNUSUAL;
+    const slot = topic.slots[queueId]!;
+    const cell = group.cells.get(slot);
+    if (cell !== undefined && (this.#o.cells.flags(cell) & OFFSET_PENDING_RESET) !== 0) return PULL_UNUSUAL;
+    if (cell !== undefined) this.#o.cells.setPullOffset(cell, queueOffset);
+    if ((sysFlag & FLAG_COMMIT_OFFSET) !== 0 && commitOffset >= 0) {
+      if (cell !== undefined) this.#o.cells.setOffset(cell, commitOffset);
+      else this.#o.onCommit(group.group, topic.topic, queueId, commitOffset);
+    }
+    const request: PullRequest = {
+      connection,
+      opaque: scan.opaque,
+      topic,
+      queue: queues.queue(topic, queueId),
+      slot,
+      queueOffset,
+      asked: queueOffset,
+      count,
+      filter,
+      cell: cell ?? -1,
+      deadlineMs: 0,
+      isTimed: false,
+      isDone: false,
+    };
+    const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0 && this.#held.size < HELD_MAX;
+    // Acknowledged but not yet in the queue: whoever has the ack shall find the message, also without a long poll.
+    const isOnItsWay = this.#o.slots.appendedOffset(slot) > queueOffset;
+    if (this.#serve(request, maySuspend || isOnItsWay)) return PULL_TAKEN;
+    const patienceMs = isLongPolling ? suspendMs : Math.min(suspendMs, shortPollingMs);
+    request.deadlineMs = now() + (maySuspend ? patienceMs : DISPATCH_MS_MAX);
+    this.#hold(request);
+    return PULL_TAKEN;
+  }
+
+  #filterOf(scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): EntryFilter | undefined {
+    if ((sysFlag & FLAG_SUBSCRIPTION) !== 0) {
+      const type = scan.has(fields.FIELD_EXPRESSION_TYPE) ? scan.text(fields.FIELD_EXPRESSION_TYPE) : "";
+      const text = scan.has(fields.FIELD_SUBSCRIPTION) ? scan.text(fields.FIELD_SUBSCRIPTION) : "";
+      const { tables } = this.#o;
+      return isTagType(type) || group.mayFilter ? tables.filters.find(type, text) : undefined; // Of what is wrong the control thread answers why.
+    }
+    const subscription = group.subscriptions.get(topic.topic);
+    return subscription !== undefined && subscription.subVersion >= scan.integer(fields.FIELD_SUB_VERSION)
+      ? subscription
+      : undefined;
+  }
+
+  /** @returns false if nothing is there yet and the request may wait for it */
+  #serve(request: PullRequest, maySuspend: boolean): boolean {
+    const { slots, reader, responder, logEnd } = this.#o;
+    const { slot, queueOffset } = request;
+    const min = slots.minOffset(slot);
+    const max = slots.maxOffset(slot);
+    if (max === 0) {
+      if (queueOffset !== 0) responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", 0, min, max);
+      else if (maySuspend) return false;
+      else responder.empty(request, ResponseCode.PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE", 0, min, max);
+      return true;
+    }
+    if (queueOffset < min) {
+      responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", min, min, max);
+      return true;
+    }
+    if (queueOffset === max) {
+      if (maySuspend) return false;
+      // What was looked at and did not match while the request was held is not offered again.
+      const code = request.asked === queueOffset ? ResponseCode.PULL_NOT_FOUND : ResponseCode.PULL_RETRY_IMMEDIATELY;
+      responder.empty(request, code, "OFFSET_OVERFLOW_ONE", queueOffset, min, max);
+      return true;
+    }
+    if (queueOffset > max) {
+      responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", max, min, max);
+      return true;
+    }
+    const { queue, filter } = request;
+    const count = Math.max(1, request.count);
+    let status: number;
+    try {
+      status = reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
+    } catch (error) {
+      // A file cannot be opened or read: this request fails, the others go on.
+      if (!(error instanceof MillraceError)) throw error;
+      responder.empty(request, ResponseCode.SYSTEM_ERROR, error.code, queueOffset, min, max);
+      return true;
+    }
+    if (status === READ_FOUND) {
+      if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
+      responder.found(request, reader, min, max);
+    } else if (status === READ_NO_MATCH) {
+      if (request.deadlineMs > 0 && maySuspend) {
+        request.queueOffset = reader.nextOffset;
+        return false;
+      }
+      responder.empty(request, ResponseCode.PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", reader.nextOffset, min, max);
+    } else if (status === READ_ENTRY_MISSING) {
+      const next = (Math.floor(queueOffset / request.queue.entriesPerFile) + 1) * request.queue.entriesPerFile;
+      responder.empty(request, ResponseCode.PULL_NOT_FOUND, "OFFSET_FOUND_NULL", Math.min(next, max), min, max);
+    } else {
+      responder.empty(request, ResponseCode.PULL_RETRY_IMMEDIATELY, "MESSAGE_WAS_REMOVING", reader.nextOffset, min, max);
+    }
+    return true;
+  }
+
+  #answerNothing(request: PullRequest): void {
+    const { slots, responder } = this.#o;
+    const { slot, queueOffset } = request;
+    responder.empty(
+      request,
+      ResponseCode.PULL_NOT_FOUND,
+      "OFFSET_OVERFLOW_ONE",
+      queueOffset,
+      slots.minOffset(slot),
+      slots.maxOffset(slot),
+    );
+  }
+
+  #hold(request: PullRequest): void {
+    const { slots, worker } = this.#o;
+    this.#held.add(request);
+    slots.setWaiting(request.slot, worker);
+    // It may have come between the look and the bit: look again, or nobody will wake us.
+    if (slots.maxOffset(request.slot) > request.queueOffset) this.wake(request.slot);
+  }
+
+  /** The queue has grown: serves what is held there. */
+  wake(slot: number): void {
+    const held = this.#held.takeSlot(slot);
+    if (held === undefined) return;
+    for (const request of held) {
+      if (request.isDone) continue;
+      if (request.connection.isChoked) {
+        this.#held.add(request);
+        this.#starved.add(slot);
+      } else if (request.connection.isClosed || this.#serve(request, true)) request.isDone = true;
+      else this.#hold(request);
+    }
+  }
+
+  /** Some client reads again: serves what was kept from it. */
+  wakeStarved(): void {
+    if (this.#starved.size === 0) return;
+    const slots = [...this.#starved];
+    this.#starved.clear();
+    for (const slot of slots) this.wake(slot);
+  }
+
+  /** Some wake-ups were dropped: looks at everything that is held. */
+  wakeAll(): void {
+    for (const slot of this.#held.slotsHeld()) this.wake(slot);
+  }
+
+  /** Answers requests whose time is over. */
+  expire(): void {
+    this.#held.takeExpired(this.#o.now(), (request) => {
+      if (request.connection.isClosed) return;
+      if (request.connection.isChoked) this.#answerNothing(request);
+      else this.#serve(request, false);
+    });
+  }
+}

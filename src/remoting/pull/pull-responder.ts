@@ -1,0 +1,188 @@
+import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
+import { decodeCommand, encodeCommand, response } from "../../format/remoting/remoting-command.ts";
+import { PULL_RESPONSE_SIZE_MAX, writePullResponse } from "../../format/remoting/send-response.ts";
+import {
+  COUNTER_BYTES_OUT,
+  COUNTER_MESSAGES_OUT,
+  COUNTER_PULLS_EMPTY,
+  COUNTER_PULLS_FOUND,
+} from "../../format/shared/io-counters.ts";
+import type { GatherWriter } from "../../os/api.ts";
+import type { QueueReader } from "../../store/queue/queue-reader.ts";
+import { AnswerBuffers } from "./answer-buffers.ts";
+import type { PullRequest } from "./pull-path.ts";
+
+/** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
+const SENDFILE_SIZE_MIN = 65_536;
+
+/**
+ * Writes the answers to pulls. Where the drive can, records go from the mapped log (or the page cache) straight
+ * to the socket; only what a full socket does not take is copied, for the stream to send later.
+ * One instance an I/O worker.
+ */
+export class PullResponder {
+  readonly #gather: GatherWriter | undefined;
+  readonly #buffers = new AnswerBuffers();
+  readonly #counters: Float64Array;
+  readonly #reader: QueueReader;
+
+  /** @param reader for records that the control thread has chosen */
+  constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer, reader: QueueReader) {
+    this.#gather = gather;
+    this.#reader = reader;
+    this.#counters = new Float64Array(counters);
+  }
+
+  /** An answer without messages; leaves with the connection's next flush. */
+  empty({ connection, opaque, topic }: PullRequest, code: number, remark: string, next: number, min: number, max: number): void {
+    if (connection.isClosed) return;
+    this.#counters[COUNTER_PULLS_EMPTY]!++;
+    connection.reserve(PULL_RESPONSE_SIZE_MAX);
+    connection.staged = writePullResponse(
+      connection.stage,
+      connection.staged,
+      code,
+      opaque,
+      remark,
+      0,
+      next,
+      min,
+      max,
+      topic.topicSysFlag,
+      0,
+    );
+    connection.markStaged();
+  }
+
+  /** The messages that `reader` has picked. */
+  found({ connection, opaque, topic }: PullRequest, reader: QueueReader, min: number, max: number): void {
+    if (connection.isClosed) return;
+    const size = reader.totalSize;
+    const next = reader.nextOffset;
+    this.#counters[COUNTER_PULLS_FOUND]!++;
+    this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
+    this.#counters[COUNTER_BYTES_OUT]! += size;
+    connection.noteAnswered(size);
+    connection.flush(); // Earlier answers first: the direct way must find the stream empty.
+    const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
+    if (fd < 0) {
+      const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
+      const at = writePullResponse(frame, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
+      reader.copyTo(frame, at);
+      this.#queue(connection, frame, at + size);
+      return;
+    }
+    const gather = this.#gather!;
+    const headerSize = writePullResponse(
+      gather.scratch,
+      0,
+      ResponseCode.SUCCESS,
+      opaque,
+      "FOUND",
+      0,
+      next,
+      min,
+      max,
+      topic.topicSysFlag,
+      size,
+    );
+    const sent =
+      reader.partCount === 1 && size >= SENDFILE_SIZE_MIN
+        ? this.#sendFile(gather, fd, headerSize, reader)
+        : this.#writeParts(gather, fd, headerSize, reader);
+    if (sent < 0) {
+      connection.socket.destroy();
+      return;
+    }
+    if (sent < headerSize + size) this.#sendRest(connection, gather, headerSize, reader, sent);
+  }
+
+  /**
+   * An answer whose records the control thread has chosen, and whose head it has made.
+   * @param frame without a body; is given its length here
+   */
+  records(
+    connection: PullRequest["connection"] | undefined,
+    { frame, records }: { frame: Uint8Array<ArrayBuffer>; records: Float64Array },
+  ): void {
+    const reader = this.#reader;
+    if (connection === undefined || connection.isClosed) return;
+    const head = Buffer.from(frame.buffer);
+    if (!reader.take(records)) {
+      const refusal = response(decodeCommand(head), ResponseCode.SYSTEM_ERROR, "the messages have just been deleted: try again");
+      connection.write(encodeCommand(refusal));
+      return;
+    }
+    const size = reader.totalSize;
+    this.#counters[COUNTER_PULLS_FOUND]!++;
+    this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
+    this.#counters[COUNTER_BYTES_OUT]! += size;
+    head.writeUInt32BE(head.length - 4 + size, 0);
+    connection.noteAnswered(size);
+    connection.flush();
+    const gather = this.#gather;
+    const isDirect = gather !== undefined && reader.partCount < gather.partsMax && head.length <= gather.scratch.length;
+    const fd = isDirect ? connection.directFd() : -1;
+    if (fd < 0) {
+      const frame = this.#buffers.take(head.length + size);
+      head.copy(frame);
+      reader.copyTo(frame, head.length);
+      this.#queue(connection, frame, head.length + size);
+      return;
+    }
+    head.copy(gather!.scratch);
+    const sent = this.#writeParts(gather!, fd, head.length, reader);
+    if (sent < 0) connection.socket.destroy();
+    else if (sent < head.length + size) this.#sendRest(connection, gather!, head.length, reader, sent);
+  }
+
+  #writeParts(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
+    gather.reset();
+    gather.addScratch(0, headerSize);
+    for (let i = 0; i < reader.partCount; i++) gather.addFile(reader.files[i]!, reader.positions[i]!, reader.sizes[i]!);
+    return gather.write(fd);
+  }
+
+  #sendFile(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
+    gather.reset();
+    gather.addScratch(0, headerSize);
+    let sent = gather.write(fd);
+    if (sent < headerSize) return sent;
+    const size = reader.sizes[0]!;
+    for (let done = 0; done < size; ) {
+      const count = gather.sendFile(fd, reader.files[0]!, reader.positions[0]! + done, size - done);
+      if (count < 0) return count;
+      if (count === 0) break;
+      done += count;
+      sent += count;
+    }
+    return sent;
+  }
+
+  /** Copies what the socket did not take and leaves it to the stream. */
+  #sendRest(
+    connection: PullRequest["connection"],
+    gather: GatherWriter,
+    headerSize: number,
+    reader: QueueReader,
+    sent: number,
+  ): void {
+    const rest = this.#buffers.take(headerSize + reader.totalSize - sent);
+    let at = sent < headerSize ? gather.scratch.copy(rest, 0, sent, headerSize) : 0;
+    let skip = Math.max(0, sent - headerSize);
+    for (let i = 0; i < reader.partCount; i++) {
+      const size = reader.sizes[i]!;
+      const from = Math.min(skip, size);
+      skip -= from;
+      if (from === size) continue;
+      reader.files[i]!.read(reader.positions[i]! + from, rest, at, size - from);
+      at += size - from;
+    }
+    this.#queue(connection, rest, at);
+  }
+
+  /** Leaves buffer[0, size) to the stream. */
+  #queue(connection: PullRequest["connection"], buffer: Buffer, size: number): void {
+    connection.socket.write(buffer.subarray(0, size), () => this.#buffers.give(buffer));
+  }
+}

@@ -1,0 +1,210 @@
+import path from "node:path";
+import { assert } from "../../base/assert.ts";
+import {
+  BEGIN_PHYSICAL_OFFSET_OFFSET,
+  BEGIN_TIMESTAMP_OFFSET,
+  COUNT_OFFSET,
+  END_PHYSICAL_OFFSET_OFFSET,
+  END_TIMESTAMP_OFFSET,
+  ENTRY_PHYSICAL_OFFSET_OFFSET,
+  ENTRY_PREVIOUS_OFFSET,
+  ENTRY_SECONDS_OFFSET,
+  INDEX_ENTRY_SIZE,
+  INDEX_HEADER_SIZE,
+  type IndexShape,
+  indexFileSize,
+  SLOT_SIZE,
+  USED_SLOTS_OFFSET,
+} from "../../format/files/index-file.ts";
+import type { Drive } from "../../os/api.ts";
+import { type IndexRegion, openRegion } from "./index-region.ts";
+
+const SECONDS_MAX = 2_147_483_647;
+const NO_ENTRY = 0;
+const HEADER_RESERVED = 4096;
+/** Disk space is taken for so many entries at a time. */
+const RESERVED_ENTRIES = 100_000;
+
+/**
+ * One key index file; layout in format/files/index-file.ts. One thread puts keys; any other may read meanwhile with
+ * an instance of its own: an entry is complete before its slot points at it.
+ * Source: Apache `IndexFile`.
+ */
+export class IndexFile {
+  readonly path: string;
+  readonly #shape: IndexShape;
+  readonly #region: IndexRegion;
+  readonly #entriesAt: number;
+  /** Entries below this have disk space. Readers: unused. */
+  #reservedCount = 0;
+
+  /** @throws MillraceError MILLRACE_STORE_CORRUPT when the file's size is not that of `shape`, MILLRACE_STORE_FULL */
+  constructor(drive: Drive, path: string, shape: IndexShape, writable: boolean) {
+    this.path = path;
+    this.#shape = shape;
+    this.#region = openRegion(drive.openFile(path, { size: indexFileSize(shape), writable }));
+    this.#entriesAt = INDEX_HEADER_SIZE + SLOT_SIZE * shape.slotCount;
+    if (!writable) return;
+    try {
+      // Before anybody looks at it: in memory file systems even a look takes a block, and ends the process without one.
+      this.#region.reserve(0, Math.min(HEADER_RESERVED, indexFileSize(shape)));
+    } catch (error) {
+      this.#region.close();
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return path.basename(this.path);
+  }
+
+  get beginTimestamp(): number {
+    return this.#region.int64(BEGIN_TIMESTAMP_OFFSET);
+  }
+
+  get endTimestamp(): number {
+    return this.#region.int64(END_TIMESTAMP_OFFSET);
+  }
+
+  /** physicalOffset of the newest record in the file. */
+  get endPhysicalOffset(): number {
+    return this.#region.int64(END_PHYSICAL_OFFSET_OFFSET);
+  }
+
+  /** Number of the next entry, from 1; within the file's bounds whatever stands in it. */
+  get count(): number {
+    return Math.min(Math.max(1, this.#region.int32(COUNT_OFFSET)), this.#shape.entryCount);
+  }
+
+  get isFull(): boolean {
+    return this.count >= this.#shape.entryCount;
+  }
+
+  /** Starts an empty file with the end values of the one before it. */
+  carryOn(endPhysicalOffset: number, endTimestamp: number): void {
+    assert(this.count === 1, "only an empty file takes over end values");
+    const region = this.#region;
+    region.setInt64(BEGIN_TIMESTAMP_OFFSET, endTimestamp);
+    region.setInt64(END_TIMESTAMP_OFFSET, endTimestamp);
+    region.setInt64(BEGIN_PHYSICAL_OFFSET_OFFSET, endPhysicalOffset);
+    region.setInt64(END_PHYSICAL_OFFSET_OFFSET, endPhysicalOffset);
+    region.setInt32(COUNT_OFFSET, 1);
+  }
+
+  /** Adds an entry. Records come in the order of the log. @returns false when the file is full */
+  put(keyHash: number, physicalOffset: number, storeTimestamp: number): boolean {
+    const region = this.#region;
+    const number = this.count;
+    if (number >= this.#shape.entryCount) return false;
+    if (number >= this.#reservedCount) this.#reserve(number);
+    const slotAt = this.#slotAt(keyHash);
+    const previous = this.#knownEntry(region.int32(slotAt), number);
+    // Also for the first entry, whose begin is that of the file before: so Apache reads and writes it.
+    const begin = this.beginTimestamp;
+    const seconds = begin <= 0 ? 0 : Math.min(SECONDS_MAX, Math.max(0, Math.trunc((storeTimestamp - begin) / 1000)));
+    const at = this.#entryAt(number);
+    region.setInt32(at, keyHash);
+    region.setInt64(at + ENTRY_PHYSICAL_OFFSET_OFFSET, physicalOffset);
+    region.setInt32(at + ENTRY_SECONDS_OFFSET, seconds);
+    region.setInt32(at + ENTRY_PREVIOUS_OFFSET, previous);
+    region.setInt32(slotAt, number);
+    if (number === 1) {
+      region.setInt64(BEGIN_PHYSICAL_OFFSET_OFFSET, physicalOffset);
+      region.setInt64(BEGIN_TIMESTAMP_OFFSET, storeTimestamp);
+    }
+    if (previous === NO_ENTRY) region.setInt32(USED_SLOTS_OFFSET, region.int32(USED_SLOTS_OFFSET) + 1);
+    region.setInt32(COUNT_OFFSET, number + 1);
+    region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physicalOffset);
+    region.setInt64(END_TIMESTAMP_OFFSET, storeTimestamp);
+    return true;
+  }
+
+  #reserve(number: number): void {
+    const entryCount = Math.min(number + RESERVED_ENTRIES, this.#shape.entryCount);
+    const from = this.#reservedCount === 0 ? 0 : this.#entryAt(this.#reservedCount);
+    this.#region.reserve(from, this.#entryAt(entryCount) - from);
+    this.#reservedCount = entryCount;
+  }
+
+  /**
+   * The slot's newest entry below `number`. A slot may point at or beyond that where the process died between
+   * the writing of entries and that of the header; those entries are about to be written again.
+   */
+  #knownEntry(newest: number, number: number): number {
+    let entry = newest;
+    while (entry >= number) {
+      if (entry >= this.#shape.entryCount) return NO_ENTRY;
+      const previous = this.#region.int32(this.#entryAt(entry) + ENTRY_PREVIOUS_OFFSET);
+      if (previous >= entry) return NO_ENTRY;
+      entry = previous;
+    }
+    return Math.max(NO_ENTRY, entry);
+  }
+
+  /** How many of the newest entries are of the record at `physicalOffset`. */
+  newestEntriesOf(physicalOffset: number): number {
+    let found = 0;
+    for (let number = this.count - 1; number > NO_ENTRY; number--) {
+      if (this.#region.int64(this.#entryAt(number) + ENTRY_PHYSICAL_OFFSET_OFFSET) !== physicalOffset) break;
+      found++;
+    }
+    return found;
+  }
+
+  /** Whether the file's time span overlaps [beginMs, endMs] as Apache's test has it. */
+  isTimeMatched(beginMs: number, endMs: number): boolean {
+    const begin = this.beginTimestamp;
+    const end = this.endTimestamp;
+    return (beginMs < begin && endMs > end) || (beginMs >= begin && beginMs <= end) || (endMs >= begin && endMs <= end);
+  }
+
+  /**
+   * Adds the physicalOffsets of the entries with that hash and a time in [beginMs, endMs] to `found`, newest
+   * first, each once, until it holds `countMax`. Times count in whole seconds since the file's begin.
+   */
+  select(found: number[], keyHash: number, countMax: number, beginMs: number, endMs: number): void {
+    const region = this.#region;
+    const begin = this.beginTimestamp;
+    let number = region.int32(this.#slotAt(keyHash));
+    while (number > NO_ENTRY && number < this.#shape.entryCount && found.length < countMax) {
+      const at = this.#entryAt(number);
+      const seconds = region.int32(at + ENTRY_SECONDS_OFFSET);
+      if (seconds < 0) return;
+      const time = begin + seconds * 1000;
+      if (region.int32(at) === keyHash && time >= beginMs && time <= endMs) {
+        const physicalOffset = region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
+        if (!found.includes(physicalOffset)) found.push(physicalOffset);
+      }
+      const previous = region.int32(at + ENTRY_PREVIOUS_OFFSET);
+      if (previous >= number || time < beginMs) return; // Never upward: no chain is endless, even in a damaged file.
+      number = previous;
+    }
+  }
+
+  #slotAt(keyHash: number): number {
+    return INDEX_HEADER_SIZE + SLOT_SIZE * (keyHash % this.#shape.slotCount);
+  }
+
+  #entryAt(number: number): number {
+    return this.#entriesAt + INDEX_ENTRY_SIZE * number;
+  }
+
+  /** Lets readers in other threads see all that was put. */
+  publish(): void {
+    this.#region.publish();
+  }
+
+  /** Readers: sees what the writer has published since. */
+  refresh(): void {
+    this.#region.refresh();
+  }
+
+  /** Waits until all that was put is on the disk. */
+  sync(): void {
+    this.#region.sync();
+  }
+
+  close(): void {
+    this.#region.close();
+  }
+}

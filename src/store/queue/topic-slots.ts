@@ -1,0 +1,123 @@
+import path from "node:path";
+import { ByteMap } from "../../base/byte-map.ts";
+import type { Drive } from "../../os/api.ts";
+import { BatchConsumeQueue, batchFileSizeFor } from "./batch-consume-queue.ts";
+import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
+
+/** What the control thread tells the other threads about a topic's queues; slots[queueId] is the slot. */
+export interface TopicSlotsUpdate {
+  topic: string;
+  /** Empty: the topic is gone. */
+  slots: readonly number[];
+  /** Its queues hold whole batches (queue.type=BatchCQ). */
+  isBatch?: boolean;
+}
+
+/** One topic as a thread that reads or writes ConsumeQueues knows it. */
+export interface TopicSlots {
+  readonly topic: string;
+  readonly key: Buffer;
+  slots: readonly number[];
+  isBatch?: boolean | undefined;
+}
+
+/** Where the queues of one kind lie, and the size of their files, bytes. */
+export interface QueueFiles {
+  root: string;
+  fileSize: number;
+}
+
+/** Topics by name, and the ConsumeQueues of their slots, opened when first asked for. One instance a thread. */
+export class TopicSlotsTable {
+  readonly #byName = new ByteMap<TopicSlots>();
+  readonly #queues: (ConsumeQueue | undefined)[] = [];
+  /** By slot: whose it is. */
+  readonly #owners: ({ topic: TopicSlots; queueId: number } | undefined)[] = [];
+  readonly #drive: Drive;
+  readonly #root: string;
+  readonly #fileSize: number;
+  readonly #writable: boolean;
+  readonly #batch: QueueFiles;
+
+  /** @param batch of queues of whole batches; by default beside the others, with as many entries in a file */
+  constructor(
+    drive: Drive,
+    root: string,
+    fileSize: number,
+    writable: boolean,
+    batch: QueueFiles = { root: path.join(root, "..", "batchconsumequeue"), fileSize: batchFileSizeFor(fileSize) },
+  ) {
+    this.#drive = drive;
+    this.#root = root;
+    this.#fileSize = fileSize;
+    this.#writable = writable;
+    this.#batch = batch;
+  }
+
+  update({ topic, slots, isBatch }: TopicSlotsUpdate): void {
+    const key = Buffer.from(topic);
+    const known = this.#byName.get(key, 0, key.length);
+    if (known !== undefined) {
+      for (const slot of known.slots) if (!slots.includes(slot)) this.#forget(slot);
+    }
+    if (slots.length === 0) {
+      this.#byName.delete(key);
+      return;
+    }
+    const entry: TopicSlots = known ?? { topic, key, slots };
+    entry.slots = slots;
+    entry.isBatch = isBatch === true;
+    if (known === undefined) this.#byName.set(key, entry);
+    for (let queueId = 0; queueId < slots.length; queueId++) this.#owners[slots[queueId]!] = { topic: entry, queueId };
+  }
+
+  get(bytes: Buffer, start: number, end: number): TopicSlots | undefined {
+    return this.#byName.get(bytes, start, end);
+  }
+
+  queue(topic: TopicSlots, queueId: number): ConsumeQueue {
+    const slot = topic.slots[queueId]!;
+    let queue = this.#queues[slot];
+    if (queue === undefined) {
+      const { root, fileSize } = this.#batch;
+      queue =
+        topic.isBatch === true
+          ? new BatchConsumeQueue(this.#drive, queueDirectory(root, topic.topic, queueId), fileSize, this.#writable)
+          : new ConsumeQueue(this.#drive, queueDirectory(this.#root, topic.topic, queueId), this.#fileSize, this.#writable);
+      this.#queues[slot] = queue;
+    }
+    return queue;
+  }
+
+  /** The queue of the slot; undefined when its topic is gone. Slots are never given out again. */
+  queueOfSlot(slot: number): ConsumeQueue | undefined {
+    const queue = this.#queues[slot];
+    if (queue !== undefined) return queue;
+    const owner = this.#owners[slot];
+    return owner === undefined ? undefined : this.queue(owner.topic, owner.queueId);
+  }
+
+  /** Closes files that hold no entry at or beyond what `minOffset` says of a slot. */
+  forgetBelow(minOffset: (slot: number) => number): void {
+    for (const [slot, queue] of this.#queues.entries()) queue?.forgetBelow(minOffset(slot));
+  }
+
+  static directory(storePath: string): string {
+    return path.join(storePath, "consumequeue");
+  }
+
+  #forget(slot: number): void {
+    this.#queues[slot]?.close();
+    this.#queues[slot] = undefined;
+    this.#owners[slot] = undefined;
+  }
+
+  sync(): void {
+    for (const queue of this.#queues) queue?.sync();
+  }
+
+  close(): void {
+    for (const queue of this.#queues) queue?.close();
+    this.#queues.length = 0;
+  }
+}

@@ -1,0 +1,82 @@
+import { INDEX_ENTRY_SIZE } from "../../format/files/index-file.ts";
+import type { Drive, DriveName } from "../../os/api.ts";
+import { Findings } from "./verify-findings.ts";
+import { type VerifiedIndexFile, verifyIndexFile } from "./verify-index.ts";
+import type { StoreLayout } from "./verify-layout.ts";
+import { type OnVerified, type VerifiedLogFile, verifyLogFile } from "./verify-log.ts";
+import { type VerifiedQueues, verifyQueues } from "./verify-queues.ts";
+
+/** What every thread that verifies is handed once. */
+export interface VerifyInit {
+  drive: DriveName;
+  layout: StoreLayout;
+  /** Float64: at 2 * task the bytes that the task has done, behind it its records or entries. Written by the task's thread only. */
+  progress: SharedArrayBuffer;
+}
+
+/** A part of the store that one thread checks. */
+export type VerifyTask =
+  | { kind: "log"; id: number; fileIndex: number }
+  | { kind: "queues"; id: number; first: number; end: number }
+  | { kind: "index"; id: number; fileIndex: number };
+
+export interface VerifyTaskResult {
+  findings: Pick<Findings, "list" | "counts">;
+  log?: VerifiedLogFile;
+  queues?: VerifiedQueues;
+  index?: VerifiedIndexFile;
+}
+
+/** Files of queues in one task. */
+const BATCH_FILES = 32;
+
+/** Cuts the work into parts: the log files first, since they take longest. */
+export function verifyTasks({ logFiles, queues, indexFiles }: StoreLayout): VerifyTask[] {
+  const tasks: VerifyTask[] = logFiles.map((_, fileIndex) => ({ kind: "log", id: fileIndex, fileIndex }));
+  for (let first = 0, end = 0; first < queues.length; first = end) {
+    for (let count = 0; end < queues.length && count < BATCH_FILES; end++) count += Math.max(1, queues[end]!.bases.length);
+    tasks.push({ kind: "queues", id: tasks.length, first, end });
+  }
+  for (const fileIndex of indexFiles.keys()) tasks.push({ kind: "index", id: tasks.length, fileIndex });
+  return tasks;
+}
+
+/** Bytes that the task goes through at most, for a progress bar. */
+export function taskSize(layout: StoreLayout, task: VerifyTask): number {
+  switch (task.kind) {
+    case "log":
+      return layout.logFiles[task.fileIndex]!.size;
+    case "queues":
+      return layout.queues.slice(task.first, task.end).reduce((sum, { bases }) => sum + bases.length * layout.queueFileSize, 0);
+    case "index":
+      return layout.indexShape.entryCount * INDEX_ENTRY_SIZE;
+  }
+}
+
+/** Runs one task to its end, in any thread. Writes nothing to the store. */
+export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask): VerifyTaskResult {
+  const { layout } = init;
+  const done = new Float64Array(init.progress, 16 * task.id, 2);
+  const onVerified: OnVerified = (bytes, count) => {
+    done[0] = bytes;
+    done[1] = count;
+  };
+  const findings = new Findings();
+  const result: VerifyTaskResult = { findings: { list: findings.list, counts: findings.counts } };
+  let count = 0;
+  switch (task.kind) {
+    case "log":
+      result.log = verifyLogFile(drive, layout, task.fileIndex, findings, onVerified);
+      count = result.log.recordCount;
+      break;
+    case "queues":
+      result.queues = verifyQueues(drive, layout, task.first, task.end, findings, onVerified);
+      count = result.queues.entryCount;
+      break;
+    case "index":
+      result.index = verifyIndexFile(drive, layout, task.fileIndex, findings, onVerified);
+      count = result.index.entryCount;
+  }
+  onVerified(taskSize(layout, task), count);
+  return result;
+}

@@ -1,0 +1,198 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import fc from "fast-check";
+import { nativeFreeDrive } from "../../../native-free/drive.ts";
+import { VirtualClock } from "../../../src/base/clock.ts";
+import { MillraceError } from "../../../src/base/errors.ts";
+import { topicHashOfBytes } from "../../../src/format/files/index-file.ts";
+import { encodeMessage, RecordParts } from "../../../src/format/record/message.ts";
+import * as shared from "../../../src/format/shared/shared-words.ts";
+import type { Drive, StoreFile } from "../../../src/os/api.ts";
+import { makeDirectory } from "../../../src/os/files.ts";
+import { RecordProperties } from "../../../src/remoting/send/record-properties.ts";
+import {
+  createIndexFeedMemory,
+  IndexFeedConsumer,
+  type IndexFeedMemory,
+  KEY_FEED_COUNT,
+  KEY_FEED_HASHES,
+  KEY_FEED_PHYSICAL_OFFSET,
+  KEY_FEED_WORDS,
+  QUEUE_FEED_WORDS,
+} from "../../../src/ring/index-feed.ts";
+import { ACK_OK, APPEND_NOTED, createLaneMemory, LaneConsumer, LaneProducer } from "../../../src/ring/lane.ts";
+import { RecordKeys } from "../../../src/store/index/record-keys.ts";
+import { CommitLog } from "../../../src/store/log/commit-log.ts";
+import { LogReader } from "../../../src/store/log/log-reader.ts";
+import { QueueDispatcher } from "../../../src/store/queue/queue-dispatcher.ts";
+import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/queue-slots.ts";
+import { TopicSlotsTable } from "../../../src/store/queue/topic-slots.ts";
+import { SharedLog } from "../../../src/store/shared-log.ts";
+
+// Goal: what the log writer tells the indexers is what they would have read in the log themselves, whichever records come
+// without notes, however small the rings are, and whatever writes fail in between.
+// Method: random messages through a lane and the log writer's end; then the same log dispatched with and without the rings.
+const root = fs.mkdtempSync(path.join(os.tmpdir(), "millrace-feeds-"));
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true }));
+let directories = 0;
+
+const TOPIC = "T";
+const LOG_FILE_SIZE = 65_536;
+const QUEUE_COUNT = 3;
+const names = fc.constantFrom("KEYS", "TAGS", "UNIQ_KEY", "WAIT", "K", "TAG", "Ü");
+const values = fc.constantFrom("", "a", "TagA", "one two", " three  four ", "a b c d e", "Ärger", "AaAa", "BBBB", "x".repeat(40));
+const properties = fc.array(fc.tuple(names, values), { maxLength: 5 });
+const messages = fc.array(
+  fc.record({
+    properties,
+    queueId: fc.nat(QUEUE_COUNT - 1),
+    isNoted: fc.boolean(),
+    isV6: fc.boolean(),
+    bodySize: fc.integer({ min: 1, max: 3000 }),
+    fails: fc.nat(9),
+    publishes: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 80 },
+);
+type Message = (typeof messages extends fc.Arbitrary<infer M> ? M : never)[number];
+
+/** A drive whose log refuses the next write when told to. */
+function failingDrive(): { drive: Drive; failNext: () => void } {
+  let isFailing = false;
+  const drive: Drive = {
+    ...nativeFreeDrive,
+    openFile(name, options) {
+      const file = nativeFreeDrive.openFile(name, options);
+      const write = file.write.bind(file);
+      file.write = (...args: Parameters<StoreFile["write"]>) => {
+        if (isFailing) {
+          isFailing = false;
+          throw new MillraceError("MILLRACE_STORE_FULL", "no room");
+        }
+        write(...args);
+      };
+      return file;
+    },
+  };
+  return {
+    drive,
+    failNext: () => {
+      isFailing = true;
+    },
+  };
+}
+
+function encode(message: Message): Buffer {
+  return encodeMessage({
+    topic: TOPIC,
+    queueId: message.queueId,
+    flag: 0,
+    sysFlag: 0,
+    bornTimestamp: 1,
+    bornHost: message.isV6 ? "[::2]:9" : "10.0.0.1:9",
+    storeHost: "10.0.0.2:9",
+    reconsumeTimes: 0,
+    preparedTransactionOffset: 0,
+    properties: message.properties.map(([name, value]) => `${name}\u0001${value}\u0002`).join(""),
+    body: Buffer.alloc(message.bodySize, 7),
+    bodyCrc: 0,
+  });
+}
+
+/** Sends all messages. @returns end of the log */
+function append(t: ExecutionContext, directory: string, all: Message[], feeds: IndexFeedMemory[]): number {
+  const { drive, failNext } = failingDrive();
+  const lanes = createLaneMemory({ entryCount: 128, dataSize: 1_048_576 });
+  const producer = new LaneProducer(lanes);
+  const consumer = new LaneConsumer(lanes);
+  const log = new SharedLog();
+  const slots = new QueueSlots(createQueueSlotsMemory());
+  const options = { drive, directory, fileSize: LOG_FILE_SIZE, log, slots, clock: new VirtualClock(1_795_103_125_571) };
+  const commitLog = new CommitLog({ ...options, dedupWindow: undefined, queueFeed: feeds[0]!, keyFeed: feeds[1] }, 0);
+  const noted = new RecordProperties();
+  const parts = new RecordParts();
+  const seed = topicHashOfBytes(Buffer.from(TOPIC), 0, 1);
+  const view = new DataView(producer.data.buffer, producer.data.byteOffset, producer.data.byteLength);
+  for (const [i, message] of all.entries()) {
+    const record = encode(message);
+    const at = producer.reserve(record.length);
+    record.copy(producer.data, at);
+    parts.locate(record, 0);
+    noted.scan(producer.data, at + parts.propertiesStart, at + parts.propertiesEnd);
+    if (message.isNoted) noted.writeNotes(producer.data, view, at, parts.sysFlag, seed);
+    producer.commit(record.length, i, message.queueId, 1, message.isNoted ? APPEND_NOTED : 0);
+    if (!message.publishes && i < all.length - 1) continue;
+    producer.publish();
+    if (message.fails === 0) failNext();
+    while (commitLog.appendFrom(consumer) > 0);
+    for (let ready = producer.acksReady(); ready > 0; ready--) {
+      producer.takeAck();
+      t.true(message.fails === 0 || producer.ackStatus === ACK_OK);
+    }
+    producer.releaseAcks();
+  }
+  commitLog.close();
+  return log.offset(shared.APPENDED_OFFSET);
+}
+
+/** What the dispatcher makes of the log. */
+function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | undefined): { bytes: Buffer[]; ends: number[] } {
+  const queues = path.join(base, queueFeed === undefined ? "read" : "fed");
+  const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
+  const topics = new TopicSlotsTable(nativeFreeDrive, queues, 20_000, true);
+  topics.update({ topic: TOPIC, slots: Array.from({ length: QUEUE_COUNT }, (_, i) => i) });
+  const slots = new QueueSlots(createQueueSlotsMemory());
+  const given = queueFeed === undefined ? {} : { feed: new IndexFeedConsumer(queueFeed) };
+  const dispatcher = new QueueDispatcher({ reader, topics, slots, delayLevelsMs: [], refreshTopics: () => false, ...given });
+  for (let offset = 0; offset < logEnd; ) {
+    const done = dispatcher.dispatch(offset, logEnd);
+    if (done === offset) throw new Error(`no record at ${offset} of ${logEnd}`);
+    offset = done;
+  }
+  const ends = Array.from({ length: QUEUE_COUNT }, (_, slot) => slots.maxOffset(slot));
+  topics.close();
+  reader.close();
+  const bytes = ends.map((end, queueId) =>
+    end === 0 ? Buffer.alloc(0) : fs.readFileSync(path.join(queues, TOPIC, String(queueId), "00000000000000000000")),
+  );
+  return { bytes, ends };
+}
+
+/** Compares each entry for the key indexer with what the record itself says. @returns entries */
+function checkKeys(t: ExecutionContext, base: string, logEnd: number, keyFeed: IndexFeedMemory): number {
+  const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
+  const consumer = new IndexFeedConsumer(keyFeed);
+  consumer.refresh();
+  const parts = new RecordParts();
+  const keys = new RecordKeys();
+  let entries = 0;
+  for (let from = 0, at = consumer.seek(from); at >= 0; at = consumer.seek(from), entries++) {
+    const physicalOffset = consumer.cells[(at >> 1) + KEY_FEED_PHYSICAL_OFFSET]!;
+    const record = reader.record(physicalOffset, logEnd)!;
+    parts.locate(record, 0);
+    keys.find(record, parts);
+    const hashes = consumer.words.subarray(at + KEY_FEED_HASHES, at + KEY_FEED_HASHES + consumer.words[at + KEY_FEED_COUNT]!);
+    t.deepEqual([...hashes], keys.hashes);
+    from = physicalOffset + 1;
+  }
+  reader.close();
+  return entries;
+}
+
+test("with and without what the log writer says, the indexers make the same of a log", (t) => {
+  let keyEntries = 0;
+  const property = fc.property(messages, fc.constantFrom(4, 128), (all, capacity) => {
+    const base = path.join(root, String(++directories));
+    makeDirectory(path.join(base, "log"));
+    const queueFeed = createIndexFeedMemory(QUEUE_FEED_WORDS, capacity);
+    const keyFeed = createIndexFeedMemory(KEY_FEED_WORDS, capacity);
+    const logEnd = append(t, path.join(base, "log"), all, [queueFeed, keyFeed]);
+    t.deepEqual(dispatch(base, logEnd, queueFeed), dispatch(base, logEnd, undefined));
+    keyEntries += checkKeys(t, base, logEnd, keyFeed);
+    fs.rmSync(base, { recursive: true });
+  });
+  t.notThrows(() => fc.assert(property, { numRuns: 150 }));
+  t.true(keyEntries > 100);
+});
