@@ -19,7 +19,7 @@ import org.apache.rocketmq.common.MQVersion;
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
  * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, volume   --parallel N (cases at a time, 1)
- * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers, 2000)   --list
+ * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers; sentAgain: of each three copies; 2000)   --list
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
 public final class Cases {

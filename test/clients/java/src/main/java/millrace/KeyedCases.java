@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -70,8 +71,9 @@ final class KeyedCases {
     String topic = topicWith(lab, "once", 4, "+dedup.window.seconds=600");
     List<String> bodies = new ArrayList<>();
     int copies = 3;
-    int count = 2000;
+    int count = lab.volumeMessages;
     CountDownLatch answered = new CountDownLatch(copies * count);
+    Semaphore inFlight = new Semaphore(2000);
     Map<String, Set<String>> places = new HashMap<>();
     List<Throwable> failures = new ArrayList<>();
     for (int i = 0; i < count; i++) {
@@ -79,12 +81,14 @@ final class KeyedCases {
       bodies.add("m" + i);
       for (int copy = 0; copy < copies; copy++) {
         String name = "m" + i;
+        inFlight.acquire();
         lab.producer().send(message, new SendCallback() {
           @Override
           public void onSuccess(SendResult result) {
             synchronized (places) {
               places.computeIfAbsent(name, n -> new HashSet<>()).add(result.getOffsetMsgId() + " " + result.getQueueOffset());
             }
+            inFlight.release();
             answered.countDown();
           }
 
@@ -93,6 +97,7 @@ final class KeyedCases {
             synchronized (places) {
               failures.add(error);
             }
+            inFlight.release();
             answered.countDown();
           }
         });
@@ -100,10 +105,10 @@ final class KeyedCases {
         if (copy == 0) while (message.getProperty("UNIQ_KEY") == null) Thread.onSpinWait();
       }
     }
-    Checks.check(answered.await(60, TimeUnit.SECONDS), answered.getCount() + " sends without an answer");
+    Checks.check(answered.await(60 + count / 1000, TimeUnit.SECONDS), answered.getCount() + " sends without an answer");
     equal(failures.size(), 0, "failed sends " + (failures.isEmpty() ? "" : failures.get(0)));
     places.forEach((name, where) -> equal(where.size(), 1, "places of " + name + ": " + where));
-    SendCases.consume(lab, topic).expectExactly(bodies, 30);
+    SendCases.consume(lab, topic).expectExactly(bodies, 30 + count / 2000);
   }
 
   private static void batchSentAgain(Lab lab) throws Exception {
