@@ -30,6 +30,9 @@ export const JAVA_CASES: readonly string[] = [
 /** Retry, delay and request/reply. */
 export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "timed", "requestReply", "trace"];
 
+/** Setters of a message's own time, and recall: 5.x. */
+export const JAVA_TIMER_CASES: readonly string[] = ["timedBySetters", "recall"];
+
 /** Of clients that pop: 5.x. */
 export const JAVA_POP_CASES: readonly string[] = ["popRetry", "popTwo", "popInvisible", "popOrdered", "popToDeadLetters"];
 

@@ -3,7 +3,7 @@
 // Method: named cases on the official Java client (5.5.0 and 4.9.8), the Go client and ali-ons from npm; one process for
 // a client, each case one test here. The same cases run against any broker, and were made against Apache's 5.5.0:
 //   MILLRACE_CLIENTS_TARGET=apache:NAMESRV_HOST:PORT   runs them there instead of starting Millrace; its file says
-//     enablePropertyFilter=true and traceTopicEnable=true
+//     enablePropertyFilter=true, traceTopicEnable=true and recallMessageEnable=true
 //   MILLRACE_VOLUME_MESSAGES=200000                    messages of each of the 8 producers in the volume case (2000)
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import {
   JAVA_OWN_CASES,
   JAVA_POP_CASES,
   JAVA_SHORT_CASES,
+  JAVA_TIMER_CASES,
   JAVA_WHOLE_CASES,
   JAVA_WHOLE_OWN_CASES,
   NPM_CASES,
@@ -36,6 +37,8 @@ const VOLUME_TIMEOUT_S = 60 + Math.ceil(Number(VOLUME_MESSAGES) / 20);
 
 /** As in most clusters where messages are traced. */
 const TRACING = "traceTopicEnable=true\n";
+/** Off by default, as with RocketMQ. */
+const RECALL = "recallMessageEnable=true\n";
 /** Half messages are asked about within seconds; by default within a minute. */
 const SOON_ASKED = "transactionCheckInterval=5000\n";
 
@@ -76,7 +79,7 @@ function ownBroker(name: string, nativeFree: boolean): Broker {
 async function start(store: string, nativeFree: boolean): Promise<RunningBroker> {
   const configFile = join(workspace, "broker.conf");
   // Small files, so that the cases also cross from one to the next.
-  writeFileSync(configFile, `mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n${SOON_ASKED}${TRACING}`);
+  writeFileSync(configFile, `mapedFileSizeCommitLog=67108864\nenablePropertyFilter=true\n${SOON_ASKED}${TRACING}${RECALL}`);
   const broker = await startBroker({ store: join(workspace, store), nativeFree, configFile });
   running.push(broker);
   return broker;
@@ -154,8 +157,14 @@ const java4 = javaClient("4.9.8");
 const go = goClient();
 const npm = npmClient();
 const javaSets = { normal: JAVA_CASES, later: JAVA_LATER_CASES, own: JAVA_OWN_CASES };
-declareBuild(java5, { ...javaSets, pop: JAVA_POP_CASES, whole: JAVA_WHOLE_CASES, wholeOwn: JAVA_WHOLE_OWN_CASES });
-declareBuild(java4, { ...javaSets, pop: [], whole: [], wholeOwn: [] });
+declareBuild(java5, {
+  ...javaSets,
+  pop: JAVA_POP_CASES,
+  whole: JAVA_WHOLE_CASES,
+  wholeOwn: JAVA_WHOLE_OWN_CASES,
+  timers: JAVA_TIMER_CASES,
+});
+declareBuild(java4, { ...javaSets, pop: [], whole: [], wholeOwn: [], timers: [] });
 declareBuild(go, { normal: GO_CASES });
 declareBuild(npm, { normal: NPM_CASES });
 
@@ -164,6 +173,7 @@ const main: Broker =
 const javaCases = [...JAVA_CASES, ...JAVA_LATER_CASES, ...(target === undefined ? JAVA_OWN_CASES : [])];
 declare(java5, main, "", [
   ...javaCases,
+  ...JAVA_TIMER_CASES,
   ...JAVA_POP_CASES,
   ...JAVA_WHOLE_CASES,
   ...(target === undefined ? JAVA_WHOLE_OWN_CASES : []),

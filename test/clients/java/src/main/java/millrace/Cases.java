@@ -18,8 +18,9 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, volume   --parallel N (cases at a time, 1)
- * --timeout SECONDS (each case, 60)   --messages N (case volume: for each of 8 producers; sentAgain: of each three copies; 2000)   --list
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, timers, volume
+ * --parallel N (cases at a time, 1)   --timeout SECONDS (each case, 60)   --list
+ * --messages N (case volume: for each of 8 producers; sentAgain: of each three copies; 2000)
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
  */
 public final class Cases {
@@ -62,6 +63,9 @@ public final class Cases {
     Map<String, Case> wholeOwn = new LinkedHashMap<>();
     Api.registerOwnWholeBatches(wholeOwn);
     SETS.put("wholeOwn", wholeOwn);
+    Map<String, Case> timers = new LinkedHashMap<>();
+    Api.registerTimers(timers);
+    SETS.put("timers", timers);
     SETS.put("volume", Map.of("volume", VolumeCase::run));
   }
 

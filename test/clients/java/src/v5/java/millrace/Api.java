@@ -44,4 +44,8 @@ final class Api {
   static void registerOwnWholeBatches(Map<String, Case> cases) {
     WholeBatchCases.registerOwn(cases);
   }
+
+  static void registerTimers(Map<String, Case> cases) {
+    TimerCases.register(cases);
+  }
 }
