@@ -45,7 +45,13 @@ const VIRTUAL = 1;
 
 export class SystemClock implements Clock {
   readonly shared: SharedArrayBuffer = new SharedArrayBuffer(16);
+  readonly #keepsProcess: boolean;
   #last = 0;
+
+  /** @param keepsProcess whether the process lives on for a timer alone */
+  constructor(keepsProcess = true) {
+    this.#keepsProcess = keepsProcess;
+  }
 
   now(): number {
     const now = Date.now();
@@ -55,11 +61,13 @@ export class SystemClock implements Clock {
 
   setTimer(task: () => void, delayMs: number): Timer {
     const handle = setTimeout(task, delayMs);
+    if (!this.#keepsProcess) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   }
 
   setTicker(task: () => unknown, periodMs: number): Timer {
     const handle = setInterval(task, periodMs);
+    if (!this.#keepsProcess) handle.unref();
     return { cancel: () => clearInterval(handle) };
   }
 }
@@ -237,7 +245,7 @@ export function houseKeeping(clock: Clock): Clock {
 
 /** For what comes from other processes, such as heart-beats: they do not know of our virtual time. */
 export function peersClock(clock: Clock): Clock {
-  return clock instanceof VirtualClock ? new SystemClock() : clock;
+  return clock instanceof VirtualClock ? new SystemClock(false) : clock; // A virtual clock's timers keep no process alive either.
 }
 
 /** The clock of another thread, from its shared memory. */

@@ -149,9 +149,9 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
     "bytes",
     0,
     1_048_576,
-    "Marks of ended transactions are written when they take that much,",
+    "Marks of ended transactions are written when they take that much.",
   ),
-  transactionOpBatchInterval: whole(3000, "ms", 0, INT_MAX, "or after that time."),
+  transactionOpBatchInterval: whole(3000, "ms", 0, INT_MAX, "Time after which they are written whatever their size."),
   storeReplyMessageEnable: flag(true, "Store the answers of request-reply."),
 
   longPollingEnable: flag(true, "Hold pulls that find nothing for as long as the client asks."),
