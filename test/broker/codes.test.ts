@@ -2,13 +2,10 @@
 // Method: the table is made from the handlers that broker and name server really have, and compared with the file.
 //   node test/broker/codes-table.ts --write   writes it anew
 import { readFileSync } from "node:fs";
-import test, { registerCompletionHandler } from "ava";
+import test from "ava";
 import { REFUSED_CODES } from "../../src/broker/admin/refused-codes.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { CODES_FILE, codesTable, servedCodes } from "./codes-table.ts";
-
-// The broker that is put together for its handlers is never closed.
-registerCompletionHandler(() => process.exit());
 
 test("the table is what the handlers are", (t) => {
   t.is(readFileSync(CODES_FILE, "utf8"), codesTable(), "node test/broker/codes-table.ts --write");
