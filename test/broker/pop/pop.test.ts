@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import test, { type ExecutionContext } from "ava";
+import test, { type ExecutionContext, registerCompletionHandler } from "ava";
 import fc from "fast-check";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { MillraceError } from "../../../src/base/errors.ts";
@@ -15,6 +15,9 @@ import { RequestCode } from "../../../src/format/remoting/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { type FakeControlPlane, newControlPlane } from "../fake-control-plane.ts";
 import { FakeChannel, FakeStore } from "../fake-store.ts";
+
+// Those that are killed here are never closed, and some of what they look after goes by real time.
+registerCompletionHandler(() => process.exit());
 
 const TOPIC = "T";
 const GROUP = "g";
