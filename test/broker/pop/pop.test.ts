@@ -87,6 +87,7 @@ class Rig {
   }
 
   async pop(more: HeaderValues = {}, channel = this.channel): Promise<Popped> {
+    this.clock.advance(1); // What is popped in the millisecond of a save may be popped again after a crash.
     const header = {
       consumerGroup: GROUP, topic: TOPIC, queueId: 0, maxMsgNums: 32, invisibleTime: INVISIBLE_MS, pollTime: 0, bornTime: 0,
       initMode: 0, order: false, ...more,
