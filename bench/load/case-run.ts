@@ -112,10 +112,12 @@ export class CaseRun {
     await this.#until(FILL_MS, ({ answered, rejected }) => answered + rejected >= goal);
     this.#senderReports = await this.#clients.stopSenders();
     const { answered } = this.#board.counts();
+    const isRead = ({ received }: Counts): boolean => received >= answered;
+    // So few messages may all be read before we look: the window of a smoke run is the whole of it.
+    const whole = isSmoke ? this.#window(ASSIGN_MS / 1000, isRead) : undefined;
     await this.#clients.startReceivers(this.#receiverSpecs());
-    // So few messages may all be read between two looks: the window of a smoke run is the whole of it.
     if (!isSmoke) await this.#until(ASSIGN_MS, ({ received }) => received >= answered * CONSUME_WARMUP);
-    const { usage, from, to } = await this.#window(isSmoke ? ASSIGN_MS / 1000 : seconds, ({ received }) => received >= answered);
+    const { usage, from, to } = await (whole ?? this.#window(seconds, isRead));
     const missing = await this.#drain();
     return this.#result(to.received - from.received, usage, missing);
   }

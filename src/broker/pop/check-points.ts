@@ -111,7 +111,18 @@ export class CheckPoints {
       this.#advance(queue);
     }
     if (this.#points.size > 0) log.info({ checkPoints: this.#points.size }, "popped messages wait for their acknowledgement");
-    this.#ticker = clock.setTicker(() => this.#tick(), TICK_MS);
+    this.#ticker = clock.setTicker(
+      () => this.#tick(),
+      TICK_MS,
+      () => this.#nextMs(),
+    );
+  }
+
+  /** When there may be something to do, ms: while nothing is popped and no records are to be read, never. */
+  #nextMs(): number {
+    const { store, topic } = this.#o;
+    const hasMore = ({ queueId, next }: ReviveQueue): boolean => store.maxQueueOffset(topic, queueId) > next;
+    return this.#points.size > 0 || this.#queues.some(hasMore) ? 0 : Number.POSITIVE_INFINITY;
   }
 
   #tick(): void {

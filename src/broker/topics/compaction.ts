@@ -70,7 +70,7 @@ export class Compaction {
       }
       this.#o.onCompacted(topic.topicName);
     }
-    this.#timer = this.#o.clock.setTicker(() => void this.compactAll(), this.#o.intervalMs);
+    this.#timer = this.#o.clock.setTicker(() => this.compactAll(), this.#o.intervalMs, "once");
   }
 
   #put(topic: string, queueId: number, queue: CompactedQueue): void {

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import test, { type ExecutionContext, registerCompletionHandler } from "ava";
+import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { MillraceError } from "../../../src/base/errors.ts";
@@ -15,9 +15,6 @@ import { RequestCode } from "../../../src/format/remoting/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { type FakeControlPlane, newControlPlane } from "../fake-control-plane.ts";
 import { FakeChannel, FakeStore } from "../fake-store.ts";
-
-// Those that are killed here are never closed, and some of what they look after goes by real time.
-registerCompletionHandler(() => process.exit());
 
 const TOPIC = "T";
 const GROUP = "g";
@@ -87,7 +84,6 @@ class Rig {
   }
 
   async pop(more: HeaderValues = {}, channel = this.channel): Promise<Popped> {
-    this.clock.advance(1); // What is popped in the millisecond of a save may be popped again after a crash.
     const header = {
       consumerGroup: GROUP, topic: TOPIC, queueId: 0, maxMsgNums: 32, invisibleTime: INVISIBLE_MS, pollTime: 0, bornTime: 0,
       initMode: 0, order: false, ...more,
@@ -504,6 +500,7 @@ test("whatever happens: no message is lost, and none comes after it was acknowle
       const inHand: PoppedMessage[] = [];
       let sent = 0;
       const pop = async (): Promise<number> => {
+        rig.clock.advance(1); // What is popped in the millisecond of a save may be popped again after a crash.
         const { messages } = await rig.pop({ invisibleTime: 3000, maxMsgNums: 3 });
         for (const message of messages) if (acked.has(message.body)) throw new Error(`${message.body} was acknowledged`);
         inHand.push(...messages);
