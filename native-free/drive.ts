@@ -16,6 +16,7 @@ export const nativeFreeDrive: Drive = {
     return { release: () => {} };
   },
   gatherWriter: () => undefined,
+  socketPoller: () => undefined,
 };
 
 /** Open descriptors of the thread's SharedDescriptorFiles, least recently used first. */

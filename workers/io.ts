@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { IoWorker, type IoWorkerInit } from "../src/remoting/io-worker.ts";
+import { IoWorker } from "../src/remoting/io-worker.ts";
+import type { IoWorkerInit } from "../src/remoting/io-worker-init.ts";
 
 await IoWorker.start(workerData as IoWorkerInit, parentPort!);

@@ -8,6 +8,7 @@ import { decodeCommand, encodeCommand } from "../../src/format/remoting/remoting
 import { HEADER_OFFSET, SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../../src/os/api.ts";
 import { IoConnection } from "../../src/remoting/io-connection.ts";
+import { StreamReads } from "../../src/remoting/transport/stream-reads.ts";
 
 export const TOPIC = "TopicTest";
 export const STORE_HOST = "10.1.2.3:10911";
@@ -102,5 +103,5 @@ export function sinkConnection(gather: GatherWriter | undefined): IoConnection {
     },
   };
   const nothing = (): void => {};
-  return new IoConnection(0, socket as unknown as Socket, () => 0, nothing, gather, []);
+  return new IoConnection(0, socket as unknown as Socket, () => 0, nothing, gather, new StreamReads(1, 0), []);
 }

@@ -81,6 +81,7 @@ export interface BrokerValues {
 
   namesrvPort: number;
   httpPort: number;
+  transport: "epoll" | "stream";
   ioWorkers: number;
   logWriterThread: "auto" | "own";
   connectionsMax: number;
@@ -202,6 +203,13 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
       "auto",
       ["auto", "own"],
       "Auto: with a single network thread the log is written there, which spares two wake-ups a send; own: never.",
+    ),
+  ),
+  transport: ours(
+    oneOf(
+      "epoll",
+      ["epoll", "stream"],
+      "How network threads read: epoll, by system calls past Node's event loop, where FFI is; stream: by Node.",
     ),
   ),
   ioWorkers: ours(whole(0, "threads", 0, 256, "Network threads; 0: by the number of processors.")),

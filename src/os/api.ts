@@ -59,6 +59,28 @@ export interface GatherWriter {
   sendFile(socketFd: number, file: StoreFile, position: number, size: number): number;
 }
 
+/** Waits for many sockets at once, and reads them, past the event loop. One instance a thread. */
+export interface SocketPoller {
+  /** What `read` fills. */
+  readonly input: Buffer;
+  /** @param tag  what `tag` gives when the descriptor can be read, 32 bits */
+  add(fd: number, tag: number): void;
+  remove(fd: number): void;
+  /**
+   * `wait` also ends when the calling thread's event loop has something to do, timers apart.
+   * @param watchedFd  a descriptor that this loop, and no other, waits for
+   * @returns false where the loop cannot be found
+   */
+  addEventLoop(watchedFd: number, tag: number): boolean;
+  /** Blocks the thread until something can be read. @returns how many descriptors can be */
+  wait(timeoutMs: number): number;
+  /** Of the index-th that can be read. */
+  tag(index: number): number;
+  /** @returns bytes that are in `input` now, 0: there is nothing yet, -1: the peer is gone */
+  read(fd: number): number;
+  close(): void;
+}
+
 /** Names of files and directories, and whole small files: what the store does to them beside reading and writing. */
 export interface FileNames {
   exists(file: string): boolean;
@@ -102,4 +124,6 @@ export interface Drive {
   lockForReading(path: string): FileLock;
   /** undefined: this drive writes through the stream. */
   gatherWriter(): GatherWriter | undefined;
+  /** undefined: this drive reads through the stream. @param inputSize  most bytes read at once */
+  socketPoller(inputSize: number): SocketPoller | undefined;
 }

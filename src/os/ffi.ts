@@ -3,7 +3,9 @@ import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
+import { mapAnonymous, unmap } from "./memory.ts";
 import { PlainFile } from "./plain-file.ts";
+import { openSocketPoller } from "./socket-poller.ts";
 import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
 
 /**
@@ -12,7 +14,6 @@ import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder
  */
 const libc = koffi.load(null);
 const mmap = libc.func("uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)");
-const munmap = libc.func("int munmap(uintptr_t addr, size_t length)");
 const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, int64_t length)");
 const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
@@ -44,6 +45,7 @@ export const ffiDrive: Drive = {
   lockStore,
   lockForReading,
   gatherWriter: () => new SocketWriter(),
+  socketPoller: openSocketPoller,
 };
 
 /** Proves on scratch memory that mapping, views and vectored writes work here. @throws when they do not */
@@ -134,19 +136,13 @@ const RETIRED_MAX = 64;
 function retire(address: number, size: number): void {
   const taken: number = mmap(address, size, PROT_READ, MAP_ANONYMOUS_PRIVATE | MAP_FIXED | MAP_NORESERVE, -1, 0);
   if (taken !== address) {
-    munmap(address, size);
+    unmap(address, size);
     return;
   }
   retired.push({ address, size });
   if (retired.length <= RETIRED_MAX) return;
   const oldest = retired.shift()!;
-  munmap(oldest.address, oldest.size);
-}
-
-function mapAnonymous(size: number): number {
-  const address: number = mmap(0, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS_PRIVATE, -1, 0);
-  if (address >= Number.MAX_SAFE_INTEGER) throw new Error(`mmap of ${size} bytes: errno ${koffi.errno()}`);
-  return address;
+  unmap(oldest.address, oldest.size);
 }
 
 /** struct iovec is { void* base; size_t length }, 16 bytes; kept in memory of our own, as is the sendfile offset. */
@@ -243,7 +239,7 @@ function lockFd(fd: number, type: number, lockFile: string): void {
   const isRefused = fcntl(fd, F_SETLK, address) !== 0;
   if (isRefused) fcntl(fd, F_GETLK, address);
   const holder = flock.readInt32LE(24);
-  munmap(address, PAGE_SIZE);
+  unmap(address, PAGE_SIZE);
   if (!isRefused) return;
   fs.closeSync(fd);
   throw lockedError(lockFile, `pid ${holder}`);

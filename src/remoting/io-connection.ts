@@ -3,6 +3,7 @@ import { encodeHost } from "../format/record/message.ts";
 import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { IoTopic } from "./io-tables.ts";
+import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
 
 const STAGE_SIZE = 16_384;
 /** A frame begins with the length of what follows. */
@@ -35,6 +36,8 @@ export class IoConnection {
   readonly #onFrame: FrameHandler;
   readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
+  readonly #reads: SocketReads;
+  #reading: SocketReading | undefined;
   /** Bytes of frames not yet handled. */
   #pending: Buffer = Buffer.alloc(0);
   #pendingSize = 0;
@@ -75,6 +78,7 @@ export class IoConnection {
     onFrame: FrameHandler,
     onNextTurn: (connection: IoConnection) => void,
     gather: GatherWriter | undefined,
+    reads: SocketReads,
     stagedList: IoConnection[],
   ) {
     this.id = id;
@@ -82,6 +86,7 @@ export class IoConnection {
     this.#onFrame = onFrame;
     this.#onNextTurn = onNextTurn;
     this.#gather = gather;
+    this.#reads = reads;
     this.#staged = stagedList;
     const address = socket.remoteAddress ?? "0.0.0.0";
     const ip = address.startsWith("::ffff:") ? address.slice(7) : address;
@@ -107,11 +112,23 @@ export class IoConnection {
     this.#turnSize += size;
     if (this.#turnSize <= TURN_SIZE_MAX || this.#hasHadTurn) return;
     this.#hasHadTurn = true;
+    this.#reads.needLoop();
     setImmediate(() => {
       this.#hasHadTurn = false;
       this.#turnSize = 0;
       this.#onNextTurn(this);
     });
+  }
+
+  /** Begins to read. @param onBytes  is to give them to `receive` */
+  read(onBytes: (bytes: Buffer, size: number) => void): void {
+    this.#reading = this.#reads.attach(this.socket, onBytes);
+  }
+
+  /** Leaves bytes to the stream, behind all that it has. */
+  writeStream(bytes: Buffer, onWritten?: () => void): void {
+    this.socket.write(bytes, onWritten);
+    this.#reads.needLoop();
   }
 
   /** Takes bytes[0, size), which have been read. @returns false if the connection must be closed */
@@ -141,7 +158,7 @@ export class IoConnection {
     if (!this.#isBlocked || this.isClosed) return true;
     this.#isBlocked = false;
     if (!this.#processPending()) return false;
-    if (!this.#isBlocked) this.socket.resume();
+    if (!this.#isBlocked) this.#reading?.resume();
     return true;
   }
 
@@ -164,7 +181,7 @@ export class IoConnection {
       const outcome = this.isChoked ? FRAME_BLOCKED : this.#onFrame(this, bytes, at, size);
       if (outcome === FRAME_BLOCKED) {
         this.#isBlocked = true;
-        this.socket.pause();
+        this.#reading?.pause();
         break;
       }
       if (outcome === FRAME_REFUSED) return -1;
@@ -242,7 +259,7 @@ export class IoConnection {
         if (written < piece) break;
       }
     }
-    if (sent < size) this.socket.write(Buffer.from(this.stage.subarray(sent, size)));
+    if (sent < size) this.writeStream(Buffer.from(this.stage.subarray(sent, size)));
     if (this.stage.length > 4 * STAGE_SIZE) this.#setStage(Buffer.allocUnsafeSlow(STAGE_SIZE));
   }
 

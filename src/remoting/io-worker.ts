@@ -19,10 +19,10 @@ import { loadDrive } from "../os/choose.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import { LaneProducer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
-import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
+import { writerDoorbell } from "../store/engine-init.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { LogWriter } from "../store/log/log-writer.ts";
-import { QueueReader, type ReadLimits } from "../store/queue/queue-reader.ts";
+import { QueueReader } from "../store/queue/queue-reader.ts";
 import { QueueSlots } from "../store/queue/queue-slots.ts";
 import { TopicSlotsTable } from "../store/queue/topic-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
@@ -31,6 +31,7 @@ import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
 import { FRAME_BLOCKED, FRAME_DONE, FRAME_REFUSED, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
+import type { IoWorkerInit } from "./io-worker-init.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
 import { PullResponder } from "./pull/pull-responder.ts";
@@ -38,33 +39,8 @@ import { SendAnswers } from "./send/send-answers.ts";
 import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
 import { SendTickets } from "./send/send-tickets.ts";
 import { uniqueKeys } from "./send/unique-keys.ts";
-import { readInto } from "./shared-read.ts";
-
-export interface IoWorkerInit {
-  engine: EngineInit;
-  /** Number of this worker, and of its lane. */
-  worker: number;
-  host: string;
-  port: number;
-  reusePort: boolean;
-  /** Broker address as clients are told it, `ip:port`; the port may be 0 for "the one we listen on". */
-  storeHost: string;
-  regionId: string;
-  traceOn: boolean;
-  clusterName: string;
-  maxMessageSize: number;
-  sendWaitMsMax: number;
-  pageCacheBusyMs: number;
-  idleMsMax: number;
-  connectionsMax: number;
-  limits: ReadLimits;
-  isLongPolling: boolean;
-  shortPollingMs: number;
-  syncFlushTimeoutMs: number;
-  offsetCells: SharedArrayBuffer;
-  /** format/shared/io-counters.ts. */
-  counters: SharedArrayBuffer;
-}
+import { openReads } from "./transport/open-reads.ts";
+import type { SocketReads } from "./transport/socket-reads.ts";
 
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
@@ -101,8 +77,7 @@ export class IoWorker {
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
-  /** What all sockets are read into. */
-  readonly #input = Buffer.allocUnsafeSlow(INPUT_SIZE);
+  #reads: SocketReads | undefined;
   readonly #staged: IoConnection[] = [];
   readonly #flow: FlowControl;
   readonly #server: net.Server;
@@ -185,7 +160,9 @@ export class IoWorker {
       onCommit: (group, topic, queueId, offset) => this.#post({ kind: "commit", group, topic, queueId, offset }),
     });
     this.#commit = new CommitPath(this.#tables, cells);
-    this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144 }, (socket) => this.#accept(socket, gather));
+    this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144, pauseOnConnect: true }, (socket) =>
+      this.#accept(socket, drive, gather),
+    );
     this.#server.maxConnections = init.connectionsMax;
     this.#server.on("drop", (data) =>
       this.#warn("connection limit reached, connection refused", { remoteAddress: data?.remoteAddress ?? "" }),
@@ -216,23 +193,34 @@ export class IoWorker {
     });
   }
 
-  #accept(socket: net.Socket, gather: ReturnType<Drive["gatherWriter"]>): void {
+  /** With the first connection: the event loop waits for our server by then. */
+  #openReads(drive: Drive): SocketReads {
+    const { transport, idleMsMax } = this.#init;
+    return openReads({
+      transport,
+      drive,
+      server: this.#server,
+      inputSize: INPUT_SIZE,
+      idleMsMax,
+      now: () => this.#clock.now(),
+    });
+  }
+
+  #accept(socket: net.Socket, drive: Drive, gather: ReturnType<Drive["gatherWriter"]>): void {
     const connection: IoConnection = new IoConnection(
       this.#nextConnection++,
       socket,
       (...frame) => this.#onFrame(...frame),
       () => this.#serveOn(connection),
       gather,
+      (this.#reads ??= this.#openReads(drive)),
       this.#staged,
     );
     this.#connections.set(connection.id, connection);
-    socket.setTimeout(this.#init.idleMsMax, () => socket.destroy());
-    const take = (bytes: Buffer, size: number): void => {
+    connection.read((bytes, size) => {
       if (!connection.receive(bytes, size)) this.#refuse(connection);
       this.#endTurn();
-    };
-    const input = this.#input;
-    if (!readInto(socket, input, (size) => take(input, size))) socket.on("data", (chunk: Buffer) => take(chunk, chunk.length));
+    });
     socket.on("drain", () => this.#serveOn(connection));
     socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
     socket.on("close", () => this.#forget(connection));
@@ -490,6 +478,7 @@ export class IoWorker {
 
   #exit(): void {
     this.#writer?.close();
+    this.#reads?.close();
     this.#control.close();
     setImmediate(() => process.exit(0)); // In a worker this ends the thread only.
   }

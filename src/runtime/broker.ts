@@ -25,7 +25,7 @@ import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { DriveId } from "../os/choose.ts";
 import { diskUse, openFilesLimit } from "../os/files.ts";
-import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import type { IoWorkerInit } from "../remoting/io-worker-init.ts";
 import { uniqueKeys } from "../remoting/send/unique-keys.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
 import type { ReadLimits } from "../store/queue/queue-reader.ts";
@@ -415,6 +415,7 @@ function ioWorkerInit(
     host: values.bindAddress,
     port: values.listenPort,
     reusePort: values.ioWorkers > 1,
+    transport: values.transport,
     storeHost,
     regionId: values.regionId,
     traceOn: values.traceOn,

@@ -6,7 +6,7 @@ import type { PublishedGroup, PublishedTopic, TablePublisher } from "../broker/t
 import { decodeCommand, encodeCommand, isResponse, type RemotingCommand } from "../format/remoting/remoting-command.ts";
 import type { Log } from "../observe/log.ts";
 import type { ToControl, ToIoWorker } from "../remoting/control-messages.ts";
-import type { IoWorkerInit } from "../remoting/io-worker.ts";
+import type { IoWorkerInit } from "../remoting/io-worker-init.ts";
 import { settleOrphan } from "../ring/lane.ts";
 import { writerDoorbell } from "../store/engine-init.ts";
 import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";

@@ -191,6 +191,10 @@ export class ModelDisk implements Drive {
     return undefined;
   }
 
+  socketPoller(): undefined {
+    return undefined;
+  }
+
   /** The system writes some blocks out by itself. */
   writeBack(): void {
     const files = [...this.#inodes.values()];

@@ -183,6 +183,6 @@ export class PullResponder {
 
   /** Leaves buffer[0, size) to the stream. */
   #queue(connection: PullRequest["connection"], buffer: Buffer, size: number): void {
-    connection.socket.write(buffer.subarray(0, size), () => this.#buffers.give(buffer));
+    connection.writeStream(buffer.subarray(0, size), () => this.#buffers.give(buffer));
   }
 }

@@ -10,6 +10,7 @@ import { IoTables } from "../../../src/remoting/io-tables.ts";
 import { SEND_TAKEN, SendPath } from "../../../src/remoting/send/send-path.ts";
 import { SendTemplate } from "../../../src/remoting/send/send-template.ts";
 import { SendTickets } from "../../../src/remoting/send/send-tickets.ts";
+import { StreamReads } from "../../../src/remoting/transport/stream-reads.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer } from "../../../src/ring/lane.ts";
 
 // Goal: a record made from a template is the record that would have been made without, byte for byte, notes included.
@@ -35,6 +36,7 @@ class Sender {
     () => 0,
     () => {},
     undefined,
+    new StreamReads(1, 0),
     [],
   );
   templated = 0;

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import test from "ava";
-import { readInto } from "../../src/remoting/shared-read.ts";
+import { readInto } from "../../../src/remoting/transport/shared-read.ts";
 
 // Goal: sockets of a server share one buffer, and are sockets in all else: they can be paused, and say when they end.
 test("an accepted socket reads into the buffer that it is given", async (t) => {

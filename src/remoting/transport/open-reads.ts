@@ -1,0 +1,28 @@
+import type net from "node:net";
+import type { Drive } from "../../os/api.ts";
+import { EpollReads } from "./epoll-reads.ts";
+import type { SocketReads } from "./socket-reads.ts";
+import { StreamReads } from "./stream-reads.ts";
+
+/** How sockets are read: past the event loop, or by it. */
+export type TransportName = "epoll" | "stream";
+
+export interface ReadsOptions {
+  transport: TransportName;
+  drive: Drive;
+  /** Listens on this thread's event loop, and has done so for at least one turn of it. */
+  server: net.Server;
+  /** Most bytes taken from a socket at once. */
+  inputSize: number;
+  /** A socket from which nothing came for so long is closed. */
+  idleMsMax: number;
+  now: () => number;
+}
+
+/** What is asked for, or reading by the event loop where that cannot be had. */
+export function openReads({ transport, drive, server, inputSize, idleMsMax, now }: ReadsOptions): SocketReads {
+  const fd = (server as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+  const poller = transport === "epoll" && fd >= 0 ? drive.socketPoller(inputSize) : undefined;
+  const reads = poller === undefined ? undefined : EpollReads.open(poller, fd, idleMsMax, now);
+  return reads ?? new StreamReads(inputSize, idleMsMax);
+}
