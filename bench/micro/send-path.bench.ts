@@ -5,11 +5,12 @@ import { encodeHost } from "../../src/format/record/message.ts";
 import { HeaderScan } from "../../src/format/remoting/header-scan.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { IoTables } from "../../src/remoting/io-tables.ts";
+import { BATCH_KERNEL_SIZE, BatchKernel } from "../../src/remoting/send/batch-kernel.ts";
 import { SendAnswers } from "../../src/remoting/send/send-answers.ts";
 import { SEND_TAKEN, SendPath } from "../../src/remoting/send/send-path.ts";
 import { SendTickets } from "../../src/remoting/send/send-tickets.ts";
 import { uniqueKeys } from "../../src/remoting/send/unique-keys.ts";
-import { createLaneMemory, LaneConsumer, LaneProducer } from "../../src/ring/lane.ts";
+import { createLaneMemory, LaneConsumer, LaneProducer, laneScratch } from "../../src/ring/lane.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { runBench, type Task } from "./harness.ts";
 import { batchFrame, STORE_HOST, sendFrame, sinkConnection, TOPIC } from "./samples.ts";
@@ -18,7 +19,8 @@ const BATCH = 64;
 const ENTRIES = 1024;
 const { drive } = await chooseDrive(false);
 const gather = drive.gatherWriter();
-const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 16 * 1_048_576 });
+const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 16 * 1_048_576 }, BATCH_KERNEL_SIZE);
+const kernel = BatchKernel.over(laneScratch(memory));
 const lane = new LaneProducer(memory);
 const writer = new LaneConsumer(memory);
 const tickets = new SendTickets(ENTRIES);
@@ -45,6 +47,7 @@ const path = new SendPath({
   maxMessageSize: 4_194_304,
   batchSizeMax: 4_194_304,
   newUniqueKey: uniqueKeys(STORE_HOST, clock),
+  kernel,
 });
 const answers = new SendAnswers({
   lane,

@@ -7,7 +7,8 @@ import zlib from "node:zlib";
  */
 const NATIVE_SIZE_MIN = 192;
 const SLICES = 16;
-const TABLES: Int32Array = makeTables();
+/** Slicing-by-16. */
+export const CRC32_TABLES: Int32Array = makeTables();
 
 /** CRC-32 (zlib's polynomial) of bytes[start, end), as an unsigned number. RocketMQ stores its lower 31 bits. */
 export function crc32(bytes: Buffer, start: number, end: number): number {
@@ -44,7 +45,7 @@ let view: DataView = new DataView(source.buffer);
 function crc32OfView(words: DataView, start: number, end: number): number {
   let crc = -1;
   let at = start;
-  const t = TABLES;
+  const t = CRC32_TABLES;
   for (; end - at >= SLICES; at += SLICES) {
     const a = crc ^ words.getInt32(at, true);
     const b = words.getInt32(at + 4, true);

@@ -17,7 +17,7 @@ import * as shared from "../format/shared/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import { loadDrive } from "../os/choose.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { LaneProducer } from "../ring/lane.ts";
+import { LaneProducer, laneScratch } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import { writerDoorbell } from "../store/engine-init.ts";
 import { LogReader } from "../store/log/log-reader.ts";
@@ -35,6 +35,7 @@ import type { IoWorkerInit } from "./io-worker-init.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
 import { PullResponder } from "./pull/pull-responder.ts";
+import { BatchKernel } from "./send/batch-kernel.ts";
 import { SendAnswers } from "./send/send-answers.ts";
 import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
 import { SendTickets } from "./send/send-tickets.ts";
@@ -45,10 +46,10 @@ import type { SocketReads } from "./transport/socket-reads.ts";
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
 const TICK_MS = 50;
-/** Most bytes taken from a socket at once. */
-const INPUT_SIZE = 262_144;
 /** Requests of one connection that may wait for the control thread, bytes; one is always let through. */
 const FORWARDED_SIZE_MAX = 1_048_576;
+/** Most bytes taken from a socket at once. */
+const INPUT_SIZE = 262_144;
 /** Time for the last answers to leave at the stop, ms. */
 const FAREWELL_MS = 500;
 
@@ -116,6 +117,7 @@ export class IoWorker {
     const gather = drive.gatherWriter();
     const added = `MSG_REGION\u0001${init.regionId}\u0002TRACE_ON\u0001${init.traceOn}\u0002CLUSTER\u0001${init.clusterName}\u0002`;
     this.#send = new SendPath({
+      kernel: BatchKernel.over(laneScratch(engine.lanes[worker]!)),
       lane: this.#lane,
       tickets,
       tables: this.#tables,

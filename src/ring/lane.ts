@@ -1,3 +1,5 @@
+import { createWasmMemory, type WasmMemory } from "../base/wasm.ts";
+
 /**
  * A lane: the way of messages from one producer thread (an I/O worker, the control thread, an embedder)
  * to the log writer and of the acks back. Three single-producer single-consumer rings in one piece of
@@ -85,11 +87,36 @@ export interface LaneMemory {
   readonly buffer: SharedArrayBuffer;
   readonly entryCount: number;
   readonly dataSize: number;
+  /** What `buffer` is of, where the lane has scratch memory. */
+  readonly wasm?: WasmMemory;
+  readonly scratchSize: number;
 }
 
-export function createLaneMemory({ entryCount, dataSize }: LaneSizes): LaneMemory {
-  const buffer = new SharedArrayBuffer(CONTROL_SIZE + 2 * entryCount * ENTRY_SIZE + dataSize);
-  return { buffer, entryCount, dataSize };
+/** Memory behind a lane's data for WebAssembly of the producer's thread, which so reaches the data as well. */
+export interface LaneScratch {
+  readonly memory: WasmMemory;
+  /** Where the lane's data begin, and the scratch memory. */
+  readonly dataAt: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+/** @param scratchSize bytes; none where this runtime has no WebAssembly */
+export function createLaneMemory({ entryCount, dataSize }: LaneSizes, scratchSize = 0): LaneMemory {
+  const size = dataOffset(entryCount) + dataSize;
+  const wasm = scratchSize > 0 ? createWasmMemory(size + scratchSize) : undefined;
+  const buffer = wasm?.buffer ?? new SharedArrayBuffer(size);
+  return { buffer, entryCount, dataSize, scratchSize: 0, ...(wasm === undefined ? {} : { wasm, scratchSize }) };
+}
+
+export function laneScratch({ wasm, entryCount, dataSize, scratchSize }: LaneMemory): LaneScratch | undefined {
+  if (wasm === undefined) return undefined;
+  const dataAt = dataOffset(entryCount);
+  return { memory: wasm, dataAt, at: dataAt + dataSize, size: scratchSize };
+}
+
+function dataOffset(entryCount: number): number {
+  return CONTROL_SIZE + 2 * entryCount * ENTRY_SIZE;
 }
 
 class LaneView {

@@ -7,6 +7,7 @@ import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive, type DriveId } from "../os/choose.ts";
 import { makeDirectory, removeTree } from "../os/files.ts";
+import { BATCH_KERNEL_SIZE } from "../remoting/send/batch-kernel.ts";
 import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
@@ -148,8 +149,11 @@ export class Engine {
     this.#checkpoint = this.#checkpointWriter();
     this.#noteStart();
     writeAbortFile(drive.names, paths.abort);
-    const lanes = Array.from({ length: options.laneCount }, () =>
-      createLaneMemory({ entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE }),
+    const lanes = Array.from({ length: options.laneCount }, (_, lane) =>
+      createLaneMemory(
+        { entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE },
+        lane < options.pullLaneCount ? BATCH_KERNEL_SIZE : 0,
+      ),
     );
     this.init = {
       drive: options.driveModule ?? drive.name,

@@ -5,6 +5,7 @@ import { keyHashFrom, tagsHashOfBytes } from "../../format/files/index-file.ts";
 import { BODY_CRC_OFFSET, bodySizeOffset, FLAG_OFFSET } from "../../format/record/message.ts";
 import { VALUE_END } from "../../format/record/properties.ts";
 import { TextPattern } from "../../format/remoting/text-pattern.ts";
+import type { BatchKernel } from "./batch-kernel.ts";
 import { type RecordProperties, writeNotes } from "./record-properties.ts";
 
 /** Bodies up to this size are copied by words, bytes. */
@@ -15,6 +16,8 @@ const WORDS_SIZE_MAX = 192;
  * made the long way; those of messages whose properties are like it are copies of it, mended. One instance a thread.
  */
 export class BatchTemplate {
+  readonly #kernel: BatchKernel | undefined;
+  #isForKernel = false;
   #pattern: TextPattern | undefined;
   isNoWait = false;
   /** Places in the properties. */
@@ -32,11 +35,17 @@ export class BatchTemplate {
   #tailAt = 0;
   #tailSize = 0;
 
+  /** @param kernel works in the lane's memory; without it JavaScript does everything */
+  constructor(kernel: BatchKernel | undefined) {
+    this.#kernel = kernel;
+  }
+
   /**
    * Takes the first record of a batch in.
    * @param view          has it at `record`; its topic begins, with its size, at `tailAt`
    * @param propertiesAt  just scanned by `properties`
    * @param sysFlag       the record's host flags
+   * @param keyHashSeed   of the topic
    */
   begin(
     bytes: Buffer,
@@ -47,6 +56,7 @@ export class BatchTemplate {
     end: number,
     properties: RecordProperties,
     sysFlag: number,
+    keyHashSeed: number,
   ): void {
     this.#record = record;
     this.#sysFlag = sysFlag;
@@ -54,7 +64,31 @@ export class BatchTemplate {
     this.#tailAt = tailAt;
     this.#tailSize = propertiesAt - tailAt;
     const size = end - propertiesAt;
-    if (this.#pattern?.size === size && this.#pattern.matches(view, propertiesAt)) return;
+    const isKnown = this.#pattern?.size === size && this.#pattern.matches(view, propertiesAt);
+    if (!isKnown) this.#setPattern(bytes, view, propertiesAt, end, properties);
+    if (!this.#isForKernel) return;
+    const hasTags = this.#tagsSize > 0;
+    const tagsAt = propertiesAt + this.#tagsAt;
+    this.#kernel!.setShape(
+      record,
+      this.#headSize,
+      tailAt,
+      this.#tailSize,
+      size,
+      this.#keyAt,
+      this.#keySize,
+      this.#wordsAt,
+      this.#wordsSize,
+      keyHashSeed,
+      hasTags,
+      this.#tagsCode,
+      hasTags ? tagsHashOfBytes(keyHashSeed, bytes, tagsAt, tagsAt + this.#tagsSize) : 0,
+      sysFlag,
+    );
+  }
+
+  #setPattern(bytes: Buffer, view: DataView, propertiesAt: number, end: number, properties: RecordProperties): void {
+    const size = end - propertiesAt;
     const open = new Uint8Array(size);
     const { keyStart, keyEnd, wordsStart, wordsEnd, tagsStart, tagsEnd } = properties;
     if (keyEnd > 0) open.fill(0xff, keyStart - propertiesAt, keyEnd - propertiesAt);
@@ -68,6 +102,12 @@ export class BatchTemplate {
     this.#tagsCode = tagsEnd === 0 ? 0 : javaHashOfBytes(bytes, tagsStart, tagsEnd);
     this.isNoWait = properties.isNoWait;
     this.#pattern = size < 4 ? undefined : new TextPattern(view, propertiesAt, open);
+    this.#isForKernel = this.#kernel?.setPattern(bytes, propertiesAt, end, open) === true;
+  }
+
+  /** What makes the records of messages like the first one, many at a time; undefined: one by one, by `matches` and `write`. */
+  get kernel(): BatchKernel | undefined {
+    return this.#isForKernel ? this.#kernel : undefined;
   }
 
   /** Whether these properties, as they came, are like those of the first record: then `write` can make theirs. */

@@ -25,6 +25,7 @@ import {
 import { DedupHash } from "../../store/log/dedup-window.ts";
 import type { IoConnection } from "../io-connection.ts";
 import type { IoTables, IoTopic } from "../io-tables.ts";
+import type { BatchKernel } from "./batch-kernel.ts";
 import { BatchTemplate } from "./batch-template.ts";
 import { countSubMessages, INNER_BATCH_NONE, InnerBatchWriter } from "./inner-batch-writer.ts";
 import { RecordProperties, writeNotes } from "./record-properties.ts";
@@ -53,6 +54,8 @@ export interface SendPathOptions {
   /** What a log file can hold, bytes. */
   batchSizeMax: number;
   newUniqueKey: () => string;
+  /** Works in the lane's memory; without it JavaScript does everything. */
+  kernel?: BatchKernel | undefined;
 }
 
 const SUB_FLAG_OFFSET = 12;
@@ -74,7 +77,7 @@ export class SendPath {
   readonly #newUniqueKey: () => string;
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
-  readonly #batchTemplate = new BatchTemplate();
+  readonly #batchTemplate: BatchTemplate;
   readonly #innerBatch: InnerBatchWriter;
   readonly #view: DataView;
   #nextQueue = 0;
@@ -93,6 +96,7 @@ export class SendPath {
     this.#maxMessageSize = options.maxMessageSize;
     this.#batchSizeMax = Math.min(options.batchSizeMax, options.lane.data.length / 2);
     this.#newUniqueKey = options.newUniqueKey;
+    this.#batchTemplate = new BatchTemplate(options.kernel);
   }
 
   /** @param scan the header of the frame at `start` */
@@ -311,7 +315,20 @@ export class SendPath {
     const base = scan.placeInView(0);
     const seed = topic.keyHashSeed;
     const template = this.#batchTemplate;
+    let isLoaded: boolean | undefined;
     for (let sub = bodyStart; sub < bodyEnd; ) {
+      const { kernel } = template;
+      if (record > at && kernel !== undefined) {
+        isLoaded ??= kernel.load(bytes, bodyStart, bodyEnd);
+        const made = isLoaded ? kernel.explode(sub - bodyStart, bodySize, record) : 0;
+        if (made > 0) {
+          for (let i = 0; i < made; i++) sizes.push(kernel.sizeOf(i));
+          isNoWait ||= template.isNoWait;
+          record = kernel.record;
+          sub = bodyStart + kernel.sub;
+          continue;
+        }
+      }
       const subEnd = sub + source.getUint32(base + sub);
       const subBodyStart = sub + SUB_BODY_OFFSET;
       const subBodySize = source.getUint32(base + sub + SUB_BODY_OFFSET - 4);
@@ -370,7 +387,7 @@ export class SendPath {
       if (record === at) {
         const tailAt = propertiesAt - 2 - topic.key.length - topicSizeSize(topic.key);
         const flags = hostFlags(bornHost) | (store.length > 8 ? SYS_FLAG_STORE_HOST_V6 : 0);
-        template.begin(data, this.#view, record, tailAt, propertiesAt, end, this.#properties, flags);
+        template.begin(data, this.#view, record, tailAt, propertiesAt, end, this.#properties, flags, seed);
       }
       sizes.push(end - record);
       record = end;
