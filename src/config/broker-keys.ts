@@ -57,6 +57,8 @@ export interface BrokerValues {
   popPollingSize: number;
   maxPopPollingSize: number;
   popFromRetryProbability: number;
+  popFromRetryProbabilityForPriority: number;
+  priorityOrderAsc: boolean;
   enableRetryTopicV2: boolean;
   retrieveMessageFromPopRetryTopicV1: boolean;
   popResponseReturnActualRetryTopic: boolean;
@@ -168,6 +170,8 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   popPollingSize: whole(1024, "requests", 0, INT_MAX, "Pops of one topic, group and queue that may wait."),
   maxPopPollingSize: whole(100_000, "requests", 0, INT_MAX, "Pops that may wait in all."),
   popFromRetryProbability: whole(20, "percent", 0, 100, "How many pops look into the retry topic first."),
+  popFromRetryProbabilityForPriority: whole(0, "percent", 0, 100, "The same of topics with message.type=PRIORITY."),
+  priorityOrderAsc: flag(true, "Of those, pop the last queue first; otherwise the first."),
   enableRetryTopicV2: flag(false, "Name retry topics of pops %RETRY%group+topic instead of %RETRY%group_topic."),
   retrieveMessageFromPopRetryTopicV1: flag(true, "With the new names, still pop from the old ones."),
   popResponseReturnActualRetryTopic: flag(false, "Show popped messages of retry topics under that topic."),

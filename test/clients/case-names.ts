@@ -5,12 +5,16 @@
 export const JAVA_CASES: readonly string[] = [
   ...["transactionChecked", "transactionTakenOver", "transactionEnds"],
   ...["queueEdges", "resetWhileRunning"],
+  ...["resetLitePull", "cloneOffsets", "suspendPush", "pauseLitePull", "fromWhere"],
+  ...["sixteenRetries", "toDeadLetters", "toDeadLettersAtOnce", "orderlyToDeadLetters"],
   ...["sync", "async", "oneway", "batch", "autoCreate"],
   ...["bodySizes", "compressedZlib", "compressedLz4", "compressedZstd", "properties", "tags", "keys", "viewMessage"],
   ...["broadcast", "twoConsumers", "threeConsumers"],
   ...["orderly", "orderlySuspend", "orderlyTwo"],
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
+  ...["permissions", "orderConf", "globalOrder"],
+  ...["commandsOfTopics", "commandsOfGroups", "commandsOfMessages", "commandOfTraces"],
   ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections", "compactedTopic"],
   ...["sqlFilter", "sqlLitePull", "sqlChanged", "sqlWrong", "queryByKey", "messageTrack"],
   ...[
@@ -32,6 +36,11 @@ export const JAVA_LATER_CASES: readonly string[] = ["retry", "delay", "timed", "
 
 /** Setters of a message's own time, and recall: 5.x. */
 export const JAVA_TIMER_CASES: readonly string[] = ["timedBySetters", "recall"];
+
+/** Kinds of messages, priorities, retry policies: 5.x. */
+export const JAVA_NEWER_CASES: readonly string[] = ["priority", "priorityFactor", "messageTypes", "retryPolicies"];
+/** Of these, what only Millrace does for every client. */
+export const JAVA_NEWER_OWN_CASES: readonly string[] = ["retryByPolicy"];
 
 /** Of clients that pop: 5.x. */
 export const JAVA_POP_CASES: readonly string[] = ["popRetry", "popTwo", "popInvisible", "popOrdered", "popToDeadLetters"];
@@ -55,6 +64,7 @@ export const GO_CASES: readonly string[] = [
   "transactions",
   ...["twoConsumers", "tags", "orderly", "broadcast", "resume", "sync", "async", "oneway", "batch", "autoCreate"],
   ...["compressed", "properties", "pullFrom", "poll", "topicLife", "sqlFilter"],
+  ...["toDeadLetters", "orderlySuspend", "delayed", "requestReply", "trace", "suspended", "fromWhere", "rewound"],
 ];
 
 export const NPM_CASES: readonly string[] = [

@@ -13,6 +13,8 @@ import {
   GO_CASES,
   JAVA_CASES,
   JAVA_LATER_CASES,
+  JAVA_NEWER_CASES,
+  JAVA_NEWER_OWN_CASES,
   JAVA_OWN_CASES,
   JAVA_POP_CASES,
   JAVA_SHORT_CASES,
@@ -163,8 +165,10 @@ declareBuild(java5, {
   whole: JAVA_WHOLE_CASES,
   wholeOwn: JAVA_WHOLE_OWN_CASES,
   timers: JAVA_TIMER_CASES,
+  newer: JAVA_NEWER_CASES,
+  newerOwn: JAVA_NEWER_OWN_CASES,
 });
-declareBuild(java4, { ...javaSets, pop: [], whole: [], wholeOwn: [], timers: [] });
+declareBuild(java4, { ...javaSets, pop: [], whole: [], wholeOwn: [], timers: [], newer: [], newerOwn: [] });
 declareBuild(go, { normal: GO_CASES });
 declareBuild(npm, { normal: NPM_CASES });
 
@@ -174,9 +178,10 @@ const javaCases = [...JAVA_CASES, ...JAVA_LATER_CASES, ...(target === undefined 
 declare(java5, main, "", [
   ...javaCases,
   ...JAVA_TIMER_CASES,
+  ...JAVA_NEWER_CASES,
   ...JAVA_POP_CASES,
   ...JAVA_WHOLE_CASES,
-  ...(target === undefined ? JAVA_WHOLE_OWN_CASES : []),
+  ...(target === undefined ? [...JAVA_WHOLE_OWN_CASES, ...JAVA_NEWER_OWN_CASES] : []),
 ]);
 declare(java4, main, "", javaCases);
 declare(go, main, "", GO_CASES);

@@ -3,7 +3,7 @@ import { DLQ_PREFIX, RETRY_PREFIX } from "../../format/names.ts";
 import { decodeMessage, SYS_FLAG_INNER_BATCH, SYS_FLAG_OFFSET } from "../../format/record/message.ts";
 import { offsetMessageId } from "../../format/record/message-id.ts";
 import { PROPERTY } from "../../format/record/properties.ts";
-import { optionalInteger, optionalText, requiredInteger, requiredText } from "../../format/remoting/command-fields.ts";
+import { optionalInteger, requiredInteger, requiredText } from "../../format/remoting/command-fields.ts";
 import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
 import { PERM_READ, PERM_WRITE } from "../../format/topic-config.ts";
@@ -97,8 +97,8 @@ export class SendBack {
     for (const name of [PROPERTY.DELAY, PROPERTY.REAL_TOPIC, PROPERTY.REAL_QUEUE_ID, ...OF_TIMERS]) properties.delete(name);
     if (!properties.has(PROPERTY.RETRY_TOPIC)) properties.set(PROPERTY.RETRY_TOPIC, original.topic);
     if (!properties.has(PROPERTY.ORIGIN_MESSAGE_ID)) {
-      const origin = optionalText(command, "originMsgId");
-      properties.set(PROPERTY.ORIGIN_MESSAGE_ID, origin ?? offsetMessageId(original.storeHost, original.physicalOffset));
+      // Not the request's originMsgId: clients put the unique key there.
+      properties.set(PROPERTY.ORIGIN_MESSAGE_ID, offsetMessageId(original.storeHost, original.physicalOffset));
     }
     properties.set(PROPERTY.WAIT, "false");
     const asked = command.version >= VERSION_MAX_RECONSUME ? optionalInteger(command, "maxReconsumeTimes") : undefined;

@@ -15,7 +15,7 @@ import type { TopicConfig } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
 import { READ_FOUND } from "../../store/queue/queue-reader.ts";
 import type { Channel } from "../channel.ts";
-import type { HandlerTable, TopicLookup } from "../contracts.ts";
+import type { GroupLookup, HandlerTable, TopicLookup } from "../contracts.ts";
 import { type MessageStore, PICK_COUNT_MAX } from "../message-store.ts";
 import type { Offsets } from "../offsets/offsets.ts";
 import { CHECK_POINTS_MAX, type CheckPoints } from "./check-points.ts";
@@ -33,10 +33,17 @@ export interface PopMessagesOptions {
   held: HeldRequests;
   store: MessageStore;
   topics: TopicLookup;
+  groups: Pick<GroupLookup, "get">;
   offsets: Pick<Offsets, "commit" | "noteServed">;
   brokerName: string;
   /** Names as in the configuration. */
-  settings: { brokerIP1: string; popFromRetryProbability: number; popResponseReturnActualRetryTopic: boolean };
+  settings: {
+    brokerIP1: string;
+    popFromRetryProbability: number;
+    popFromRetryProbabilityForPriority: number;
+    priorityOrderAsc: boolean;
+    popResponseReturnActualRetryTopic: boolean;
+  };
   clock: Clock;
   log: Log;
 }
@@ -80,6 +87,8 @@ interface Gathered {
 }
 
 const NOTHING = { invisibleTime: 0, popTime: 0, restNum: 0, reviveQid: 0 };
+/** A group's attribute: how many of its pops of such topics hold to priorities, percent. */
+const PRIORITY_FACTOR = "priority.factor";
 /** A request that comes so long after its time is not begun. Source: Apache `PopMessageRequestHeader.isTimeoutTooMuch`. */
 const LATE_MS = 500;
 
@@ -158,10 +167,12 @@ export class PopMessages {
     const topic = this.#o.topics.get(request.topic);
     if (topic === undefined) return this.#empty(request, ResponseCode.POLLING_TIMEOUT, this.#gathering(request));
     const gathered = this.#gathering(request);
-    const first = this.#turn % 100 < settings.popFromRetryProbability;
+    const isByPriority = this.#isByPriority(request, topic);
+    const { popFromRetryProbability, popFromRetryProbabilityForPriority } = settings;
+    const first = this.#turn % 100 < (isByPriority ? popFromRetryProbabilityForPriority : popFromRetryProbability);
     if (first && !request.isOrdered) this.#takeRetries(request, gathered);
     if (request.queueId >= 0) this.#take(request, gathered, request.topic, request.queueId, false);
-    else this.#takeAll(request, gathered, topic, false);
+    else this.#takeAll(request, gathered, topic, false, isByPriority);
     if (!first && !request.isOrdered && gathered.count < request.count) this.#takeRetries(request, gathered);
     if (!request.isOrdered && gathered.shares.length > 0) await this.#storeCheckPoints(request, gathered);
     if (request.isOrdered) for (const share of gathered.shares) this.#noteOrder(request, gathered, share, orders);
@@ -204,12 +215,21 @@ export class PopMessages {
     // Answers cannot tell the two forms apart: one pop takes from one of them.
     const name = names[this.#turn % Math.max(1, names.length)];
     const topic = name === undefined ? undefined : this.#o.topics.get(name);
-    if (topic !== undefined) this.#takeAll(request, gathered, topic, true);
+    if (topic !== undefined) this.#takeAll(request, gathered, topic, true, false);
   }
 
-  #takeAll(request: PopRequest, gathered: Gathered, topic: TopicConfig, isRetry: boolean): void {
-    for (let i = 0; i < topic.readQueueNums; i++) {
-      this.#take(request, gathered, topic.topicName, (this.#turn + i) % topic.readQueueNums, isRetry);
+  /** A message's priority is the number of its queue; all else begins at any queue. */
+  #isByPriority({ group, isOrdered }: PopRequest, { attributes }: TopicConfig): boolean {
+    if (attributes["message.type"] !== "PRIORITY" || isOrdered) return false;
+    const factor = Number(this.#o.groups.get(group)?.attributes[PRIORITY_FACTOR] ?? 100);
+    return this.#turn % 100 < factor;
+  }
+
+  #takeAll(request: PopRequest, gathered: Gathered, topic: TopicConfig, isRetry: boolean, isByPriority: boolean): void {
+    const { topicName, readQueueNums } = topic;
+    for (let i = 0; i < readQueueNums; i++) {
+      const place = this.#o.settings.priorityOrderAsc ? readQueueNums - 1 - i : i;
+      this.#take(request, gathered, topicName, (place + (isByPriority ? 0 : this.#turn)) % readQueueNums, isRetry);
     }
   }
 

@@ -24,6 +24,8 @@ export interface PopSettings extends PopQueueSettings {
   popPollingSize: number;
   maxPopPollingSize: number;
   popFromRetryProbability: number;
+  popFromRetryProbabilityForPriority: number;
+  priorityOrderAsc: boolean;
   popResponseReturnActualRetryTopic: boolean;
   flushConsumerOffsetInterval: number;
 }
@@ -105,7 +107,7 @@ export class Pop {
       },
     });
     const checks = new PopChecks({ topics, groups, settings });
-    const parts = { checks, queues, points, orders, held, notices, store, topics, offsets, clock, log };
+    const parts = { checks, queues, points, orders, held, notices, store, topics, groups, offsets, clock, log };
     this.#handlers = new Map([
       ...new PopMessages({ ...parts, settings, brokerName: settings.brokerName }).handlers(),
       ...new PopAcks(parts).handlers(),

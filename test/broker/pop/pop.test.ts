@@ -59,10 +59,10 @@ class Rig {
     this.plane.control.load();
   }
 
-  async makeTopic(topic = TOPIC, queueNums = 1): Promise<void> {
+  async makeTopic(topic = TOPIC, queueNums = 1, attributes = ""): Promise<void> {
     await this.ask(17, {
       topic, defaultTopic: "TBW102", readQueueNums: queueNums, writeQueueNums: queueNums, perm: 6, topicFilterType: "SINGLE_TAG",
-      topicSysFlag: 0, order: false,
+      topicSysFlag: 0, order: false, attributes,
     }); // biome-ignore format: one thing.
   }
 
@@ -188,6 +188,32 @@ test("what is not acknowledged in time comes back under its own topic, one try o
   for (const message of again.messages) t.is(await rig.ack(message), 0);
   await rig.advance(3 * INVISIBLE_MS);
   t.is((await rig.pop()).code, 210);
+});
+
+test("of a topic of priorities the highest queue goes first, unless the group or the broker wants otherwise", async (t) => {
+  for (const [values, factor, inOrder] of [
+    [{}, undefined, ["2", "1", "0"]],
+    [{ priorityOrderAsc: false }, "100", ["0", "1", "2"]],
+    [{}, "0", undefined],
+  ] as const) {
+    const rig = new Rig(values);
+    t.teardown(() => rig.close());
+    await rig.makeTopic(TOPIC, 3, "+message.type=PRIORITY");
+    if (factor !== undefined) {
+      const group = { groupName: GROUP, attributes: { "+priority.factor": factor } };
+      t.is((await rig.ask(RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, {}, group))?.code, 0);
+    }
+    const orders = new Set<string>();
+    for (let round = 0; round < 30; round++) {
+      for (const queueId of [0, 1, 2]) await rig.send(String(queueId), undefined, queueId);
+      const { bodies } = await rig.pop({ queueId: -1 });
+      t.is(bodies.length, 3);
+      orders.add(bodies.join());
+      await rig.advance(500);
+    }
+    if (inOrder === undefined) t.true(orders.size > 1);
+    else t.deepEqual([...orders], [inOrder.join()]);
+  }
 });
 
 test("each try counts", async (t) => {

@@ -43,7 +43,7 @@ func (l *lab) servers() primitive.NamesrvAddr { return primitive.NamesrvAddr{l.n
 
 // brokerAddress asks the name server for its brokers (code 106), which the Go library cannot; HOST:PORT of a master.
 func (l *lab) brokerAddress() string {
-	body := askNamesrv(l.namesrv, `{"code":106,"language":"GO","version":317,"opaque":1,"flag":0,"extFields":{}}`)
+	body := ask(l.namesrv, `{"code":106,"language":"GO","version":317,"opaque":1,"flag":0,"extFields":{}}`)
 	// Not standard JSON: Apache writes the broker id without quotes.
 	found := regexp.MustCompile(`"brokerAddrs":\{"?0"?:"([^"]+)"`).FindSubmatch(body)
 	if found == nil {
@@ -52,9 +52,9 @@ func (l *lab) brokerAddress() string {
 	return string(found[1])
 }
 
-func askNamesrv(address, header string) []byte {
+func ask(address, header string) []byte {
 	connection, err := net.DialTimeout("tcp", address, 5*time.Second)
-	must(err, "connection to the name server")
+	must(err, "connection")
 	defer connection.Close()
 	must(connection.SetDeadline(time.Now().Add(5*time.Second)), "deadline")
 	frame := new(bytes.Buffer)
@@ -62,12 +62,12 @@ func askNamesrv(address, header string) []byte {
 	binary.Write(frame, binary.BigEndian, uint32(len(header)))
 	frame.WriteString(header)
 	_, err = connection.Write(frame.Bytes())
-	must(err, "request to the name server")
+	must(err, "request")
 	var sizes [2]uint32
-	must(binary.Read(connection, binary.BigEndian, &sizes), "answer of the name server")
+	must(binary.Read(connection, binary.BigEndian, &sizes), "answer")
 	rest := make([]byte, sizes[0]-4)
 	_, err = io.ReadFull(connection, rest)
-	must(err, "answer of the name server")
+	must(err, "answer")
 	return rest[sizes[1]&0xffffff:]
 }
 
@@ -88,13 +88,13 @@ func (l *lab) createTopic(topic string, queues int) {
 }
 
 func (l *lab) hasRoute(topic string) bool {
-	body := askNamesrv(l.namesrv, fmt.Sprintf(
+	body := ask(l.namesrv, fmt.Sprintf(
 		`{"code":105,"language":"GO","version":317,"opaque":1,"flag":0,"extFields":{"topic":"%s"}}`, topic))
 	return bytes.Contains(body, []byte("queueDatas"))
 }
 
 func (l *lab) awaitRoute(topic string) {
-	await("route of "+topic, 10, func() bool { return l.hasRoute(topic) })
+	await("route of "+topic, 30, func() bool { return l.hasRoute(topic) })
 }
 
 func (l *lab) producer(options ...producer.Option) rocketmq.Producer {

@@ -25,7 +25,8 @@ var cases = []namedCase{
 	{"transactions", transactions}, {"twoConsumers", twoConsumers}, {"tags", tags}, {"orderly", orderly}, {"broadcast", broadcast}, {"resume", resume},
 	{"sync", sync_}, {"async", async}, {"oneway", oneway}, {"batch", batch}, {"autoCreate", autoCreate},
 	{"compressed", compressed}, {"properties", properties}, {"pullFrom", pullFrom}, {"poll", poll}, {"topicLife", topicLife},
-	{"sqlFilter", sqlFilter},
+	{"sqlFilter", sqlFilter}, {"toDeadLetters", toDeadLetters}, {"orderlySuspend", orderlySuspend}, {"delayed", delayed},
+	{"requestReply", requestReply}, {"trace", trace}, {"suspended", suspended}, {"fromWhere", fromWhere}, {"rewound", rewound},
 }
 
 var out sync.Mutex

@@ -18,7 +18,8 @@ import org.apache.rocketmq.common.MQVersion;
  * Runs named cases against a name server and prints one JSON line for each:
  * {"case":"sync","ok":true,"detail":"...","ms":123}. Exit code 0 if all passed, 1 if one failed, 2 for bad arguments.
  *
- * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, timers, volume
+ * --namesrv HOST:PORT   --case NAME,NAME or a set: normal, later, pop, restart, own, whole, wholeOwn, timers,
+ *   newer, newerOwn, volume
  * --parallel N (cases at a time, 1)   --timeout SECONDS (each case, 60)   --list
  * --messages N (case volume: for each of 8 producers; sentAgain: of each three copies; 2000)
  * --run NAME (ends the names of topics and groups; otherwise new in each run)
@@ -31,6 +32,8 @@ public final class Cases {
     // The longest first: run side by side, they then bound the time of the whole set.
     TransactionCases.register(normal);
     OffsetCases.register(normal);
+    MovingCases.register(normal);
+    DeadLetterCases.register(normal);
     SendCases.register(normal);
     ContentCases.register(normal);
     GroupCases.register(normal);
@@ -38,9 +41,11 @@ public final class Cases {
     StartCases.register(normal);
     PullCases.register(normal);
     AdminCases.register(normal);
+    TopicCases.register(normal);
     KeyedCases.register(normal);
     FilterCases.register(normal);
     QueryCases.register(normal);
+    CommandCases.register(normal);
     RefusalCases.register(normal);
     // Last: what it looks for may end the broker, and the others should not suffer.
     normal.put("topicChurn", AdminCases::topicChurn);
@@ -66,6 +71,12 @@ public final class Cases {
     Map<String, Case> timers = new LinkedHashMap<>();
     Api.registerTimers(timers);
     SETS.put("timers", timers);
+    Map<String, Case> newer = new LinkedHashMap<>();
+    Api.registerNewer(newer);
+    SETS.put("newer", newer);
+    Map<String, Case> newerOwn = new LinkedHashMap<>();
+    Api.registerOwnNewer(newerOwn);
+    SETS.put("newerOwn", newerOwn);
     SETS.put("volume", Map.of("volume", VolumeCase::run));
   }
 

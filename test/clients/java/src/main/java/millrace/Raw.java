@@ -8,6 +8,7 @@ import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 final class Raw {
   static final int SEND_MESSAGE = 10;
   static final int PULL_MESSAGE = 11;
+  static final int QUERY_CONSUMER_OFFSET = 14;
 
   private Raw() {}
 

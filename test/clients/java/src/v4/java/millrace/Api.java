@@ -37,6 +37,13 @@ final class Api {
     admin.createAndUpdateSubscriptionGroupConfig(brokerAddress, config);
   }
 
+  static void allowGroup(DefaultMQAdminExt admin, String brokerAddress, String group, boolean consume) throws Exception {
+    SubscriptionGroupConfig config = new SubscriptionGroupConfig();
+    config.setGroupName(group);
+    config.setConsumeEnable(consume);
+    admin.createAndUpdateSubscriptionGroupConfig(brokerAddress, config);
+  }
+
   static void deleteRoute(DefaultMQAdminExt admin, String namesrv, String cluster, String topic) throws Exception {
     admin.deleteTopicInNameServer(Collections.singleton(namesrv), topic, cluster);
   }
@@ -48,4 +55,9 @@ final class Api {
 
   /** The 4.9 client has no setters for a message's own time, and no recall. */
   static void registerTimers(Map<String, Case> cases) {}
+
+  /** Nor kinds of messages, priorities and retry policies. */
+  static void registerNewer(Map<String, Case> cases) {}
+
+  static void registerOwnNewer(Map<String, Case> cases) {}
 }

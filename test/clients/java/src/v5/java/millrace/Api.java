@@ -33,6 +33,13 @@ final class Api {
     admin.createAndUpdateSubscriptionGroupConfig(brokerAddress, config);
   }
 
+  static void allowGroup(DefaultMQAdminExt admin, String brokerAddress, String group, boolean consume) throws Exception {
+    SubscriptionGroupConfig config = new SubscriptionGroupConfig();
+    config.setGroupName(group);
+    config.setConsumeEnable(consume);
+    admin.createAndUpdateSubscriptionGroupConfig(brokerAddress, config);
+  }
+
   static void deleteRoute(DefaultMQAdminExt admin, String namesrv, String cluster, String topic) throws Exception {
     admin.deleteTopicInNameServer(Collections.singleton(namesrv), cluster, topic);
   }
@@ -47,5 +54,13 @@ final class Api {
 
   static void registerTimers(Map<String, Case> cases) {
     TimerCases.register(cases);
+  }
+
+  static void registerNewer(Map<String, Case> cases) {
+    PriorityCases.register(cases);
+  }
+
+  static void registerOwnNewer(Map<String, Case> cases) {
+    PriorityCases.registerOwn(cases);
   }
 }

@@ -98,7 +98,7 @@ final class PopCases {
     equal(failed.size(), 8, "first deliveries");
   }
 
-  private static final class Popped {
+  static final class Popped {
     final RemotingCommand answer;
     final List<MessageExt> messages;
 
@@ -124,7 +124,7 @@ final class PopCases {
     }
   }
 
-  private static Popped pop(Lab lab, String topic, String group, long invisibleMs, long pollMs, boolean order, int count)
+  static Popped pop(Lab lab, String topic, String group, long invisibleMs, long pollMs, boolean order, int count)
       throws Exception {
     PopMessageRequestHeader header = new PopMessageRequestHeader();
     header.setConsumerGroup(group);
