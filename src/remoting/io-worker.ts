@@ -24,6 +24,7 @@ import { LogReader } from "../store/log/log-reader.ts";
 import { LogWriter } from "../store/log/log-writer.ts";
 import { QueueReader } from "../store/queue/queue-reader.ts";
 import { QueueSlots } from "../store/queue/queue-slots.ts";
+import { RecentRecords } from "../store/queue/recent-records.ts";
 import { TopicSlotsTable } from "../store/queue/topic-slots.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
@@ -66,6 +67,7 @@ export class IoWorker {
   readonly #writerDoorbell: Doorbell;
   /** The log writer, where it runs in this worker. */
   readonly #writer: LogWriter | undefined;
+  readonly #recent: RecentRecords | undefined;
   readonly #lane: LaneProducer;
   readonly #wakeRing: WakeRing;
   readonly #scan = new HeaderScan();
@@ -103,7 +105,10 @@ export class IoWorker {
     this.#log = new SharedLog(engine.shared);
     this.#doorbell = this.#log.doorbell(shared.DOORBELL_LANES + worker);
     this.#writerDoorbell = this.#log.doorbell(writerDoorbell(engine));
-    this.#writer = engine.writerLane === worker ? new LogWriter(engine, drive, worker) : undefined;
+    const isWriter = engine.writerLane === worker;
+    // With SYNC_FLUSH nothing is handed out that is not on the disk: the queue indexer sees to that.
+    this.#recent = isWriter && !engine.isSyncFlush ? new RecentRecords() : undefined;
+    this.#writer = isWriter ? new LogWriter(engine, drive, worker, this.#recent) : undefined;
     this.#lane = new LaneProducer(engine.lanes[worker]!);
     this.#wakeRing = new WakeRing(engine.wakeRings[worker]!);
     this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, {
@@ -153,6 +158,7 @@ export class IoWorker {
       slots: this.#slots,
       reader: new QueueReader(this.#logReader, init.limits),
       responder: this.#responder,
+      recent: this.#recent,
       cells,
       worker,
       now: () => this.#clock.now(),
@@ -338,6 +344,7 @@ export class IoWorker {
   #write(writer: LogWriter): void {
     const startedMs = this.#clock.now();
     while (writer.work()) this.#answers.drain();
+    this.#pull.wakeRecent();
     this.#flow.onWritten(this.#clock.now() - startedMs);
   }
 
@@ -364,6 +371,7 @@ export class IoWorker {
     this.#flow.tick((connection) => this.#unblock(connection));
     this.#answers.expire();
     this.#pull.expire();
+    this.#recent?.tick();
     this.#forgetDeleted();
     if (this.#isStopping) this.#finish();
     this.#endTurn();
@@ -394,6 +402,7 @@ export class IoWorker {
         break;
       case "slots":
         this.#queues.update(message.update);
+        this.#recent?.clear();
         this.#tables.slotsChanged(message.update);
         break;
       case "topic":

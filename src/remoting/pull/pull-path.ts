@@ -4,9 +4,11 @@ import * as fields from "../../format/remoting/header-fields.ts";
 import type { HeaderScan } from "../../format/remoting/header-scan.ts";
 import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { OFFSET_PENDING_RESET, OffsetCells } from "../../format/shared/offset-cells.ts";
+import { BatchConsumeQueue } from "../../store/queue/batch-consume-queue.ts";
 import type { ConsumeQueue } from "../../store/queue/consume-queue.ts";
 import { type QueueReader, READ_ENTRY_MISSING, READ_FOUND, READ_NO_MATCH } from "../../store/queue/queue-reader.ts";
 import type { QueueSlots } from "../../store/queue/queue-slots.ts";
+import type { RecentRecords } from "../../store/queue/recent-records.ts";
 import type { TopicSlotsTable } from "../../store/queue/topic-slots.ts";
 import type { IoConnection } from "../io-connection.ts";
 import type { IoGroup, IoTables, IoTopic } from "../io-tables.ts";
@@ -54,6 +56,8 @@ export interface PullPathOptions {
   slots: QueueSlots;
   reader: QueueReader;
   responder: PullResponder;
+  /** Where this thread writes the log itself: what it has just written. */
+  recent: RecentRecords | undefined;
   cells: OffsetCells;
   worker: number;
   now: () => number;
@@ -156,7 +160,12 @@ export class PullPath {
     const { slots, reader, responder, logEnd } = this.#o;
     const { slot, queueOffset } = request;
     const min = slots.minOffset(slot);
-    const max = slots.maxOffset(slot);
+    const indexed = slots.maxOffset(slot);
+    const recent = this.#recentOf(request);
+    const appended = recent === undefined ? indexed : Math.max(indexed, slots.appendedOffset(slot));
+    const isRecent = queueOffset >= indexed && queueOffset < appended && recent!.find(slot, queueOffset, appended) > 0;
+    const isOnItsWay = queueOffset > indexed && queueOffset < appended && !isRecent;
+    const max = queueOffset > indexed || isRecent ? appended : indexed;
     if (max === 0) {
       if (queueOffset !== 0) responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", 0, min, max);
       else if (maySuspend) return false;
@@ -167,7 +176,7 @@ export class PullPath {
       responder.empty(request, ResponseCode.PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", min, min, max);
       return true;
     }
-    if (queueOffset === max) {
+    if (queueOffset === max || isOnItsWay) {
       if (maySuspend) return false;
       // What was looked at and did not match while the request was held is not offered again.
       const code = request.asked === queueOffset ? ResponseCode.PULL_NOT_FOUND : ResponseCode.PULL_RETRY_IMMEDIATELY;
@@ -182,7 +191,9 @@ export class PullPath {
     const count = Math.max(1, request.count);
     let status: number;
     try {
-      status = reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
+      status = isRecent
+        ? reader.readRecent(recent!, queueOffset, count, filter, logEnd())
+        : reader.read(queue, queueOffset, max, count, filter, logEnd(), slots.entryCount(slot));
     } catch (error) {
       // A file cannot be opened or read: this request fails, the others go on.
       if (!(error instanceof MillraceError)) throw error;
@@ -207,6 +218,11 @@ export class PullPath {
     return true;
   }
 
+  /** Queues of whole batches are read by their own entries only. */
+  #recentOf(request: PullRequest): RecentRecords | undefined {
+    return request.queue instanceof BatchConsumeQueue ? undefined : this.#o.recent;
+  }
+
   #answerNothing(request: PullRequest): void {
     const { slots, responder } = this.#o;
     const { slot, queueOffset } = request;
@@ -223,6 +239,11 @@ export class PullPath {
   #hold(request: PullRequest): void {
     const { slots, worker } = this.#o;
     this.#held.add(request);
+    const recent = this.#recentOf(request);
+    if (recent !== undefined && slots.appendedOffset(request.slot) <= request.queueOffset) {
+      recent.watch(request.slot); // We shall append the next record ourselves.
+      return;
+    }
     slots.setWaiting(request.slot, worker);
     // It may have come between the look and the bit: look again, or nobody will wake us.
     if (slots.maxOffset(request.slot) > request.queueOffset) this.wake(request.slot);
@@ -241,6 +262,13 @@ export class PullPath {
       else this.#hold(request);
     }
   }
+
+  /** The log was written in this thread: serves what waits for just that. */
+  wakeRecent(): void {
+    this.#o.recent?.takeGrown(this.#wakeSlot);
+  }
+
+  readonly #wakeSlot = (slot: number): void => this.wake(slot);
 
   /** Some client reads again: serves what was kept from it. */
   wakeStarved(): void {

@@ -29,6 +29,7 @@ import {
   type LaneConsumer,
 } from "../../ring/lane.ts";
 import type { QueueSlots } from "../queue/queue-slots.ts";
+import type { RecentRecords } from "../queue/recent-records.ts";
 import type { SharedLog } from "../shared-log.ts";
 import type { DedupWindowMemory } from "./dedup-window.ts";
 import { DuplicateFinder } from "./duplicate-finder.ts";
@@ -55,6 +56,8 @@ export interface CommitLogOptions {
   /** Rings to the indexers; without them these read the log. */
   queueFeed?: IndexFeedMemory;
   keyFeed?: IndexFeedMemory | undefined;
+  /** Of a reader in the same thread: I/O worker `worker`. */
+  reader?: { worker: number; recent: RecentRecords } | undefined;
 }
 
 /**
@@ -75,6 +78,7 @@ export class CommitLog {
   readonly #clock: Clock;
   readonly #duplicates: DuplicateFinder | undefined;
   readonly #feeds: RecordFeeds;
+  readonly #reader: CommitLogOptions["reader"];
   #file: StoreFile;
   #base: number;
   #position: number;
@@ -107,7 +111,8 @@ export class CommitLog {
     this.#clock = options.clock;
     const { dedupWindow, drive, directory, fileSize } = options;
     if (dedupWindow !== undefined) this.#duplicates = new DuplicateFinder(dedupWindow, drive, directory, fileSize);
-    this.#feeds = new RecordFeeds(options.queueFeed, options.keyFeed);
+    this.#feeds = new RecordFeeds(options.queueFeed, options.keyFeed, options.reader?.recent);
+    this.#reader = options.reader;
     this.#base = appendedOffset - (appendedOffset % options.fileSize);
     this.#position = appendedOffset - this.#base;
     this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
@@ -240,6 +245,8 @@ export class CommitLog {
     if (isInnerBatch) fillInnerBase(view, at, queueOffset);
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
     if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
+    // Of such a record only the indexer can tell.
+    if (!isNoted && this.#reader?.recent.isWatched(slot) === true) this.#slots.setWaiting(slot, this.#reader.worker);
     this.hasWaiters ||= this.#slots.hasWaiters(slot);
     this.#undoSlots[this.#undoLength] = slot;
     this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;

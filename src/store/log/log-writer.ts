@@ -5,6 +5,7 @@ import type { Doorbell } from "../../ring/doorbell.ts";
 import { LaneConsumer } from "../../ring/lane.ts";
 import type { EngineInit } from "../engine-init.ts";
 import { QueueSlots } from "../queue/queue-slots.ts";
+import type { RecentRecords } from "../queue/recent-records.ts";
 import { SharedLog } from "../shared-log.ts";
 import { StorePaths } from "../store-paths.ts";
 import { CommitLog } from "./commit-log.ts";
@@ -26,8 +27,11 @@ export class LogWriter {
   readonly #isSyncFlush: boolean;
   #flusherRungAt: number;
 
-  /** @param ownLane lane of the thread that this runs in, which needs no waking; -1: none */
-  constructor(init: EngineInit, drive: Drive, ownLane: number) {
+  /**
+   * @param ownLane  lane of the thread that this runs in, which needs no waking; -1: none
+   * @param recent  where that thread's pulls look for the last records
+   */
+  constructor(init: EngineInit, drive: Drive, ownLane: number, recent?: RecentRecords) {
     const log = new SharedLog(init.shared);
     const paths = new StorePaths(init.storePath, init.commitLogPath);
     this.#log = log;
@@ -50,6 +54,7 @@ export class LogWriter {
       dedupWindow: init.dedupWindow,
       queueFeed: init.queueFeed,
       keyFeed: init.keyFeed,
+      reader: recent === undefined ? undefined : { worker: ownLane, recent },
     };
     this.#commitLog = new CommitLog(options, this.#flusherRungAt);
   }

@@ -1,15 +1,22 @@
 import { KEYS_UNNOTED, keyNoteOffset, NOTE_KEY_COUNT, NOTE_TAGS_CODE } from "../../format/record/record-notes.ts";
 import * as feed from "../../ring/index-feed.ts";
+import type { RecentRecords } from "../queue/recent-records.ts";
 
-/** Hands the notes of records on to the indexers, once the records are in the log. Log writer only. */
+/** Hands the notes of records on to the indexers and to whoever waits in this thread, once the records are in the log. Log writer only. */
 export class RecordFeeds {
   readonly #queues: feed.IndexFeedProducer | undefined;
   readonly #keys: feed.IndexFeedProducer | undefined;
+  readonly #recent: RecentRecords | undefined;
   /** End of what belongs to records in the log. */
   #queuesSettled = 0;
   #keysSettled = 0;
 
-  constructor(queueFeed: feed.IndexFeedMemory | undefined, keyFeed: feed.IndexFeedMemory | undefined) {
+  constructor(
+    queueFeed: feed.IndexFeedMemory | undefined,
+    keyFeed: feed.IndexFeedMemory | undefined,
+    recent: RecentRecords | undefined,
+  ) {
+    this.#recent = recent;
     this.#queues = queueFeed === undefined ? undefined : new feed.IndexFeedProducer(queueFeed);
     this.#keys = keyFeed === undefined ? undefined : new feed.IndexFeedProducer(keyFeed);
     this.settle();
@@ -26,6 +33,8 @@ export class RecordFeeds {
     storeTimestamp: number,
     size: number,
   ): void {
+    const tagsCode = view.getInt32(at + NOTE_TAGS_CODE);
+    this.#recent?.add(slot, queueOffset, physicalOffset, size, tagsCode);
     const queues = this.#queues;
     const queueEntry = queues === undefined ? -1 : queues.add();
     if (queueEntry >= 0) {
@@ -35,7 +44,7 @@ export class RecordFeeds {
       cells[cell + feed.QUEUE_FEED_QUEUE_OFFSET] = queueOffset;
       words[queueEntry + feed.QUEUE_FEED_SIZE] = size;
       words[queueEntry + feed.QUEUE_FEED_SLOT] = slot;
-      words[queueEntry + feed.QUEUE_FEED_TAGS_CODE] = view.getInt32(at + NOTE_TAGS_CODE);
+      words[queueEntry + feed.QUEUE_FEED_TAGS_CODE] = tagsCode;
     }
     const keyCount = view.getInt32(at + NOTE_KEY_COUNT);
     const keys = this.#keys;
@@ -55,11 +64,13 @@ export class RecordFeeds {
   settle(): void {
     if (this.#queues !== undefined) this.#queuesSettled = this.#queues.tail;
     if (this.#keys !== undefined) this.#keysSettled = this.#keys.tail;
+    this.#recent?.settle();
   }
 
   undo(): void {
     this.#queues?.rewind(this.#queuesSettled);
     this.#keys?.rewind(this.#keysSettled);
+    this.#recent?.undo();
   }
 
   publish(): void {

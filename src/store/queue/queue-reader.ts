@@ -15,6 +15,7 @@ import type { LogReader } from "../log/log-reader.ts";
 import { checkedSize } from "../log/log-scan.ts";
 import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
+import type { RecentRecords } from "./recent-records.ts";
 
 /** Statuses of a read. Source: Apache `GetMessageStatus`. */
 export const READ_FOUND = 0;
@@ -149,6 +150,32 @@ export class QueueReader {
         }
         this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
       }
+    }
+    return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
+  }
+
+  /** As `read`, of what `recent` has found from `queueOffset` on. */
+  readRecent(recent: RecentRecords, queueOffset: number, count: number, filter: EntryFilter, logEnd: number): number {
+    this.partCount = 0;
+    this.messageCount = 0;
+    this.totalSize = 0;
+    this.nextOffset = queueOffset;
+    const message = filter.message;
+    const stepsMax = message === undefined ? 0 : message.steps + FILTER_STEPS_MAX;
+    for (let i = 0; i < recent.foundCount; i++) {
+      const physicalOffset = recent.physicalOffset(i);
+      const size = recent.size(i);
+      const mayPass = filter.matchesAll || filter.codes.has(recent.tagsCode(i));
+      if (mayPass && this.#isFull(count, 1, physicalOffset, size, logEnd)) break;
+      this.nextOffset++;
+      if (!mayPass || !this.#isWhole(physicalOffset, size, logEnd)) continue;
+      if (message !== undefined && !this.#matches(message, physicalOffset, size, logEnd)) {
+        if (message.steps <= stepsMax) continue;
+        break;
+      }
+      const file = this.#log.file(physicalOffset);
+      if (file === undefined) return this.messageCount > 0 ? READ_FOUND : READ_REMOVED;
+      this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
     }
     return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
   }
