@@ -69,6 +69,10 @@ export class RecentRecords {
 
   /** Those added since `settle` are not written. */
   undo(): void {
+    if (this.#next - this.#settled >= RECORDS_MAX) {
+      this.clear(); // The first of them is forgotten already.
+      this.#settled = this.#next;
+    }
     while (this.#next > this.#settled) {
       const at = --this.#next & (RECORDS_MAX - 1);
       this.#last[this.#slots[at]!] = this.#previous[at]!;
@@ -103,7 +107,8 @@ export class RecentRecords {
     for (let i = count - 1; i >= 0; i--) {
       const at = number & (RECORDS_MAX - 1);
       // What was not added leaves a gap.
-      if (number < oldest || number === 0 || this.#queueOffsets[at] !== queueOffset + i) return 0;
+      const isKnown = number >= oldest && this.#slots[at] === slot;
+      if (!isKnown || this.#queueOffsets[at] !== queueOffset + i) return 0;
       this.#found[i] = at;
       number = this.#previous[at]!;
     }
