@@ -1,5 +1,6 @@
 import type { TopicConfig } from "../format/topic-config.ts";
 import type { Channel, RequestHandler } from "./channel.ts";
+import type { SendRefusal } from "./send/send-responses.ts";
 
 /**
  * What the parts of the control plane know of each other. Each part is one class in a file of its own;
@@ -27,6 +28,8 @@ export interface SubscriptionGroupConfig {
 export interface TopicLookup {
   get(topic: string): TopicConfig | undefined;
   all(): Iterable<TopicConfig>;
+  /** Before an I/O worker is sent to a topic that `get` knows: one that stands in no table becomes known there. */
+  serve(topic: string): SendRefusal | undefined;
   /** Makes an internal topic (retry, DLQ) unless it exists. */
   ensure(topic: string, queueNums: number, perm: number): TopicConfig;
 }

@@ -44,6 +44,7 @@ import { SendResponses } from "./send/send-responses.ts";
 import { SpecialSends } from "./send/special-send.ts";
 import type { TablePublisher } from "./table-publisher.ts";
 import { Compaction, type CompactionFiles } from "./topics/compaction.ts";
+import { LmqTopics } from "./topics/lmq-topics.ts";
 import { TOPICS_FILE, Topics } from "./topics/topics.ts";
 import { halfOf } from "./transactions/half-messages.ts";
 import { Transactions } from "./transactions/transactions.ts";
@@ -130,10 +131,13 @@ export class ControlPlane {
       log,
       cells,
       tables,
-      file: file("consumerOffset.json"),
+      file: file(values.enableLmq ? "lmqConsumerOffset.json" : "consumerOffset.json"),
+      earlier: values.enableLmq ? file("consumerOffset.json") : undefined,
       saveIntervalMs: values.flushConsumerOffsetInterval,
     });
+    const lmq = new LmqTopics(values, store, options.storedTopics());
     this.topics = new Topics({
+      lmq,
       file: file(TOPICS_FILE),
       settings,
       store,
@@ -158,6 +162,7 @@ export class ControlPlane {
       get autoCreate() {
         return values.autoCreateSubscriptionGroup;
       },
+      isLmq: values.enableLmq,
       clock,
       log,
       onChanged: (group) => this.#publishGroup(group),
@@ -213,6 +218,7 @@ export class ControlPlane {
       topics,
       groups,
       store,
+      lmq,
       isGroupLocked: (group) => this.#locks.isAnyHeld(group),
       newUniqueKey: options.newUniqueKey,
       timer: (message) => parking.park(message),

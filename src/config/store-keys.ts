@@ -62,6 +62,11 @@ export interface StoreValues {
   timerFlushIntervalMs: number;
   mappedFileSizeTimerLog: number;
 
+  enableLmq: boolean;
+  enableMultiDispatch: boolean;
+  enableLmqQuota: boolean;
+  maxLmqConsumeQueueNum: number;
+
   enableCompaction: boolean;
   compactionScheduleInternal: number;
 
@@ -143,6 +148,11 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   timerRollWindowSlot: whole(172_800, "grains", 0, INT_MAX, "What is due later than that is stored anew on the way."),
   timerFlushIntervalMs: whole(1000, "ms", 1, INT_MAX, "Time between flushes of the timer's files."),
   mappedFileSizeTimerLog: whole(104_857_600, "bytes", 4096, INT_MAX, "Size of one file of the timer log."),
+
+  enableLmq: flag(false, "Take %LMQ% names: queues that messages of other topics go to as well, and groups that read them."),
+  enableMultiDispatch: flag(false, "With enableLmq: messages go to the queues that their INNER_MULTI_DISPATCH names."),
+  enableLmqQuota: flag(false, "Refuse messages and pulls that name more queues than maxLmqConsumeQueueNum."),
+  maxLmqConsumeQueueNum: whole(20_000, "queues", 0, INT_MAX, "Most queues of %LMQ% names."),
 
   enableCompaction: flag(true, "Compact topics with cleanup.policy=COMPACTION."),
   compactionScheduleInternal: whole(900_000, "ms", 1, INT_MAX, "Time between compactions of a topic."),

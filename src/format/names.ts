@@ -6,6 +6,8 @@ export const GROUP_SIZE_MAX = 120;
 
 export const RETRY_PREFIX = "%RETRY%";
 export const DLQ_PREFIX = "%DLQ%";
+/** Queues of further names for messages of other topics, and groups that read them. Source: Apache `MixAll.isLmq`. */
+export const LMQ_PREFIX = "%LMQ%";
 
 /** Clients may not send to these. */
 export const UNSENDABLE_TOPICS: ReadonlySet<string> = new Set([
@@ -33,6 +35,33 @@ export function topicNameFault(topic: string): string | undefined {
 /** The same, also for retry topics of pops, whose `+` clients may not write. */
 export function innerTopicNameFault(topic: string): string | undefined {
   return topicNameFault(topic.startsWith(RETRY_PREFIX) ? topic.replace("+", "_") : topic);
+}
+
+/** Their names become names of files. */
+export const LMQ_SIZE_MAX = 255;
+/** Printable ASCII but for what ends a name in a list (,), or in a path. */
+const LMQ_NAME = /^%LMQ%[!-+\-.0-[\]-~]+$/;
+
+export function isLmq(name: string): boolean {
+  return name.startsWith(LMQ_PREFIX);
+}
+
+/** Why the text is no name of such a queue or group, or undefined if it is one. Apache's broker takes any, but leaves out those with a slash. */
+export function lmqNameFault(name: string): string | undefined {
+  if (name.length > LMQ_SIZE_MAX) return `The specified LMQ name is longer than max length ${LMQ_SIZE_MAX}.`;
+  // In the file of offsets a queue and a group stand together, parted by an @.
+  if (LMQ_NAME.test(name) && !name.includes(`@${LMQ_PREFIX}`)) return undefined;
+  return `The specified LMQ name[${name}] contains illegal characters, allowing only %LMQ% and printable ASCII without / \\ , and @%LMQ%`;
+}
+
+/** The queue of a lite topic. Source: Apache `LiteUtil.toLmqName`. */
+export function liteQueueName(parentTopic: string, liteTopic: string): string {
+  return `${LMQ_PREFIX}$${parentTopic}$${liteTopic}`;
+}
+
+/** Why no directory of queues may have that name, or undefined. */
+export function queueNameFault(topic: string): string | undefined {
+  return isLmq(topic) ? lmqNameFault(topic) : topicNameFault(topic);
 }
 
 /** Why the text is no group name, or undefined if it is one. */

@@ -50,9 +50,11 @@ export const APPEND_ONCE = 4;
  * (format/files/batch-consume-queue.ts).
  */
 export const APPEND_INNER_BATCH = 8;
-export const APPEND_WINDOW_SHIFT = 4;
-/** Longest window, s: it has 28 bits. */
-export const APPEND_WINDOW_MAX: number = (1 << 28) - 1;
+/** One record that also goes to queues of other names, whose offsets the log writer notes in it (format/record/multi-dispatch.ts). */
+export const APPEND_MULTI = 16;
+export const APPEND_WINDOW_SHIFT = 5;
+/** Longest window, s: it has 27 bits. */
+export const APPEND_WINDOW_MAX: number = (1 << 27) - 1;
 
 /** Ack words (int32) and cells (float64). */
 const A_TICKET = 0;

@@ -391,6 +391,8 @@ function engineOptions(
     queueFlushThoroughIntervalMs: values.flushConsumeQueueThoroughInterval,
     isCrcChecked: values.checkCRCOnRecover,
     delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],
+    isLmq: values.enableLmq,
+    isMultiDispatch: values.enableMultiDispatch,
     dedupMaxEntries: values.dedupMaxEntries,
     isIndexed: values.messageIndexEnable,
     indexSlotCount: values.maxHashSlotNum,

@@ -61,6 +61,7 @@ export class QueueIndexerDuty implements Duty {
       topics: this.#topics,
       slots: this.#slots,
       feed: new IndexFeedConsumer(init.queueFeed),
+      isMultiDispatch: init.isMultiDispatch,
       delayLevelsMs: init.delayLevelsMs,
       refreshTopics: () => this.#readUpdates(),
     });

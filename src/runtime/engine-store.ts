@@ -26,6 +26,7 @@ import * as shared from "../format/shared/shared-words.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import { KeyIndexReader } from "../store/index/key-index-reader.ts";
 import { DedupHash } from "../store/log/dedup-window.ts";
+import { FurtherQueues } from "../store/log/further-queues.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { BatchConsumeQueue } from "../store/queue/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
@@ -49,6 +50,8 @@ export class EngineStore implements MessageStore {
   readonly #reader: LogReader;
   readonly #queues = new Map<number, ConsumeQueue>();
   readonly #parts = new RecordParts();
+  /** undefined: messages go to their own queues only. */
+  readonly #further: FurtherQueues | undefined;
   readonly #dedupHash = new DedupHash();
   /** undefined: the index is off. */
   readonly #index: KeyIndexReader | undefined;
@@ -68,6 +71,12 @@ export class EngineStore implements MessageStore {
     this.#index = isIndexed ? new KeyIndexReader(engine.drive, engine.paths.index, shape) : undefined;
     this.#reader = new LogReader(engine.drive, engine.paths.commitLog, engine.init.logFileSize);
     this.#lane = new LaneClient(engine.init, lane, engine.log, clock);
+    if (engine.init.isLmq) {
+      this.#further = new FurtherQueues((name) => {
+        engine.ensureQueues(name, 1);
+        return engine.slotOf(name, 0);
+      });
+    }
     this.#picker = new QueueReader(this.#reader, limits, this.#picks);
     this.#laneNumber = lane;
     const wakeMemory = engine.init.wakeRings[lane];
@@ -266,9 +275,10 @@ export class EngineStore implements MessageStore {
     const transaction = message.sysFlag & SYS_FLAG_TRANSACTION_MASK;
     const isWithoutQueue = transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK;
     const isNoWait = message.properties.get(PROPERTY.WAIT) === "false";
+    const further = message.properties.has(PROPERTY.MULTI_DISPATCH) ? this.#further?.layOut(record) : undefined;
     return new Promise((resolve, reject) => {
       this.#lane.append(
-        record,
+        further ?? record,
         slot,
         1,
         isWithoutQueue,
@@ -278,6 +288,7 @@ export class EngineStore implements MessageStore {
           else reject(error);
         },
         this.#onceOf(message),
+        further !== undefined,
       );
     });
   }

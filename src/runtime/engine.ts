@@ -59,6 +59,9 @@ export interface EngineOptions {
   /** Whether recovery compares the CRCs of bodies. Default true. */
   isCrcChecked?: boolean;
   delayLevelsMs: number[];
+  /** enableLmq and enableMultiDispatch. Default: false. */
+  isLmq?: boolean;
+  isMultiDispatch?: boolean;
   /** Messages that are remembered for de-duplication; 0: none. */
   dedupMaxEntries: number;
   isIndexed: boolean;
@@ -141,6 +144,7 @@ export class Engine {
       ...batch,
       drive,
       paths,
+      isMultiDispatch: this.#isMultiDispatch,
       slots: this.slots,
       slotsOf: (topic, queueCount) => this.#slotsOf(topic, queueCount),
       onProgress: this.#progress("queues are made from the log"),
@@ -179,6 +183,8 @@ export class Engine {
       queueFlushLeastPages: options.queueFlushLeastPages,
       queueFlushThoroughIntervalMs: options.queueFlushThoroughIntervalMs,
       delayLevelsMs: options.delayLevelsMs,
+      isLmq: options.isLmq === true,
+      isMultiDispatch: this.#isMultiDispatch,
       isIndexed: options.isIndexed,
       indexSlotCount: options.indexSlotCount,
       indexEntryCount: options.indexEntryCount,
@@ -217,6 +223,11 @@ export class Engine {
 
   #startKeyIndexer(trustedTimestamp: number | undefined): Worker {
     return startThread("key-indexer", { engine: this.init, trustedTimestamp } satisfies KeyIndexerInit);
+  }
+
+  /** Without enableLmq the log writer gives no offsets. */
+  get #isMultiDispatch(): boolean {
+    return this.#options.isLmq === true && this.#options.isMultiDispatch === true;
   }
 
   /** The end, for another thread, of a channel on which it is told of all topics, now and later. */

@@ -9,6 +9,7 @@ import {
   ACK_OK,
   ACK_STORE_FULL,
   ACK_WATERMARK,
+  APPEND_MULTI,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
   APPEND_WITHOUT_QUEUE,
@@ -99,6 +100,7 @@ export class LaneClient {
   /**
    * Appends a whole record (or `count` records behind each other for one queue). The bytes are copied before the
    * call returns, unless the rings are full.
+   * @param isMulti it is laid out for further queues (format/record/multi-dispatch.ts)
    * @param done error MILLRACE_BUSY, MILLRACE_STORE_FULL, MILLRACE_DISK_WATERMARK, MILLRACE_STORE_IO or MILLRACE_CLOSED, else
    *   the result of the first record
    */
@@ -110,6 +112,7 @@ export class LaneClient {
     isNoWait: boolean,
     done: (error: MillraceError | undefined, result: AppendResult | undefined) => void,
     once?: AppendOnce,
+    isMulti = false,
   ): void {
     if (this.#isClosed) {
       done(new MillraceError("MILLRACE_CLOSED", "the store is closed"), undefined);
@@ -117,6 +120,7 @@ export class LaneClient {
     }
     const pending: PendingAppend = { size: record.length, isNoWait, physicalOffset: 0, queueOffset: 0, storeTimestamp: 0, done };
     let flags = isWithoutQueue ? APPEND_WITHOUT_QUEUE : 0;
+    if (isMulti) flags |= APPEND_MULTI;
     if (once !== undefined) flags |= APPEND_ONCE | (once.windowS << APPEND_WINDOW_SHIFT);
     const waiting = { record, slot, count, flags, hashLow: once?.hashLow ?? 0, hashHigh: once?.hashHigh ?? 0, pending };
     if (this.#waiting.length >= WAITING_MAX || this.#waitingSize > WAITING_SIZE_MAX) {

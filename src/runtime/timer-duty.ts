@@ -5,8 +5,9 @@ import * as shared from "../format/shared/shared-words.ts";
 import * as words from "../format/shared/timer-words.ts";
 import type { Drive } from "../os/api.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { ACK_OK, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
+import { ACK_OK, APPEND_MULTI, LaneProducer, RESERVE_FULL } from "../ring/lane.ts";
 import { type EngineInit, writerDoorbell } from "../store/engine-init.ts";
+import { FurtherQueues } from "../store/log/further-queues.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
 import { QueueSlots } from "../store/queue/queue-slots.ts";
@@ -55,6 +56,8 @@ export class TimerDuty implements TimerSink {
   readonly #topics = new Map<string, readonly number[]>();
   readonly #reader: LogReader;
   readonly #queue: ConsumeQueue;
+  /** undefined: messages go to their own queues only. */
+  readonly #further: FurtherQueues | undefined;
   readonly #files: TimerFiles;
   readonly #latency = new TimerLatency();
   readonly #store: TimerStore;
@@ -79,6 +82,7 @@ export class TimerDuty implements TimerSink {
     this.#slots = new QueueSlots(engine.queueSlots);
     this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, init.topic, 0), engine.queueFileSize, false);
+    this.#further = engine.isLmq ? new FurtherQueues((name) => this.#slotFor(name, 0)) : undefined;
     this.#cells = new Float64Array(init.words);
     this.#flags = new Int32Array(init.words);
     const { logFileSize, exit } = init;
@@ -197,15 +201,21 @@ export class TimerDuty implements TimerSink {
   append(record: Buffer, size: number, topic: string | undefined, queueId: number): boolean {
     const slot = this.#slotFor(topic ?? this.#init.topic, queueId);
     if (slot === undefined) return false;
+    const further = topic === undefined ? undefined : this.#further?.layOut(record.subarray(0, size));
+    if (further !== undefined) this.#push(further, further.length, slot, APPEND_MULTI);
+    else this.#push(record, size, slot, 0);
+    return true;
+  }
+
+  #push(record: Buffer, size: number, slot: number, flags: number): void {
     let at = this.#lane.reserve(size);
     while (at === RESERVE_FULL) {
       this.#awaitAcks();
       at = this.#lane.reserve(size);
     }
     record.copy(this.#lane.data, at, 0, size);
-    this.#lane.commit(size, 0, slot, 1, 0);
+    this.#lane.commit(size, 0, slot, 1, flags);
     this.#sent++;
-    return true;
   }
 
   /** Where the topic was deleted meanwhile, it is made again. */

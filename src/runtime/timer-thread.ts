@@ -6,7 +6,7 @@ import { TOPIC_QUEUES_MAX } from "../broker/topics/topics.ts";
 import type { ConfigValues } from "../config/keys.ts";
 import { TIMER_CHECK_SHOWN } from "../format/files/timer-checkpoint.ts";
 import { WHEEL_BLANK_SLOTS, WHEEL_SLOTS } from "../format/files/timer-slot.ts";
-import { topicNameFault } from "../format/names.ts";
+import { queueNameFault } from "../format/names.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import * as words from "../format/shared/timer-words.ts";
 import type { Log } from "../observe/log.ts";
@@ -91,7 +91,7 @@ export class TimerThread implements TimerView {
     switch (message.kind) {
       case "ensure":
         // The name becomes a directory: it is not believed, wherever the store comes from.
-        if (topicNameFault(message.topic) === undefined) this.#engine.ensureQueues(message.topic, message.queueCount);
+        if (queueNameFault(message.topic) === undefined) this.#engine.ensureQueues(message.topic, message.queueCount);
         this.wake();
         return;
       case "fault":

@@ -37,6 +37,9 @@ export interface EngineInit {
   queueFlushLeastPages: number;
   queueFlushThoroughIntervalMs: number;
   delayLevelsMs: number[];
+  /** enableLmq: records that name further queues get their offsets there; enableMultiDispatch too: and their entries. */
+  isLmq: boolean;
+  isMultiDispatch: boolean;
   /** Whether records enter the key index, and the shape of its files. */
   isIndexed: boolean;
   indexSlotCount: number;

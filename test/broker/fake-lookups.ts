@@ -31,6 +31,10 @@ export class FakeTopics implements TopicLookup {
     return this.topics.values();
   }
 
+  serve(): undefined {
+    return undefined;
+  }
+
   ensure(topic: string, queueNums: number): TopicConfig {
     return this.topics.get(topic) ?? this.add(topic, queueNums);
   }

@@ -112,6 +112,8 @@ export class ModelStore {
       queueFlushLeastPages: 0,
       queueFlushThoroughIntervalMs: 300,
       delayLevelsMs: [],
+      isLmq: false,
+      isMultiDispatch: false,
       isIndexed: false,
       indexSlotCount: 1,
       indexEntryCount: 2,

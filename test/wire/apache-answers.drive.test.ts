@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { startBroker } from "../../src/runtime/broker.ts";
 import { DIFFERENCES } from "./differences.ts";
 import { recordAll } from "./families.ts";
@@ -46,8 +46,17 @@ function comparable(line: string): string {
 // Method: the same requests in the same order as were put to a freshly started Apache broker. Where we differ on
 // purpose, differences.ts says why; a difference that is there no more has to leave it.
 test("answers as Apache's broker does", async (t) => {
-  await using broker = await startBroker({ port: 0, namesrvPort: null, nativeFree, config: { brokerName: "broker-a" } });
-  const families = await recordAll(broker.brokerAddress, 50);
+  await compare(t, {}, []);
+});
+
+test("answers as Apache's broker does that has enableLmq and enableMultiDispatch", async (t) => {
+  await compare(t, { enableLmq: "true", enableMultiDispatch: "true" }, ["lmq"]);
+});
+
+async function compare(t: ExecutionContext, config: Readonly<Record<string, string>>, only: readonly string[]): Promise<void> {
+  const options = { port: 0, namesrvPort: null, nativeFree, config: { brokerName: "broker-a", ...config } };
+  await using broker = await startBroker(options);
+  const families = await recordAll(broker.brokerAddress, 50, only);
   const unlike: { request: string; ours: string[]; theirs: string[] }[] = [];
   const unseen: { family: string; of: string }[] = [];
   for (const [family, lines] of families) {
@@ -66,10 +75,11 @@ test("answers as Apache's broker does", async (t) => {
   }
   t.deepEqual(unlike, [], "unlike Apache's");
   t.deepEqual(unseen, [], "listed as a difference, and none any more");
-});
+}
 
 // To record again: RECORD_BROKER=host:port of a freshly started Apache broker named broker-a at 127.0.0.1, with
-// enablePropertyFilter=false and traceTopicEnable=false. RECORD_FAMILIES=a,b: these alone.
+// enablePropertyFilter=false and traceTopicEnable=false. RECORD_FAMILIES=a,b: these alone; lmq by itself, of a broker that
+// has enableLmq=true and enableMultiDispatch=true.
 const { RECORD_BROKER, RECORD_FAMILIES } = process.env;
 if (RECORD_BROKER !== undefined) {
   test.serial("records", async (t) => {

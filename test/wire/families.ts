@@ -4,6 +4,7 @@ import { batches } from "./requests/batches.ts";
 import { clients } from "./requests/clients.ts";
 import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
+import { lmq } from "./requests/lmq.ts";
 import { locks } from "./requests/locks.ts";
 import { offsets } from "./requests/offsets.ts";
 import { pops } from "./requests/pops.ts";
@@ -43,10 +44,13 @@ const ALONE: readonly [string, Family][] = [
   ["transactions", transactions],
 ];
 
+/** Only when they are asked for: of a broker with enableLmq and enableMultiDispatch. */
+const WITH_LMQ: readonly [string, Family][] = [["lmq", lmq]];
+
 /**
  * Puts all requests to the broker and gives the lines of each family.
  * @param settleMs see Recorder
- * @param only these families; none: all
+ * @param only these families; none: all but those that need another configuration
  */
 export async function recordAll(address: string, settleMs: number, only: readonly string[] = []): Promise<Map<string, string[]>> {
   const recorded = new Map<string, string[]>();
@@ -64,5 +68,6 @@ export async function recordAll(address: string, settleMs: number, only: readonl
   };
   await Promise.all(APART.map(run));
   await run(ALONE);
+  if (only.length > 0) await run(WITH_LMQ);
   return recorded;
 }

@@ -41,6 +41,7 @@ export class PublishedGroups {
   refreshAll(): void {
     for (const { groupName } of this.#o.groups.all()) this.refresh(groupName);
     for (const { group } of this.#o.consumers.all()) this.refresh(group);
+    for (const group of [...this.#published.keys()]) this.refresh(group); // Those that stand in no table, too.
   }
 
   #stateOf(group: string): PublishedGroup | undefined {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
-import { groupNameFault, topicNameFault } from "../../format/names.ts";
+import { groupNameFault, isLmq, lmqNameFault, topicNameFault } from "../../format/names.ts";
 import { optionalBoolean, requiredText } from "../../format/remoting/command-fields.ts";
 import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
@@ -19,6 +19,8 @@ export interface SubscriptionGroupsOptions {
   file: ConfigFile;
   /** autoCreateSubscriptionGroup. */
   autoCreate: boolean;
+  /** enableLmq: groups of such names exist, and stand in no table. */
+  isLmq?: boolean;
   clock: Clock;
   log: Log;
   /** The group was made, changed or deleted: what was published of it must be renewed. */
@@ -50,6 +52,8 @@ const FORBIDDEN_READ = 1 << 2;
 export class SubscriptionGroups implements GroupLookup {
   readonly #o: SubscriptionGroupsOptions;
   readonly #table = new Map<string, SubscriptionGroupConfig>();
+  /** Groups of LMQ names that the I/O workers were told of. */
+  readonly #usedLmq = new Set<string>();
   /** Bits by group and topic. */
   readonly #forbidden = new Map<string, Map<string, number>>();
   #version: DataVersion;
@@ -98,8 +102,14 @@ export class SubscriptionGroups implements GroupLookup {
   }
 
   find(group: string): SubscriptionGroupConfig | undefined {
-    const known = this.#table.get(group);
-    if (known !== undefined) return known;
+    const known = this.get(group);
+    if (known !== undefined) {
+      if (!this.#table.has(group) && !this.#usedLmq.has(group)) {
+        this.#usedLmq.add(group);
+        this.#o.onChanged(group);
+      }
+      return known;
+    }
     if (!this.#o.autoCreate && !group.startsWith(SYSTEM_PREFIX)) return undefined;
     if (groupNameFault(group) !== undefined) return undefined;
     const config = newGroup(group);
@@ -111,7 +121,9 @@ export class SubscriptionGroups implements GroupLookup {
   }
 
   get(group: string): SubscriptionGroupConfig | undefined {
-    return this.#table.get(group);
+    const known = this.#table.get(group);
+    if (known !== undefined || this.#o.isLmq !== true || !isLmq(group) || lmqNameFault(group) !== undefined) return known;
+    return newGroup(group);
   }
 
   all(): Iterable<SubscriptionGroupConfig> {
@@ -122,7 +134,9 @@ export class SubscriptionGroups implements GroupLookup {
     return ((this.#forbidden.get(group)?.get(topic) ?? 0) & FORBIDDEN_READ) !== 0;
   }
 
-  #put(configs: readonly SubscriptionGroupConfig[]): Promise<void> {
+  #put(wanted: readonly SubscriptionGroupConfig[]): Promise<void> {
+    // As Apache's broker: nothing can be said of a group that stands in no table.
+    const configs = wanted.filter(({ groupName }) => this.#table.has(groupName) || this.get(groupName) === undefined);
     for (const config of configs) this.#table.set(config.groupName, config);
     this.#version = nextVersion(this.#version, this.#o.clock);
     for (const config of configs) this.#o.onChanged(config.groupName);
@@ -145,7 +159,7 @@ export class SubscriptionGroups implements GroupLookup {
     const configs: SubscriptionGroupConfig[] = [];
     for (const value of values) {
       const name = memberOf(value, "groupName");
-      const fault = groupNameFault(typeof name === "string" ? name : "");
+      const fault = this.#nameFault(typeof name === "string" ? name : "");
       if (fault !== undefined) return response(command, ResponseCode.INVALID_PARAMETER, fault);
       const config = groupConfigFrom(name as string, value);
       const known = this.#table.get(config.groupName);
@@ -160,11 +174,16 @@ export class SubscriptionGroups implements GroupLookup {
     return response(command, ResponseCode.SUCCESS);
   }
 
+  #nameFault(group: string): string | undefined {
+    return this.#o.isLmq === true && isLmq(group) ? lmqNameFault(group) : groupNameFault(group);
+  }
+
   async #delete(command: RemotingCommand): Promise<RemotingCommand> {
     const group = requiredText(command, "groupName");
     const cleanOffset = optionalBoolean(command, "cleanOffset") ?? false;
     const isKnown = this.#table.delete(group);
     this.#forbidden.delete(group);
+    this.#usedLmq.delete(group);
     if (isKnown) this.#version = nextVersion(this.#version, this.#o.clock);
     this.#o.onDeleted(group, cleanOffset);
     this.#o.onChanged(group);

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
+import { isLmq, LMQ_PREFIX } from "../../format/names.ts";
 import { OFFSET_CELLS_MAX, OFFSET_PENDING_RESET, type OffsetCells } from "../../format/shared/offset-cells.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../../format/text/fastjson.ts";
 import { type DataVersion, dataVersionFrom } from "../../format/topic-config.ts";
@@ -13,8 +14,10 @@ export interface OffsetsOptions {
   log: Log;
   cells: OffsetCells;
   tables: Pick<TablePublisher, "offsetCell">;
-  /** config/consumerOffset.json */
+  /** config/consumerOffset.json; with enableLmq config/lmqConsumerOffset.json, */
   file: ConfigFile;
+  /** and this is what it begins with. */
+  earlier?: ConfigFile | undefined;
   /** flushConsumerOffsetInterval, ms */
   saveIntervalMs: number;
 }
@@ -52,7 +55,8 @@ export class Offsets implements OffsetLookup {
    * @throws MillraceError MILLRACE_STORE_CORRUPT when neither the file nor its backup can be read
    */
   load(): void {
-    const text = this.#o.file.read((json) => parseJson(json));
+    const read = (json: string): unknown => parseJson(json);
+    const text = this.#o.file.read(read) ?? this.#o.earlier?.read(read);
     if (text === undefined) return;
     this.#version = dataVersionFrom(memberOf(text, "dataVersion") ?? {});
     for (const [key, queues] of entriesOf(memberOf(text, "offsetTable"))) {
@@ -62,6 +66,11 @@ export class Offsets implements OffsetLookup {
         continue;
       }
       for (const [queueId, offset] of entriesOf(queues)) this.#loadOne(key.slice(at + 1), key.slice(0, at), queueId, offset);
+    }
+    for (const [key, offset] of entriesOf(memberOf(text, "lmqOffsetTable"))) {
+      const at = typeof key === "string" ? key.indexOf(`@${LMQ_PREFIX}`) : -1;
+      if (typeof key === "string" && at > 0) this.#loadOne(key.slice(at + 1), key.slice(0, at), 0, offset);
+      else this.#o.log.warn({ key: String(key), file: this.#o.file.path }, "offset entry is not topic@%LMQ%group: left out");
     }
   }
 
@@ -185,16 +194,23 @@ export class Offsets implements OffsetLookup {
     }
   }
 
-  /** The text of consumerOffset.json, with the offsets as they are now. */
+  /** The text of the file, with the offsets as they are now. */
   encode(): string {
     const offsetTable = new Map<string, Map<number, number>>();
     const groupTopicMap = new Map<string, string[]>();
+    const lmqOffsetTable = new Map<string, number>();
+    const hasLmq = this.#o.earlier !== undefined;
     for (const group of this.#cells.keys()) {
       const topics = this.topicsOf(group);
+      if (hasLmq && isLmq(group)) {
+        for (const topic of topics) lmqOffsetTable.set(`${topic}@${group}`, this.get(group, topic, 0));
+        continue;
+      }
       if (topics.length > 0) groupTopicMap.set(group, topics);
       for (const topic of topics) offsetTable.set(`${topic}@${group}`, this.queuesOf(group, topic));
     }
-    return writeJson({ dataVersion: this.#version, groupTopicMap, offsetTable, pullOffsetTable: {} });
+    const members = { dataVersion: this.#version, groupTopicMap, offsetTable, pullOffsetTable: {} };
+    return writeJson(hasLmq ? { ...members, lmqOffsetTable } : members);
   }
 
   /**

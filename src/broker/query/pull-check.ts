@@ -100,6 +100,8 @@ export class PullCheck {
       if ((sysFlag & FLAG_COMMIT_OFFSET) !== 0 && commitOffset >= 0) this.#o.offsets.commit(group, topic, queueId, commitOffset);
       return compacted;
     }
+    const unserved = this.#o.topics.serve(topic);
+    if (unserved !== undefined) return response(command, unserved.code, unserved.remark);
     this.#o.published.refresh(group);
     return "replay";
   }

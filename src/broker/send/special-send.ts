@@ -1,4 +1,4 @@
-import { DLQ_PREFIX, RETRY_PREFIX } from "../../format/names.ts";
+import { DLQ_PREFIX, liteQueueName, RETRY_PREFIX } from "../../format/names.ts";
 import {
   SYS_FLAG_BORN_HOST_V6,
   SYS_FLAG_INNER_BATCH,
@@ -19,8 +19,9 @@ import { delayLevelOf, parkDelayed } from "../later/delay-levels.ts";
 import { recallHandle } from "../later/recall.ts";
 import type { AppendResult, MessageStore, OutgoingMessage } from "../message-store.ts";
 import { dedupWindowOf } from "../topics/attributes.ts";
+import type { LmqTopics } from "../topics/lmq-topics.ts";
 import { TIMER_TOPIC } from "../topics/system-topics.ts";
-import type { SendRefusal, SendResponses } from "./send-responses.ts";
+import { type SendRefusal, type SendResponses, storeRefusal } from "./send-responses.ts";
 
 /** Changes where and how a message is stored, or says why it is not. */
 export type MessageTransform = (message: OutgoingMessage) => OutgoingMessage | SendRefusal;
@@ -31,6 +32,8 @@ export interface SpecialSendsOptions {
   topics: TopicLookup;
   groups: GroupLookup;
   store: MessageStore;
+  /** undefined: there are no queues of further names. */
+  lmq?: LmqTopics;
   /** Somebody consumes the group's queues in order: what it cannot handle must not come back later. */
   isGroupLocked: (group: string) => boolean;
   newUniqueKey: () => string;
@@ -57,7 +60,6 @@ const VERSION_MAX_RECONSUME = 121;
 const TIMER_PROPERTIES = [PROPERTY.TIMER_DELAY_SEC, PROPERTY.TIMER_DELAY_MS, PROPERTY.TIMER_DELIVER_MS] as const;
 const TIMER_OUT_MS = "TIMER_OUT_MS";
 const PRIORITY = "_SYS_MSG_PRIORITY_";
-const LITE_TOPIC = "__LITE_TOPIC";
 const SHARDING_KEY = "__SHARDINGKEY";
 const HOST_BITS = SYS_FLAG_BORN_HOST_V6 | SYS_FLAG_STORE_HOST_V6;
 const UNUSUAL_BITS = SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_INNER_BATCH | HOST_BITS;
@@ -88,6 +90,8 @@ export class SpecialSends {
     const chosen = request.queueId >= 0 ? request.queueId : this.#anyQueue(topic);
     const received = withPriority(this.#messageOf(command, channel, request, topic, chosen), topic);
     const { queueId } = received;
+    const further = this.#furtherRefusal(request.topic, received.properties);
+    if (further !== undefined) return responses.refused(command, further);
     const message = this.#moved(command, request, received);
     if ("code" in message) return responses.refused(command, message);
     if (Buffer.byteLength(encodeProperties(message.properties)) > PROPERTIES_SIZE_MAX) {
@@ -120,14 +124,28 @@ export class SpecialSends {
     }
     const queueId = request.queueId >= 0 ? request.queueId : this.#anyQueue(topic);
     const envelope = this.#envelopeOf(channel, request, topic, queueId);
+    const unpacked = messages.map(({ flag, body, properties }) => ({ flag, body, properties: decodeProperties(properties) }));
+    for (const { properties } of unpacked) {
+      const refusal = this.#furtherRefusal(request.topic, properties);
+      if (refusal !== undefined) return responses.refused(command, refusal);
+    }
     try {
       const results: AppendResult[] = [];
-      for (const { flag, body, properties } of messages) {
-        results.push(await store.append({ ...envelope, flag, body, properties: decodeProperties(properties) }));
-      }
+      for (const message of unpacked) results.push(await store.append({ ...envelope, ...message }));
       return responses.stored(command, results, queueId, undefined);
     } catch (error) {
       return responses.failed(command, error);
+    }
+  }
+
+  /** A lite topic is a queue of its own name. Source: Apache `SendMessageProcessor.sendMessage`, `LiteUtil.toLmqName`. */
+  #furtherRefusal(topic: string, properties: Map<string, string>): SendRefusal | undefined {
+    const liteTopic = properties.get(PROPERTY.LITE_TOPIC);
+    if (liteTopic !== undefined) properties.set(PROPERTY.MULTI_DISPATCH, liteQueueName(topic, liteTopic));
+    try {
+      return this.#o.lmq?.admit(topic, properties);
+    } catch (error) {
+      return storeRefusal(error);
     }
   }
 
@@ -238,7 +256,7 @@ export class SpecialSends {
 export function isSpecialProperty(name: string, value: string): boolean {
   if (name === PROPERTY.DELAY) return value !== "0";
   if (name.startsWith("TIMER_") || name.startsWith("INNER_")) return true;
-  return name === PROPERTY.TRANSACTION_PREPARED || name === PROPERTY.POP_CK || name === PRIORITY || name === LITE_TOPIC;
+  return name === PROPERTY.TRANSACTION_PREPARED || name === PROPERTY.POP_CK || name === PRIORITY || name === PROPERTY.LITE_TOPIC;
 }
 
 /** A message with a priority has its place in the queue of that number. Source: Apache `TopicMessageType.parseFromMessageProperty`. */

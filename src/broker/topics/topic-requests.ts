@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import { RETRY_PREFIX, topicNameFault } from "../../format/names.ts";
+import { queueNameFault, RETRY_PREFIX } from "../../format/names.ts";
 import {
   optionalInteger,
   optionalText,
@@ -74,7 +74,7 @@ class TopicRequests {
     const changed: TopicConfig[] = [];
     for (const config of wanted) {
       const { topicName } = config;
-      const fault = topicNameFault(topicName) ?? this.#systemFault(topicName) ?? topicConfigFault(config);
+      const fault = queueNameFault(topicName) ?? this.#systemFault(topicName) ?? topicConfigFault(config);
       if (fault !== undefined) return response(command, ResponseCode.INVALID_PARAMETER, fault);
       if (config.attributes["+message.type"] === "MIXED" && !this.#o.settings.enableMixedMessageType) {
         return response(command, ResponseCode.INVALID_PARAMETER, "MIXED message type is not supported.");
@@ -106,7 +106,7 @@ class TopicRequests {
 
   async delete(command: RemotingCommand, channel: Channel): Promise<RemotingCommand> {
     const topic = requiredText(command, "topic");
-    const fault = topicNameFault(topic) ?? this.#systemFault(topic);
+    const fault = queueNameFault(topic) ?? this.#systemFault(topic);
     if (fault !== undefined) return response(command, ResponseCode.INVALID_PARAMETER, fault);
     const topics = [topic];
     if (this.#o.settings.clearRetryTopicWhenDeleteTopic) {
@@ -156,7 +156,7 @@ class TopicRequests {
   async cleanUnused(command: RemotingCommand): Promise<RemotingCommand> {
     const unused = this.#o
       .storedTopics()
-      .filter((topic) => this.#topics.get(topic) === undefined && topicNameFault(topic) === undefined);
+      .filter((topic) => this.#topics.get(topic) === undefined && queueNameFault(topic) === undefined);
     for (const topic of unused) await this.#o.store.dropQueues(topic);
     if (unused.length > 0) this.#o.log.info({ topics: unused.join(" ") }, "queues of unused topics deleted");
     return response(command, ResponseCode.SUCCESS);

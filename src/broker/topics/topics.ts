@@ -16,9 +16,11 @@ import type { Log } from "../../observe/log.ts";
 import { ConfigFile } from "../config-file.ts";
 import type { HandlerTable, TopicLookup } from "../contracts.ts";
 import type { MessageStore } from "../message-store.ts";
+import type { SendRefusal } from "../send/send-responses.ts";
 import type { TablePublisher } from "../table-publisher.ts";
 import { nextVersion, storedVersion } from "../versioned-table.ts";
 import { isBatchTopic } from "./attributes.ts";
+import type { LmqTopics } from "./lmq-topics.ts";
 import { type SystemTopicSettings, SystemTopics, TEMPLATE_TOPIC } from "./system-topics.ts";
 import { topicHandlers } from "./topic-requests.ts";
 
@@ -47,6 +49,8 @@ export interface TopicsOptions {
   storedTopics: () => readonly string[];
   /** Perm bits of the whole broker, read at each publication. Default: read and write. */
   brokerPermission?: () => number;
+  /** undefined: there are no queues of further names. */
+  lmq?: LmqTopics;
   /** PublishedTopic.compactedUpTo of the topic. */
   compactedUpTo?: (topic: string) => readonly number[] | undefined;
 }
@@ -63,6 +67,8 @@ export class Topics implements TopicLookup {
   readonly system: SystemTopics;
   readonly #o: TopicsOptions;
   readonly #table = new Map<string, TopicConfig>();
+  /** Queues of further names that the I/O workers know. */
+  readonly #servedLmq = new Set<string>();
   #version: DataVersion;
 
   constructor(options: TopicsOptions) {
@@ -106,7 +112,18 @@ export class Topics implements TopicLookup {
   }
 
   get(topic: string): TopicConfig | undefined {
-    return this.#table.get(topic);
+    return this.#table.get(topic) ?? this.#o.lmq?.config(topic);
+  }
+
+  serve(topic: string): SendRefusal | undefined {
+    const { lmq } = this.#o;
+    const config = this.#table.has(topic) ? undefined : lmq?.config(topic);
+    if (config === undefined || this.#servedLmq.has(topic)) return undefined;
+    const refusal = lmq?.ensure(topic);
+    if (refusal !== undefined) return refusal;
+    this.#servedLmq.add(topic);
+    this.#publish(config);
+    return undefined;
   }
 
   all(): Iterable<TopicConfig> {
@@ -147,7 +164,9 @@ export class Topics implements TopicLookup {
   }
 
   /** Makes or replaces topics whose values were checked. @returns resolves once the disk has them */
-  put(configs: readonly TopicConfig[]): Promise<void> {
+  put(wanted: readonly TopicConfig[]): Promise<void> {
+    // As Apache's broker: nothing can be said of a queue that stands in no table.
+    const configs = wanted.filter(({ topicName }) => this.#table.has(topicName) || this.#o.lmq?.config(topicName) === undefined);
     // All queues first: where the store has no room for them, nothing has changed.
     for (const config of configs)
       this.#o.store.ensureQueues(config.topicName, queueCountOf(config), isBatchTopic(config.attributes));
@@ -166,6 +185,8 @@ export class Topics implements TopicLookup {
     for (const topic of topics) {
       const isKnown = this.#table.delete(topic);
       tables.topicRemoved(topic);
+      this.#servedLmq.delete(topic);
+      this.#o.lmq?.forget(topic);
       await store.dropQueues(topic);
       onDeleted(topic);
       if (isKnown) this.#version = nextVersion(this.#version, this.#o.clock);
@@ -178,6 +199,7 @@ export class Topics implements TopicLookup {
   republish(): void {
     this.#version = nextVersion(this.#version, this.#o.clock);
     for (const config of this.#table.values()) this.#publish(config);
+    for (const topic of this.#servedLmq) this.#publish(this.get(topic)!);
   }
 
   /** What is published of the topic beside its config has changed. */

@@ -12,6 +12,7 @@ import {
   STORE_TIMESTAMP_OFFSET_V4,
   SYS_FLAG_OFFSET,
 } from "../../format/record/message.ts";
+import { dispatchCount, dispatchSlot, fillOffsets } from "../../format/record/multi-dispatch.ts";
 import * as shared from "../../format/shared/shared-words.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
 import type { IndexFeedMemory } from "../../ring/index-feed.ts";
@@ -22,6 +23,7 @@ import {
   ACK_STORE_UNAVAILABLE,
   ACK_WATERMARK,
   APPEND_INNER_BATCH,
+  APPEND_MULTI,
   APPEND_NOTED,
   APPEND_ONCE,
   APPEND_WINDOW_SHIFT,
@@ -95,6 +97,9 @@ export class CommitLog {
   hasWaiters = false;
   #undoLength = 0;
   #undoRemembered = 0;
+  /** Slots of further queues that grew in the present run, each followed by its offset before. */
+  readonly #undoFurther: number[] = [];
+  readonly #nextOffset = (slot: number): number => this.#slots.appendedOffset(slot);
   /** Messages of the present run. */
   #runCount = 0;
   #appendedCount = 0;
@@ -181,6 +186,7 @@ export class CommitLog {
         runStart = lane.dataStart;
         runEnd = lane.dataStart;
       }
+      if ((lane.flags & APPEND_MULTI) !== 0) this.#fillFurther(lane);
       this.#patch(lane, this.#base + this.#position + runEnd - runStart);
       runEnd += lane.size;
     }
@@ -258,6 +264,27 @@ export class CommitLog {
     this.#undoRemembered++;
   }
 
+  /**
+   * Gives the record its places in the further queues that it goes to, and its final size: less than its room in the lane,
+   * so that it ends the run. Source: Apache `LmqDispatch.wrapLmqDispatch`, `updateLmqOffsets`.
+   */
+  #fillFurther(lane: LaneConsumer): void {
+    const view = this.#view;
+    const end = lane.dataStart + lane.size;
+    const size = fillOffsets(view, lane.dataStart, end, this.#nextOffset);
+    const count = dispatchCount(view, end);
+    const undoFrom = this.#undoFurther.length;
+    for (let i = 0; i < count; i++) {
+      const slot = dispatchSlot(view, end, i);
+      this.#undoFurther.push(slot, this.#slots.appendedOffset(slot));
+      this.hasWaiters ||= this.#slots.hasWaiters(slot);
+    }
+    // From what was before: a queue that is named twice has the message once.
+    for (let i = undoFrom; i < this.#undoFurther.length; i += 2)
+      this.#slots.setAppendedOffset(this.#undoFurther[i]!, this.#undoFurther[i + 1]! + 1);
+    lane.size = size;
+  }
+
   #isLikelyDuplicate(lane: LaneConsumer): boolean {
     return this.#duplicates?.window.find(lane.hashLow, lane.hashHigh, this.#windowStart(lane)) === true;
   }
@@ -296,9 +323,12 @@ export class CommitLog {
         const slot = this.#undoSlots[i]!;
         this.#slots.setAppendedOffset(slot, this.#slots.appendedOffset(slot) - this.#undoCounts[i]!);
       }
+      for (let i = this.#undoFurther.length - 2; i >= 0; i -= 2)
+        this.#slots.setAppendedOffset(this.#undoFurther[i]!, this.#undoFurther[i + 1]!);
       for (; this.#undoRemembered > 0; this.#undoRemembered--) this.#duplicates!.window.takeBack();
     }
     this.#undoLength = 0;
+    if (this.#undoFurther.length > 0) this.#undoFurther.length = 0;
     this.#undoRemembered = 0;
     this.#runCount = 0;
   }

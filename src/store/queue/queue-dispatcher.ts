@@ -13,6 +13,7 @@ import {
   SYS_FLAG_ROLLBACK,
   SYS_FLAG_TRANSACTION_MASK,
 } from "../../format/record/message.ts";
+import { MultiDispatchScan, mayDispatch } from "../../format/record/multi-dispatch.ts";
 import { PropertyScan } from "../../format/record/property-scan.ts";
 import * as feed from "../../ring/index-feed.ts";
 import type { LogReader } from "../log/log-reader.ts";
@@ -37,6 +38,8 @@ export interface QueueDispatcherOptions {
   feed?: feed.IndexFeedConsumer;
   /** Recovery: records may be missing. Their places in the queue get entries without a message. */
   order?: RebuildOrder;
+  /** Records go to the further queues that they name. Default: false. */
+  isMultiDispatch?: boolean;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
@@ -54,6 +57,7 @@ export class QueueDispatcher {
   readonly #slots: QueueSlots;
   readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #order: RebuildOrder | undefined;
+  readonly #further: MultiDispatchScan | undefined;
   readonly #delayLevelsMs: readonly number[];
   readonly #refreshTopics: (topic: string, queueId: number) => boolean;
   readonly #parts = new RecordParts();
@@ -71,6 +75,7 @@ export class QueueDispatcher {
     this.#slots = options.slots;
     this.#feed = options.feed;
     this.#order = options.order;
+    this.#further = options.isMultiDispatch === true ? new MultiDispatchScan() : undefined;
     this.#delayLevelsMs = options.delayLevelsMs;
     this.#refreshTopics = options.refreshTopics;
   }
@@ -180,6 +185,29 @@ export class QueueDispatcher {
     }
     if (this.#order !== undefined && !this.#fillGap(this.#order, queue, slot, queueOffset)) return;
     this.#put(queue, slot, queueOffset, physicalOffset, size, tagsCode);
+    if (this.#further?.begin(bytes, parts) === true && mayDispatch(topic.topic))
+      this.#putFurther(this.#further, bytes, physicalOffset, size, tagsCode);
+  }
+
+  /**
+   * Enters the record in the further queues that it names. Its offsets are what the log writer gave it, unless a client
+   * has put them there while this was off: an entry that exists is never replaced, and none is made ahead of the writer.
+   * Source: Apache `ConsumeQueue.multiDispatchLmqQueue`.
+   */
+  #putFurther(further: MultiDispatchScan, bytes: Buffer, physicalOffset: number, size: number, tagsCode: number): void {
+    while (further.next()) {
+      const topic = this.#topicOf(bytes, further.nameStart, further.nameEnd, 0);
+      if (topic === undefined || topic.isBatch === true) continue;
+      const slot = topic.slots[0]!;
+      const { offset } = further;
+      const end = Math.max(this.#grownTo[slot] ?? 0, this.#slots.maxOffset(slot));
+      if (offset < end) continue;
+      const queue = this.#topics.queue(topic, 0);
+      if (this.#order !== undefined) {
+        if (!this.#fillGap(this.#order, queue, slot, offset)) continue;
+      } else if (offset > end || offset >= this.#slots.appendedOffset(slot)) continue;
+      this.#put(queue, slot, offset, physicalOffset, size, tagsCode);
+    }
   }
 
   /** A record that is no batch counts as a batch of one. */

@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
-import { topicNameFault } from "../../format/names.ts";
+import { queueNameFault } from "../../format/names.ts";
 import { RecordParts } from "../../format/record/message.ts";
 import * as shared from "../../format/shared/shared-words.ts";
 import type { Drive } from "../../os/api.ts";
@@ -25,6 +25,8 @@ export interface RebuildOptions {
   /** Whether a topic's queues hold whole batches. */
   isBatch: (topic: string) => boolean;
   slots: QueueSlots;
+  /** Records go to the further queues that they name. Default: false. */
+  isMultiDispatch?: boolean;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Slots of the queues [0, queueCount) of a topic, given out when it has fewer. */
@@ -62,10 +64,11 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     reader,
     topics: table,
     slots,
+    isMultiDispatch: options.isMultiDispatch === true,
     delayLevelsMs,
     order,
     refreshTopics: (topic, queueId) => {
-      if (topicNameFault(topic) !== undefined || queueId >= QUEUES_MAX) return false; // Damage; it would become a path.
+      if (queueNameFault(topic) !== undefined || queueId >= QUEUES_MAX) return false; // Damage; it would become a path.
       const ofTopic = slotsOf(topic, queueId + 1);
       all.set(topic, ofTopic);
       table.update({ topic, slots: [...ofTopic], isBatch: isBatch(topic) });

@@ -2,7 +2,9 @@ import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../format/files/consume-queue.ts";
 import type { QueueBounds } from "../../format/files/queue-bounds.ts";
+import { isLmq } from "../../format/names.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64 } from "../../format/record/message.ts";
+import { MultiDispatchScan } from "../../format/record/multi-dispatch.ts";
 import type { Drive, FileNames } from "../../os/api.ts";
 import { basePath, listBases } from "../log/log-files.ts";
 import type { LogReader } from "../log/log-reader.ts";
@@ -60,6 +62,7 @@ export function listQueues(names: FileNames, root: string): { topic: string; que
 export class QueueRecovery {
   readonly #o: QueueRecoveryOptions;
   readonly #parts = new RecordParts();
+  readonly #further = new MultiDispatchScan();
   readonly #block = Buffer.alloc(BLOCK_COUNT * ENTRY_SIZE);
   #lookedAt = 0;
 
@@ -195,10 +198,12 @@ export class QueueRecovery {
     if (size < RECORD_SIZE_MIN || physicalOffset < 0 || physicalOffset + size > believedEnd) return false;
     if (physicalOffset + size <= logStart) return true; // Deleted with its log file.
     const record = physicalOffset < logStart ? undefined : reader.record(physicalOffset, physicalOffset + size);
-    if (record?.length !== size || readInt64(record, QUEUE_OFFSET_OFFSET) !== queueOffset) return false;
+    if (record?.length !== size) return false;
     const parts = this.#parts;
     parts.locate(record, 0);
-    if (parts.queueId !== queueId || !isIntact(record, 0, parts)) return false;
+    if (!isIntact(record, 0, parts)) return false;
+    if (isLmq(topic)) return queueId === 0 && this.#further.offsetIn(record, parts, Buffer.from(topic)) === queueOffset;
+    if (readInt64(record, QUEUE_OFFSET_OFFSET) !== queueOffset || parts.queueId !== queueId) return false;
     return record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;
   }
 

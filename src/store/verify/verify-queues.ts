@@ -1,6 +1,8 @@
 import { javaHashOfBytes } from "../../base/java-hash.ts";
 import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
+import { isLmq } from "../../format/names.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64, recordSizeAt } from "../../format/record/message.ts";
+import { MultiDispatchScan } from "../../format/record/multi-dispatch.ts";
 import { PropertyScan } from "../../format/record/property-scan.ts";
 import type { Drive } from "../../os/api.ts";
 import { basePath } from "../log/log-files.ts";
@@ -14,8 +16,6 @@ import type { OnVerified } from "./verify-log.ts";
 const TAGS = Buffer.from("TAGS");
 /** Its tagsCodes are times of delivery, which depend on the broker's delay levels. */
 const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
-/** Queues of further names for records of other topics. */
-const LMQ_PREFIX = "%LMQ%";
 const REPORT_COUNT = 4096;
 
 export interface VerifiedQueues {
@@ -64,6 +64,7 @@ class QueueCheck {
   readonly #onVerified: OnVerified;
   readonly #parts = new RecordParts();
   readonly #scan = new PropertyScan();
+  readonly #further = new MultiDispatchScan();
   readonly #logStart: number;
   readonly result: VerifiedQueues = { entryCount: 0, expiredCount: 0 };
   #fileCount = 0;
@@ -156,7 +157,7 @@ class QueueCheck {
     const { bytes, at } = log;
     const parts = this.#parts;
     parts.locate(bytes, at);
-    if (topic.startsWith(LMQ_PREFIX)) return NO_FAULT;
+    if (isLmq(topic)) return this.#furtherFault(topic, queueOffset);
     const foundTopic = bytes.toString("utf8", parts.topicStart, parts.topicEnd);
     if (foundTopic !== topic)
       return { kind: "queue-entry-topic", text: `at a record whose topic is ${JSON.stringify(foundTopic)}` };
@@ -172,5 +173,13 @@ class QueueCheck {
       kind: "queue-entry-tags",
       text: `at a record whose tags have code ${foundCode}, not ${tagsCode}: its properties or the entry were changed`,
     };
+  }
+
+  /** Of a queue of a further name: the record that is located has to name it, and that offset. */
+  #furtherFault(topic: string, queueOffset: number): EntryFault {
+    const foundOffset = this.#further.offsetIn(this.#log.bytes, this.#parts, Buffer.from(topic));
+    if (foundOffset === queueOffset) return NO_FAULT;
+    if (foundOffset < 0) return { kind: "queue-entry-topic", text: "at a record that does not name this queue" };
+    return { kind: "queue-entry-offset", text: `at a record whose offset in this queue is ${foundOffset}` };
   }
 }

@@ -82,7 +82,12 @@ function rig(change: Partial<PullCheckSettings> = {}) {
   const store = new FakeStore();
   const check = new PullCheck({
     settings: { brokerIP1: "10.1.2.3", brokerPermission: 6, litePullMessageEnable: true, enablePropertyFilter: false, ...change },
-    topics: { get: (name) => (name === "T" ? topic : undefined), all: () => [topic], ensure: () => topic },
+    topics: {
+      get: (name) => (name === "T" ? topic : undefined),
+      all: () => [topic],
+      ensure: () => topic,
+      serve: () => undefined,
+    },
     groups,
     consumers,
     offsets,
