@@ -220,6 +220,11 @@ export class CommitLog {
     return (flags & shared.FLAGS_FAILED) !== 0 ? ACK_STORE_UNAVAILABLE : ACK_WATERMARK;
   }
 
+  /** The queue's next record is one that only the indexer can tell of: so it wakes those who wait for it. */
+  #leaveToIndexer(slot: number): void {
+    if (this.#reader?.recent.isWatched(slot) === true) this.#slots.setWaiting(slot, this.#reader.worker);
+  }
+
   /** Fills the open fields of the descriptor's records, in the lane, and writes their ack. */
   #patch(lane: LaneConsumer, physicalOffset: number): void {
     const view = this.#view;
@@ -251,8 +256,7 @@ export class CommitLog {
     if (isInnerBatch) fillInnerBase(view, at, queueOffset);
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
     if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
-    // Of such a record only the indexer can tell.
-    if (!isNoted && this.#reader?.recent.isWatched(slot) === true) this.#slots.setWaiting(slot, this.#reader.worker);
+    if (!isNoted) this.#leaveToIndexer(slot);
     this.hasWaiters ||= this.#slots.hasWaiters(slot);
     this.#undoSlots[this.#undoLength] = slot;
     this.#undoCounts[this.#undoLength++] = hasQueue ? lane.count : 0;
@@ -277,6 +281,7 @@ export class CommitLog {
     for (let i = 0; i < count; i++) {
       const slot = dispatchSlot(view, end, i);
       this.#undoFurther.push(slot, this.#slots.appendedOffset(slot));
+      this.#leaveToIndexer(slot);
       this.hasWaiters ||= this.#slots.hasWaiters(slot);
     }
     // From what was before: a queue that is named twice has the message once.
