@@ -4,11 +4,12 @@ import { chooseDrive } from "../../src/os/choose.ts";
 import { makeDirectory } from "../../src/os/files.ts";
 import {
   createIndexFeedMemory,
+  FEED_COUNT_SHIFT,
+  FEED_PHYSICAL_OFFSET,
+  FEED_SIZE,
   IndexFeedConsumer,
   IndexFeedProducer,
-  QUEUE_FEED_PHYSICAL_OFFSET,
   QUEUE_FEED_QUEUE_OFFSET,
-  QUEUE_FEED_SIZE,
   QUEUE_FEED_SLOT,
   QUEUE_FEED_TAGS_CODE,
   QUEUE_FEED_WORDS,
@@ -56,7 +57,7 @@ for (const isNativeFree of [false, true]) {
         work += slots.maxOffset(0) + dispatcher.grown.length;
       },
     };
-    const memory = createIndexFeedMemory(QUEUE_FEED_WORDS, 2 * COUNT);
+    const memory = createIndexFeedMemory(2 * COUNT * QUEUE_FEED_WORDS);
     const producer = new IndexFeedProducer(memory);
     const consumer = new IndexFeedConsumer(memory);
     const fed = new QueueDispatcher({
@@ -71,10 +72,11 @@ for (const isNativeFree of [false, true]) {
       count: COUNT,
       run: () => {
         for (let i = 0, at = 0; i < COUNT; i++, at += recordSize) {
-          const entry = producer.add();
-          producer.cells[(entry >> 1) + QUEUE_FEED_PHYSICAL_OFFSET] = at;
+          const entry = producer.add(QUEUE_FEED_WORDS);
+          producer.words[entry] = QUEUE_FEED_WORDS + (1 << FEED_COUNT_SHIFT);
+          producer.cells[(entry >> 1) + FEED_PHYSICAL_OFFSET] = at;
           producer.cells[(entry >> 1) + QUEUE_FEED_QUEUE_OFFSET] = Math.floor(i / queueCount);
-          producer.words[entry + QUEUE_FEED_SIZE] = recordSize;
+          producer.words[entry + FEED_SIZE] = recordSize;
           producer.words[entry + QUEUE_FEED_SLOT] = i % queueCount;
           producer.words[entry + QUEUE_FEED_TAGS_CODE] = i;
         }

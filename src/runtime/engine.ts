@@ -8,7 +8,7 @@ import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive, type DriveId } from "../os/choose.ts";
 import { makeDirectory, removeTree } from "../os/files.ts";
 import { BATCH_KERNEL_SIZE } from "../remoting/send/batch-kernel.ts";
-import { createIndexFeedMemory, KEY_FEED_WORDS, QUEUE_FEED_WORDS } from "../ring/index-feed.ts";
+import { createIndexFeedMemory } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
@@ -170,8 +170,8 @@ export class Engine {
       queueSlots,
       lanes,
       wakeRings: lanes.map((_, lane) => (lane < options.pullLaneCount ? createWakeRingMemory() : undefined)),
-      queueFeed: createIndexFeedMemory(QUEUE_FEED_WORDS),
-      keyFeed: options.isIndexed ? createIndexFeedMemory(KEY_FEED_WORDS) : undefined,
+      queueFeed: createIndexFeedMemory(),
+      keyFeed: options.isIndexed ? createIndexFeedMemory() : undefined,
       writerLane: options.writerLane,
       dedupWindow: createDedupWindowMemory(options.dedupMaxEntries),
       clock: options.clock.shared,

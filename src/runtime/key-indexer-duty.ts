@@ -95,17 +95,20 @@ export class KeyIndexerDuty implements Duty {
     this.#index.deleteBelow(minOffset);
   }
 
-  /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */
+  /** By what the log writer says of the records from `offset` on. @returns the size of those done; 0: nothing is said, read it */
   #indexFed(offset: number, limit: number): number {
     const from = this.#feed;
     const at = from === undefined ? -1 : from.seek(offset);
     if (at < 0) return 0;
     const { words, cells } = from!;
-    const size = words[at + feed.KEY_FEED_SIZE]!;
-    if (cells[(at >> 1) + feed.KEY_FEED_PHYSICAL_OFFSET] !== offset || offset + size > limit) return 0;
+    const count = from!.countFrom(at, offset, limit);
+    if (count === 0) return 0;
+    const size = words[at + feed.FEED_SIZE]!;
     const storeTimestamp = cells[(at >> 1) + feed.KEY_FEED_STORE_TIMESTAMP]!;
-    this.#builder.addHashes(offset, storeTimestamp, words, at + feed.KEY_FEED_HASHES, words[at + feed.KEY_FEED_COUNT]!);
-    return size;
+    const keyCount = words[at + feed.KEY_FEED_COUNT]!;
+    const hashesAt = at + feed.KEY_FEED_HASHES + from!.skippedAt(at, offset) * keyCount;
+    this.#builder.addRun(offset, size, count, storeTimestamp, words, hashesAt, keyCount);
+    return count * size;
   }
 
   /** @returns where the next record is */

@@ -83,6 +83,51 @@ for (const drive of DRIVES) {
     t.notThrows(() => fc.assert(property, { numRuns: 40 }));
   });
 
+  test(`${drive.name}: runs of records make the files that their keys make one by one, wherever it was stopped`, (t) => {
+    const runs = fc.array(
+      fc.record({
+        count: fc.integer({ min: 1, max: 30 }),
+        keyCount: fc.nat(4),
+        size: fc.integer({ min: 100, max: 3000 }),
+        seed: fc.nat(),
+        isStop: fc.boolean(),
+        overlap: fc.nat(5),
+      }),
+      { minLength: 1, maxLength: 12 },
+    );
+    const property = fc.property(runs, (all) => {
+      const directories = [newDirectory(), newDirectory()];
+      const single = openIndex(nativeFreeDrive, directories[0]!);
+      let index = openIndex(drive, directories[1]!);
+      // Beyond 2^32 in the middle.
+      let physicalOffset = 4_294_960_000;
+      let timestamp = 1_795_103_000_000;
+      for (const { count, keyCount, size, seed, isStop, overlap } of all) {
+        const hashes = Int32Array.from({ length: 1 + count * keyCount }, (_, i) => (seed + i * 7919) % 31);
+        for (let i = 0; i < count * keyCount; i++)
+          single.put(hashes[1 + i]!, physicalOffset + Math.floor(i / keyCount) * size, timestamp);
+        const builder = new KeyIndexBuilder(index);
+        builder.addRun(physicalOffset, size, count, timestamp, hashes, 1, keyCount);
+        if (isStop) {
+          index.close();
+          index = openIndex(drive, directories[1]!);
+          // What is in the index already is passed over.
+          const from = Math.max(0, count - overlap);
+          const again = new KeyIndexBuilder(index);
+          again.addRun(physicalOffset + from * size, size, count - from, timestamp, hashes, 1 + from * keyCount, keyCount);
+        }
+        physicalOffset += count * size;
+        timestamp += 700;
+      }
+      single.close();
+      index.close();
+      const [expected, made] = directories.map(contents);
+      for (const directory of directories) fs.rmSync(directory, { recursive: true });
+      t.deepEqual(made, expected);
+    });
+    t.notThrows(() => fc.assert(property, { numRuns: 60 }));
+  });
+
   test(`${drive.name}: finds in Apache's files what the log says`, (t) => {
     const directory = newDirectory();
     fs.mkdirSync(directory);

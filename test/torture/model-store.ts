@@ -5,7 +5,7 @@ import { crc32 } from "../../src/base/crc32.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../src/format/files/consume-queue.ts";
 import { type DecodedMessage, decodeMessage, encodeMessage } from "../../src/format/record/message.ts";
 import * as shared from "../../src/format/shared/shared-words.ts";
-import { createIndexFeedMemory, QUEUE_FEED_WORDS } from "../../src/ring/index-feed.ts";
+import { createIndexFeedMemory } from "../../src/ring/index-feed.ts";
 import { ACK_OK, createLaneMemory, LaneProducer } from "../../src/ring/lane.ts";
 import { FlusherDuty, QueueIndexerDuty } from "../../src/runtime/duties.ts";
 import type { EngineInit } from "../../src/store/engine-init.ts";
@@ -99,7 +99,7 @@ export class ModelStore {
       queueSlots: slotsMemory,
       lanes: [lane],
       wakeRings: [undefined],
-      queueFeed: createIndexFeedMemory(QUEUE_FEED_WORDS, 16),
+      queueFeed: createIndexFeedMemory(128),
       keyFeed: undefined,
       writerLane: -1,
       dedupWindow: undefined,

@@ -21,6 +21,7 @@ import { type IndexRegion, openRegion } from "./index-region.ts";
 
 const SECONDS_MAX = 2_147_483_647;
 const NO_ENTRY = 0;
+const TWO_32 = 4_294_967_296;
 const HEADER_RESERVED = 4096;
 /** Disk space is taken for so many entries at a time. */
 const RESERVED_ENTRIES = 100_000;
@@ -99,9 +100,7 @@ export class IndexFile {
     if (number >= this.#reservedCount) this.#reserve(number);
     const slotAt = this.#slotAt(keyHash);
     const previous = this.#knownEntry(region.int32(slotAt), number);
-    // Also for the first entry, whose begin is that of the file before: so Apache reads and writes it.
-    const begin = this.beginTimestamp;
-    const seconds = begin <= 0 ? 0 : Math.min(SECONDS_MAX, Math.max(0, Math.trunc((storeTimestamp - begin) / 1000)));
+    const seconds = this.#secondsOf(storeTimestamp);
     const at = this.#entryAt(number);
     region.setInt32(at, keyHash);
     region.setInt64(at + ENTRY_PHYSICAL_OFFSET_OFFSET, physicalOffset);
@@ -117,6 +116,85 @@ export class IndexFile {
     region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physicalOffset);
     region.setInt64(END_TIMESTAMP_OFFSET, storeTimestamp);
     return true;
+  }
+
+  /**
+   * Adds the keys of records of `size` bytes each, the first at physicalOffset, `keyCount` a record: hashes[from + done] up
+   * to hashes[from + total]. The slots lie anywhere in memory, so that here, unlike in `put`, nothing waits for one before
+   * going to the next; the header is brought up to date once.
+   * @returns how many keys it took; 0: the file is full
+   */
+  putRun(
+    physicalOffset: number,
+    size: number,
+    storeTimestamp: number,
+    hashes: Int32Array,
+    from: number,
+    keyCount: number,
+    done: number,
+    total: number,
+  ): number {
+    const view = this.#region.mapped;
+    const number = this.count;
+    // The first entry of a file sets its begin.
+    if (view === undefined || number === 1)
+      return this.#putOne(physicalOffset, size, storeTimestamp, hashes, from, keyCount, done);
+    const count = Math.min(total - done, this.#shape.entryCount - number);
+    if (count <= 0) return 0;
+    if (number + count > this.#reservedCount) this.#reserve(number);
+    const { slotCount } = this.#shape;
+    const seconds = this.#secondsOf(storeTimestamp);
+    let record = Math.floor(done / keyCount);
+    let keysLeft = keyCount - (done % keyCount);
+    let physical = physicalOffset + record * size;
+    let high = Math.floor(physical / TWO_32);
+    let usedSlots = 0;
+    let at = this.#entryAt(number);
+    for (let i = 0; i < count; i++, at += INDEX_ENTRY_SIZE) {
+      if (keysLeft === 0) {
+        keysLeft = keyCount;
+        record++;
+        physical += size;
+        high = Math.floor(physical / TWO_32);
+      }
+      keysLeft--;
+      const keyHash = hashes[from + done + i]!;
+      const slotAt = INDEX_HEADER_SIZE + SLOT_SIZE * (keyHash % slotCount);
+      const newest = view.getInt32(slotAt);
+      const previous = newest < number + i ? Math.max(NO_ENTRY, newest) : this.#knownEntry(newest, number + i);
+      view.setInt32(at, keyHash);
+      view.setInt32(at + ENTRY_PHYSICAL_OFFSET_OFFSET, high);
+      view.setInt32(at + ENTRY_PHYSICAL_OFFSET_OFFSET + 4, physical - high * TWO_32);
+      view.setInt32(at + ENTRY_SECONDS_OFFSET, seconds);
+      view.setInt32(at + ENTRY_PREVIOUS_OFFSET, previous);
+      view.setInt32(slotAt, number + i);
+      if (previous === NO_ENTRY) usedSlots++;
+    }
+    const region = this.#region;
+    if (usedSlots > 0) region.setInt32(USED_SLOTS_OFFSET, region.int32(USED_SLOTS_OFFSET) + usedSlots);
+    region.setInt32(COUNT_OFFSET, number + count);
+    region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physical);
+    region.setInt64(END_TIMESTAMP_OFFSET, storeTimestamp);
+    return count;
+  }
+
+  #putOne(
+    physicalOffset: number,
+    size: number,
+    storeTimestamp: number,
+    hashes: Int32Array,
+    from: number,
+    keyCount: number,
+    done: number,
+  ): number {
+    const offset = physicalOffset + Math.floor(done / keyCount) * size;
+    return this.put(hashes[from + done]!, offset, storeTimestamp) ? 1 : 0;
+  }
+
+  /** Also for the first entry, whose begin is that of the file before: so Apache reads and writes it. */
+  #secondsOf(storeTimestamp: number): number {
+    const begin = this.beginTimestamp;
+    return begin <= 0 ? 0 : Math.min(SECONDS_MAX, Math.max(0, Math.trunc((storeTimestamp - begin) / 1000)));
   }
 
   #reserve(number: number): void {

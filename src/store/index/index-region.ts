@@ -6,6 +6,8 @@ import type { StoreFile } from "../../os/api.ts";
  * Other threads see what was written after `publish`, at the latest.
  */
 export interface IndexRegion {
+  /** The file as memory; undefined where it is read and written by calls. */
+  readonly mapped: DataView | undefined;
   /** Takes disk space for [at, at + size) where writes could not report that there is none. @throws MillraceError MILLRACE_STORE_FULL */
   reserve(at: number, size: number): void;
   int32(at: number): number;
@@ -29,12 +31,14 @@ export function openRegion(file: StoreFile): IndexRegion {
 const TWO_32 = 4_294_967_296;
 
 class MappedRegion implements IndexRegion {
+  readonly mapped: DataView;
   readonly #file: StoreFile;
   readonly #view: DataView;
 
   constructor(file: StoreFile, bytes: Buffer) {
     this.#file = file;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.mapped = this.#view;
   }
 
   reserve(at: number, size: number): void {
@@ -91,6 +95,7 @@ interface Page {
  * modulo PAGES_MAX share a place; the one asked for last has it. The first page, with the header, has its own.
  */
 class PagedRegion implements IndexRegion {
+  readonly mapped = undefined;
   readonly #file: StoreFile;
   readonly #pages: (Page | undefined)[] = new Array(PAGES_MAX + 1).fill(undefined);
 

@@ -42,14 +42,31 @@ export class KeyIndexBuilder {
     for (const keyHash of this.#keys.hashes) this.#put(keyHash, physicalOffset, storeTimestamp);
   }
 
-  /** The same for a record whose key hashes are known: hashes[from, from + count). */
-  addHashes(physicalOffset: number, storeTimestamp: number, hashes: Int32Array, from: number, count: number): void {
+  /**
+   * The same for `count` records of `size` bytes each, the first at physicalOffset, whose key hashes are known:
+   * `keyCount` a record, from hashes[from] on.
+   */
+  addRun(
+    physicalOffset: number,
+    size: number,
+    count: number,
+    storeTimestamp: number,
+    hashes: Int32Array,
+    from: number,
+    keyCount: number,
+  ): void {
     const index = this.#index;
-    if (count === 0) return;
-    const end = index.endPhysicalOffset;
-    if (physicalOffset < end) return;
-    this.#known = physicalOffset === end ? index.newestEntriesOf(physicalOffset) : 0;
-    for (let i = 0; i < count; i++) this.#put(hashes[from + i]!, physicalOffset, storeTimestamp);
+    if (keyCount === 0) return;
+    let done = 0;
+    for (; done < count && physicalOffset + done * size <= index.endPhysicalOffset; done++) {
+      const offset = physicalOffset + done * size;
+      if (offset < index.endPhysicalOffset) continue;
+      this.#known = index.newestEntriesOf(offset);
+      for (let i = 0; i < keyCount; i++) this.#put(hashes[from + done * keyCount + i]!, offset, storeTimestamp);
+    }
+    this.#known = 0;
+    if (done < count)
+      index.putRun(physicalOffset + done * size, size, storeTimestamp, hashes, from + done * keyCount, keyCount, count - done);
   }
 
   #put(keyHash: number, physicalOffset: number, storeTimestamp: number): void {

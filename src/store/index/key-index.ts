@@ -117,6 +117,24 @@ export class KeyIndex {
     this.#roll().put(keyHash, physicalOffset, storeTimestamp);
   }
 
+  /** Adds the keys of `count` records, as `IndexFile.putRun` has them. @throws MillraceError MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
+  putRun(
+    physicalOffset: number,
+    size: number,
+    storeTimestamp: number,
+    hashes: Int32Array,
+    from: number,
+    keyCount: number,
+    count: number,
+  ): void {
+    const total = keyCount * count;
+    for (let done = 0; done < total; ) {
+      const put = this.#last?.putRun(physicalOffset, size, storeTimestamp, hashes, from, keyCount, done, total) ?? 0;
+      done += put;
+      if (put === 0) this.#roll();
+    }
+  }
+
   /** Seals the last file, if there is one, and starts the next. */
   #roll(): IndexFile {
     const full = this.#last;

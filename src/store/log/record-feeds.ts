@@ -2,7 +2,13 @@ import { KEYS_UNNOTED, keyNoteOffset, NOTE_KEY_COUNT, NOTE_TAGS_CODE } from "../
 import * as feed from "../../ring/index-feed.ts";
 import type { RecentRecords } from "../queue/recent-records.ts";
 
-/** Hands the notes of records on to the indexers and to whoever waits in this thread, once the records are in the log. Log writer only. */
+const NO_ENTRY = -1;
+const ONE_MORE: number = 1 << feed.FEED_COUNT_SHIFT;
+
+/**
+ * Hands the notes of records on to the indexers and to whoever waits in this thread, once the records are in the log. What
+ * follows each other in the log and is alike, as the messages of a batch are, shares one entry. Log writer only.
+ */
 export class RecordFeeds {
   readonly #queues: feed.IndexFeedProducer | undefined;
   readonly #keys: feed.IndexFeedProducer | undefined;
@@ -10,6 +16,15 @@ export class RecordFeeds {
   /** End of what belongs to records in the log. */
   #queuesSettled = 0;
   #keysSettled = 0;
+  /** The entry that may take more records, and what these must be like. */
+  #queueEntry = NO_ENTRY;
+  #queueEnd = 0;
+  #queueNext = 0;
+  #keyEntry = NO_ENTRY;
+  #keyEnd = 0;
+  /** Its words, and those of them that are used. */
+  #keyLength = 0;
+  #keyUsed = 0;
 
   constructor(
     queueFeed: feed.IndexFeedMemory | undefined,
@@ -35,47 +50,118 @@ export class RecordFeeds {
   ): void {
     const tagsCode = view.getInt32(at + NOTE_TAGS_CODE);
     this.#recent?.add(slot, queueOffset, physicalOffset, size, tagsCode);
-    const queues = this.#queues;
-    const queueEntry = queues === undefined ? -1 : queues.add();
-    if (queueEntry >= 0) {
-      const { words, cells } = queues!;
-      const cell = queueEntry >> 1;
-      cells[cell + feed.QUEUE_FEED_PHYSICAL_OFFSET] = physicalOffset;
-      cells[cell + feed.QUEUE_FEED_QUEUE_OFFSET] = queueOffset;
-      words[queueEntry + feed.QUEUE_FEED_SIZE] = size;
-      words[queueEntry + feed.QUEUE_FEED_SLOT] = slot;
-      words[queueEntry + feed.QUEUE_FEED_TAGS_CODE] = tagsCode;
-    }
+    if (this.#queues !== undefined) this.#addToQueues(this.#queues, slot, queueOffset, physicalOffset, size, tagsCode);
     const keyCount = view.getInt32(at + NOTE_KEY_COUNT);
-    const keys = this.#keys;
-    const keyEntry = keys === undefined || keyCount === KEYS_UNNOTED ? -1 : keys.add();
-    if (keyEntry < 0) return;
-    const { words, cells } = keys!;
-    const cell = keyEntry >> 1;
-    cells[cell + feed.KEY_FEED_PHYSICAL_OFFSET] = physicalOffset;
-    cells[cell + feed.KEY_FEED_STORE_TIMESTAMP] = storeTimestamp;
-    words[keyEntry + feed.KEY_FEED_SIZE] = size;
-    words[keyEntry + feed.KEY_FEED_COUNT] = keyCount;
-    for (let i = 0; i < keyCount; i++) {
-      words[keyEntry + feed.KEY_FEED_HASHES + i] = view.getInt32(at + keyNoteOffset(sysFlag, i));
+    if (this.#keys === undefined || keyCount === KEYS_UNNOTED) return;
+    const place = this.#addToKeys(this.#keys, keyCount, physicalOffset, storeTimestamp, size);
+    if (place < 0) return;
+    const { words } = this.#keys;
+    for (let i = 0; i < keyCount; i++) words[place + i] = view.getInt32(at + keyNoteOffset(sysFlag, i));
+  }
+
+  #addToQueues(
+    queues: feed.IndexFeedProducer,
+    slot: number,
+    queueOffset: number,
+    physicalOffset: number,
+    size: number,
+    tagsCode: number,
+  ): void {
+    const { words, cells } = queues;
+    const last = this.#queueEntry;
+    const isNext = last !== NO_ENTRY && physicalOffset === this.#queueEnd && queueOffset === this.#queueNext;
+    this.#queueEnd = physicalOffset + size;
+    this.#queueNext = queueOffset + 1;
+    if (
+      isNext &&
+      words[last + feed.FEED_SIZE] === size &&
+      words[last + feed.QUEUE_FEED_SLOT] === slot &&
+      words[last + feed.QUEUE_FEED_TAGS_CODE] === tagsCode
+    ) {
+      words[last] = words[last]! + ONE_MORE;
+      return;
     }
+    const entry = queues.add(feed.QUEUE_FEED_WORDS);
+    this.#queueEntry = entry;
+    if (entry < 0) return;
+    words[entry] = feed.QUEUE_FEED_WORDS + ONE_MORE;
+    words[entry + feed.FEED_SIZE] = size;
+    cells[(entry >> 1) + feed.FEED_PHYSICAL_OFFSET] = physicalOffset;
+    cells[(entry >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET] = queueOffset;
+    words[entry + feed.QUEUE_FEED_SLOT] = slot;
+    words[entry + feed.QUEUE_FEED_TAGS_CODE] = tagsCode;
+  }
+
+  /** @returns the word where the record's hashes begin, or NO_ENTRY */
+  #addToKeys(
+    keys: feed.IndexFeedProducer,
+    keyCount: number,
+    physicalOffset: number,
+    storeTimestamp: number,
+    size: number,
+  ): number {
+    const { words, cells } = keys;
+    const last = this.#keyEntry;
+    const isNext = last !== NO_ENTRY && physicalOffset === this.#keyEnd;
+    this.#keyEnd = physicalOffset + size;
+    if (
+      isNext &&
+      words[last + feed.FEED_SIZE] === size &&
+      words[last + feed.KEY_FEED_COUNT] === keyCount &&
+      this.#growKeys(keys, keyCount)
+    ) {
+      words[last] = this.#keyLength + (words[last]! & -ONE_MORE) + ONE_MORE;
+      return last + this.#keyUsed - keyCount;
+    }
+    const used = feed.KEY_FEED_HASHES + keyCount;
+    const length = used + (used & 1);
+    const entry = keys.add(length);
+    this.#keyEntry = entry;
+    if (entry < 0) return NO_ENTRY;
+    this.#keyLength = length;
+    this.#keyUsed = used;
+    words[entry] = length + ONE_MORE;
+    words[entry + feed.FEED_SIZE] = size;
+    cells[(entry >> 1) + feed.FEED_PHYSICAL_OFFSET] = physicalOffset;
+    cells[(entry >> 1) + feed.KEY_FEED_STORE_TIMESTAMP] = storeTimestamp;
+    words[entry + feed.KEY_FEED_COUNT] = keyCount;
+    return entry + feed.KEY_FEED_HASHES;
+  }
+
+  /** Makes room for so many hashes more in the last entry. */
+  #growKeys(keys: feed.IndexFeedProducer, keyCount: number): boolean {
+    const used = this.#keyUsed + keyCount;
+    const length = used + (used & 1);
+    if (length > feed.FEED_LENGTH_MAX || (length > this.#keyLength && !keys.grow(length - this.#keyLength))) return false;
+    this.#keyUsed = used;
+    this.#keyLength = length;
+    return true;
+  }
+
+  /** No entry takes more records: what comes may be taken back or seen apart from those before. */
+  #close(): void {
+    this.#queueEntry = NO_ENTRY;
+    this.#keyEntry = NO_ENTRY;
   }
 
   settle(): void {
+    this.#recent?.settle();
     if (this.#queues !== undefined) this.#queuesSettled = this.#queues.tail;
     if (this.#keys !== undefined) this.#keysSettled = this.#keys.tail;
-    this.#recent?.settle();
+    this.#close();
   }
 
   undo(): void {
+    this.#recent?.undo();
     this.#queues?.rewind(this.#queuesSettled);
     this.#keys?.rewind(this.#keysSettled);
-    this.#recent?.undo();
+    this.#close();
   }
 
   publish(): void {
     this.#queues?.publish();
     this.#keys?.publish();
+    this.#close();
   }
 
   get isKeyFeedBusy(): boolean {

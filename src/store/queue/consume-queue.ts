@@ -123,10 +123,18 @@ export class ConsumeQueue {
    * @throws MillraceError MILLRACE_STORE_FULL
    */
   writeMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number): boolean {
+    return this.writeRunMapped(queueOffset, physicalOffset, size, tagsCode, 1) > 0;
+  }
+
+  /**
+   * The same for records of one size that follow each other in the log.
+   * @returns how many of `count` entries it has written; 0: this drive does not map files
+   */
+  writeRunMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number, count: number): number {
     const position = queueOffset * ENTRY_SIZE;
     const file = this.#file(position)!;
     if (file !== this.#written) {
-      if (file.mapped === undefined) return false;
+      if (file.mapped === undefined) return 0;
       this.#written = file;
       this.#isWrittenDirty = false;
       this.#reservedTo = 0;
@@ -138,8 +146,13 @@ export class ConsumeQueue {
       this.#dirty.add(file);
       this.#isWrittenDirty = true;
     }
-    writeEntryTo(this.#view, at, physicalOffset, size, tagsCode);
-    return true;
+    const written = Math.min(count, Math.floor((this.#reservedTo - at) / ENTRY_SIZE));
+    const view = this.#view;
+    let physical = physicalOffset;
+    for (let to = at; to < at + written * ENTRY_SIZE; to += ENTRY_SIZE, physical += size) {
+      writeEntryTo(view, to, physical, size, tagsCode);
+    }
+    return written;
   }
 
   /** Takes disk space before the entry at `at` is stored: on a full disk the store itself would end the process. */

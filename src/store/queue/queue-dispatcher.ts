@@ -139,27 +139,22 @@ export class QueueDispatcher {
     return offset;
   }
 
-  /** By what the log writer says of the record at `offset`. @returns its size; 0: nothing is said, read it */
+  /** By what the log writer says of the records from `offset` on. @returns the size of those done; 0: nothing is said, read it */
   #dispatchFed(offset: number, limit: number): number {
     const from = this.#feed;
     const at = from === undefined ? -1 : from.seek(offset);
     if (at < 0) return 0;
     const { words, cells } = from!;
-    const size = words[at + feed.QUEUE_FEED_SIZE]!;
-    if (cells[(at >> 1) + feed.QUEUE_FEED_PHYSICAL_OFFSET] !== offset || offset + size > limit) return 0;
+    const count = from!.countFrom(at, offset, limit);
+    if (count === 0) return 0;
+    const size = words[at + feed.FEED_SIZE]!;
     const slot = words[at + feed.QUEUE_FEED_SLOT]!;
     const queue = this.#topics.queueOfSlot(slot);
-    if (queue === undefined) return size; // Deleted since.
+    if (queue === undefined) return count * size; // Deleted since.
     if (queue instanceof BatchConsumeQueue) return 0; // Its entries say more.
-    this.#put(
-      queue,
-      slot,
-      cells[(at >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET]!,
-      offset,
-      size,
-      words[at + feed.QUEUE_FEED_TAGS_CODE]!,
-    );
-    return size;
+    const first = cells[(at >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET]! + from!.skippedAt(at, offset);
+    this.#putRun(queue, slot, first, offset, size, words[at + feed.QUEUE_FEED_TAGS_CODE]!, count);
+    return count * size;
   }
 
   #dispatchRecord(bytes: Buffer, at: number, physicalOffset: number, size: number): void {
@@ -284,6 +279,26 @@ export class QueueDispatcher {
     }
     writeEntry(this.#entry, 0, physicalOffset, size, tagsCode);
     pending.add(queueOffset, this.#entry);
+  }
+
+  /** Of records that follow each other in the log and are of one size. */
+  #putRun(
+    queue: ConsumeQueue,
+    slot: number,
+    queueOffset: number,
+    physicalOffset: number,
+    size: number,
+    tagsCode: number,
+    count: number,
+  ): void {
+    let done = 0;
+    while (done < count) {
+      const written = queue.writeRunMapped(queueOffset + done, physicalOffset + done * size, size, tagsCode, count - done);
+      if (written === 0) break;
+      done += written;
+    }
+    if (done > 0) this.#grow(slot, queueOffset + done);
+    for (; done < count; done++) this.#put(queue, slot, queueOffset + done, physicalOffset + done * size, size, tagsCode);
   }
 
   #grow(slot: number, maxOffset: number): void {

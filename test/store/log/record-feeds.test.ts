@@ -14,13 +14,13 @@ import { makeDirectory } from "../../../src/os/files.ts";
 import { RecordProperties } from "../../../src/remoting/send/record-properties.ts";
 import {
   createIndexFeedMemory,
+  FEED_COUNT_SHIFT,
+  FEED_PHYSICAL_OFFSET,
+  FEED_SIZE,
   IndexFeedConsumer,
   type IndexFeedMemory,
   KEY_FEED_COUNT,
   KEY_FEED_HASHES,
-  KEY_FEED_PHYSICAL_OFFSET,
-  KEY_FEED_WORDS,
-  QUEUE_FEED_WORDS,
 } from "../../../src/ring/index-feed.ts";
 import { ACK_OK, APPEND_NOTED, createLaneMemory, LaneConsumer, LaneProducer } from "../../../src/ring/lane.ts";
 import { RecordKeys } from "../../../src/store/index/record-keys.ts";
@@ -37,6 +37,8 @@ import { SharedLog } from "../../../src/store/shared-log.ts";
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "millrace-feeds-"));
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true }));
 let directories = 0;
+/** Entries that speak of more than one record. */
+let runs = 0;
 
 const TOPIC = "T";
 const LOG_FILE_SIZE = 65_536;
@@ -51,6 +53,8 @@ const messages = fc.array(
     isNoted: fc.boolean(),
     isV6: fc.boolean(),
     bodySize: fc.integer({ min: 1, max: 3000 }),
+    /** A batch of messages that are alike but for their unique keys. */
+    batch: fc.constantFrom(1, 1, 2, 40),
     fails: fc.nat(9),
     publishes: fc.boolean(),
   }),
@@ -84,6 +88,14 @@ function failingDrive(): { drive: Drive; failNext: () => void } {
   };
 }
 
+function encodeBatch(message: Message): Buffer[] {
+  const first = encode(message);
+  const count = Math.min(message.batch, Math.floor(LOG_FILE_SIZE / 4 / first.length));
+  if (count < 2) return [first];
+  const properties = message.properties.filter(([name]) => name !== "UNIQ_KEY");
+  return Array.from({ length: count }, (_, i) => encode({ ...message, properties: [...properties, ["UNIQ_KEY", `k${i + 10}`]] }));
+}
+
 function encode(message: Message): Buffer {
   return encodeMessage({
     topic: TOPIC,
@@ -104,7 +116,7 @@ function encode(message: Message): Buffer {
 /** Sends all messages. @returns end of the log */
 function append(t: ExecutionContext, directory: string, all: Message[], feeds: IndexFeedMemory[]): number {
   const { drive, failNext } = failingDrive();
-  const lanes = createLaneMemory({ entryCount: 128, dataSize: 1_048_576 });
+  const lanes = createLaneMemory({ entryCount: 128, dataSize: 4_194_304 });
   const producer = new LaneProducer(lanes);
   const consumer = new LaneConsumer(lanes);
   const log = new SharedLog();
@@ -116,13 +128,17 @@ function append(t: ExecutionContext, directory: string, all: Message[], feeds: I
   const seed = topicHashOfBytes(Buffer.from(TOPIC), 0, 1);
   const view = new DataView(producer.data.buffer, producer.data.byteOffset, producer.data.byteLength);
   for (const [i, message] of all.entries()) {
-    const record = encode(message);
-    const at = producer.reserve(record.length);
-    record.copy(producer.data, at);
-    parts.locate(record, 0);
-    noted.scan(producer.data, at + parts.propertiesStart, at + parts.propertiesEnd);
-    if (message.isNoted) noted.writeNotes(producer.data, view, at, parts.sysFlag, seed);
-    producer.commit(record.length, i, message.queueId, 1, message.isNoted ? APPEND_NOTED : 0);
+    const records = encodeBatch(message);
+    const size = records.reduce((sum, { length }) => sum + length, 0);
+    let at = producer.reserve(size);
+    for (const record of records) {
+      record.copy(producer.data, at);
+      parts.locate(record, 0);
+      noted.scan(producer.data, at + parts.propertiesStart, at + parts.propertiesEnd);
+      if (message.isNoted) noted.writeNotes(producer.data, view, at, parts.sysFlag, seed);
+      at += record.length;
+    }
+    producer.commit(size, i, message.queueId, records.length, message.isNoted ? APPEND_NOTED : 0);
     if (!message.publishes && i < all.length - 1) continue;
     producer.publish();
     if (message.fails === 0) failNext();
@@ -160,34 +176,39 @@ function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | und
   return { bytes, ends };
 }
 
-/** Compares each entry for the key indexer with what the record itself says. @returns entries */
+/** Compares what the key indexer is told of each record with what the record itself says. @returns how many */
 function checkKeys(t: ExecutionContext, base: string, logEnd: number, keyFeed: IndexFeedMemory): number {
   const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
   const consumer = new IndexFeedConsumer(keyFeed);
   consumer.refresh();
   const parts = new RecordParts();
   const keys = new RecordKeys();
-  let entries = 0;
-  for (let from = 0, at = consumer.seek(from); at >= 0; at = consumer.seek(from), entries++) {
-    const physicalOffset = consumer.cells[(at >> 1) + KEY_FEED_PHYSICAL_OFFSET]!;
-    const record = reader.record(physicalOffset, logEnd)!;
-    parts.locate(record, 0);
-    keys.find(record, parts);
-    const hashes = consumer.words.subarray(at + KEY_FEED_HASHES, at + KEY_FEED_HASHES + consumer.words[at + KEY_FEED_COUNT]!);
-    t.deepEqual([...hashes], keys.hashes);
-    from = physicalOffset + 1;
+  let records = 0;
+  for (let from = 0, at = consumer.seek(from); at >= 0; at = consumer.seek(from)) {
+    const { words } = consumer;
+    const keyCount = words[at + KEY_FEED_COUNT]!;
+    const count = words[at]! >>> FEED_COUNT_SHIFT;
+    from = consumer.cells[(at >> 1) + FEED_PHYSICAL_OFFSET]!;
+    for (let i = 0; i < count; i++, records++, from += words[at + FEED_SIZE]!) {
+      const record = reader.record(from, logEnd)!;
+      parts.locate(record, 0);
+      keys.find(record, parts);
+      const hashesAt = at + KEY_FEED_HASHES + i * keyCount;
+      t.deepEqual([...words.subarray(hashesAt, hashesAt + keyCount)], keys.hashes);
+    }
+    runs += count > 1 ? 1 : 0;
   }
   reader.close();
-  return entries;
+  return records;
 }
 
 test("with and without what the log writer says, the indexers make the same of a log", (t) => {
   let keyEntries = 0;
-  const property = fc.property(messages, fc.constantFrom(4, 128), (all, capacity) => {
+  const property = fc.property(messages, fc.constantFrom(32, 4096), (all, capacity) => {
     const base = path.join(root, String(++directories));
     makeDirectory(path.join(base, "log"));
-    const queueFeed = createIndexFeedMemory(QUEUE_FEED_WORDS, capacity);
-    const keyFeed = createIndexFeedMemory(KEY_FEED_WORDS, capacity);
+    const queueFeed = createIndexFeedMemory(capacity);
+    const keyFeed = createIndexFeedMemory(capacity);
     const logEnd = append(t, path.join(base, "log"), all, [queueFeed, keyFeed]);
     t.deepEqual(dispatch(base, logEnd, queueFeed), dispatch(base, logEnd, undefined));
     keyEntries += checkKeys(t, base, logEnd, keyFeed);
@@ -195,4 +216,5 @@ test("with and without what the log writer says, the indexers make the same of a
   });
   t.notThrows(() => fc.assert(property, { numRuns: 150 }));
   t.true(keyEntries > 100);
+  t.true(runs > 100);
 });
