@@ -115,6 +115,10 @@ export class TextOperand extends Operand {
   }
 }
 
+const INT_MAX = 2_147_483_647;
+/** Any number of so many digits is exact as a `number`. */
+const EXACT_DIGITS = 15;
+
 export class NumberOperand extends Operand {
   readonly #type: number;
   readonly value: number;
@@ -129,10 +133,14 @@ export class NumberOperand extends Operand {
 
   /** @returns undefined beyond 64 bits */
   static whole(digits: string): NumberOperand | undefined {
+    if (digits.length <= EXACT_DIGITS) {
+      const value = Number(digits);
+      return new NumberOperand(value <= INT_MAX ? INT : LONG, value);
+    }
     const reader = new NumberReader();
     const bytes = Buffer.from(digits);
     if (!reader.long(bytes, 0, bytes.length)) return undefined;
-    return new NumberOperand(reader.value <= 2_147_483_647 ? INT : LONG, reader.value, reader.big);
+    return new NumberOperand(reader.value <= INT_MAX ? INT : LONG, reader.value, reader.big);
   }
 
   /** @returns undefined for what Java cannot hold, and for zero, which Apache's parser refuses as too small */

@@ -28,8 +28,10 @@ import {
 } from "./sql-operands.ts";
 import { invalid, SqlTokens, TOKEN } from "./sql-tokens.ts";
 
-/** Longest expression, UTF-16 units: it is compiled by threads that serve others, in 5 ms at most. */
+/** Longest expression, UTF-16 units: it is compiled by threads that serve others, in 5 ms at most, also as their first. */
 const TEXT_SIZE_MAX = 16_384;
+/** Most words, values and signs in it: each costs a microsecond or two in a thread that has not compiled any yet. */
+const TOKENS_MAX = 2048;
 /** Deepest nesting of parentheses, NOT, signs and comparisons of comparisons: parser and evaluator recurse that far. */
 const DEPTH_MAX = 256;
 /** Different properties that an expression may name. */
@@ -80,6 +82,7 @@ class SqlParser {
   /** Start of the token. */
   #at = 0;
   #depth = 0;
+  #count = 0;
 
   constructor(text: string) {
     this.#tokens = new SqlTokens(text);
@@ -94,6 +97,7 @@ class SqlParser {
   #advance(): void {
     this.#token = this.#tokens.next();
     this.#at = this.#tokens.start;
+    if (++this.#count > TOKENS_MAX) throw this.#refused(this.#at, `more than ${TOKENS_MAX} words, values and signs`);
   }
 
   #take(kind: number, name: string): void {

@@ -65,6 +65,9 @@ export class SqlTokens {
   /** Where the newest token begins and ends. */
   start = 0;
   end = 0;
+  /** Behind here no comment of that kind ends, and so none begins: each is looked for once. */
+  #lastLineEnd = Number.POSITIVE_INFINITY;
+  #lastBlockEnd = Number.POSITIVE_INFINITY;
 
   constructor(text: string) {
     this.text = text;
@@ -119,12 +122,32 @@ export class SqlTokens {
       const code = text.charCodeAt(at);
       if (code === 0x20 || code === 0x09 || code === NEW_LINE || code === RETURN || code === 0x0c) at++;
       else {
-        const commentEnd = code === DASH || code === SLASH ? endOfComment(text, at) : -1;
+        const commentEnd = code === DASH ? this.#endOfLineComment(at) : code === SLASH ? this.#endOfBlockComment(at) : -1;
         if (commentEnd < 0) break;
         at = commentEnd;
       }
     }
     return at;
+  }
+
+  /** @returns the place behind the comment at `at`, or -1 if none begins there */
+  #endOfBlockComment(at: number): number {
+    if (this.text.charCodeAt(at + 1) !== STAR || at >= this.#lastBlockEnd) return -1;
+    const end = this.text.indexOf("*/", at + 2);
+    if (end >= 0) return end + 2;
+    this.#lastBlockEnd = at;
+    return -1;
+  }
+
+  #endOfLineComment(at: number): number {
+    const { text } = this;
+    if (text.charCodeAt(at + 1) !== DASH || at >= this.#lastLineEnd) return -1;
+    for (let end = at + 2; end < text.length; end++) {
+      const code = text.charCodeAt(end);
+      if (code === NEW_LINE || code === RETURN) return end + 1;
+    }
+    this.#lastLineEnd = at;
+    return -1;
   }
 
   #word(start: number): number {
@@ -176,20 +199,6 @@ export class SqlTokens {
     this.end = end;
     return TOKEN.STRING;
   }
-}
-
-/** @returns the place behind the comment at `at`, or -1 if none begins there */
-function endOfComment(text: string, at: number): number {
-  if (text.charCodeAt(at) === SLASH) {
-    const end = text.charCodeAt(at + 1) === STAR ? text.indexOf("*/", at + 2) : -1;
-    return end < 0 ? -1 : end + 2;
-  }
-  if (text.charCodeAt(at + 1) !== DASH) return -1;
-  for (let end = at + 2; end < text.length; end++) {
-    const code = text.charCodeAt(end);
-    if (code === NEW_LINE || code === RETURN) return end + 1;
-  }
-  return -1;
 }
 
 function endOfDigits(text: string, from: number): number {

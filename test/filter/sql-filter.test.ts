@@ -103,6 +103,25 @@ test("hostile expressions are refused or compiled, and asked, within 5 ms", (t) 
   }
 });
 
+test("an expression has so many words, values and signs, and the refusal tells where it has more", (t) => {
+  // Each text is followed by a comma or the parenthesis; in front are a name, IN and a parenthesis; the end counts, too.
+  const texts = (count: number): string => `a IN (${many(count, () => "'x'", ",")})`;
+  t.notThrows(() => new SqlFilter(texts(1022)));
+  t.throws(() => new SqlFilter(texts(1023)), {
+    code: "MILLRACE_FILTER_INVALID",
+    message: /^more than 2048 .* at line 1, column 4098$/,
+  });
+});
+
+test("what looks like a comment and has no end is two signs, wherever it stands", (t) => {
+  const one = properties({ a: "1" });
+  const is = (text: string): boolean => new SqlFilter(text).matchesProperties(one, 0, one.length);
+  t.true(is("/* first */ a = -- second\n - -1 -- third\r"));
+  t.true(is("a = ----1"));
+  t.throws(() => new SqlFilter("a = /1"), { code: "MILLRACE_FILTER_INVALID" });
+  t.throws(() => new SqlFilter("a /* -- = 1"), { code: "MILLRACE_FILTER_INVALID" });
+});
+
 test("a message of thousands of properties is walked once", (t) => {
   const message = Buffer.from(many(6000, (i) => `p${i}\u00011\u0002`, ""));
   const filter = new SqlFilter("p5999 = 1 AND p0 = 1");

@@ -1,0 +1,16 @@
+// A thread that has never compiled an expression: compiles one, and tells what that took, ms of its CPU.
+import { parentPort, workerData } from "node:worker_threads";
+import { SqlFilter } from "../../src/filter/sql-filter.ts";
+
+const cpuMs = (): number => {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+};
+let outcome = "compiled";
+const start = cpuMs();
+try {
+  new SqlFilter(workerData as string);
+} catch (error) {
+  outcome = `refused: ${(error as Error).message}`;
+}
+parentPort!.postMessage({ ms: cpuMs() - start, outcome });
