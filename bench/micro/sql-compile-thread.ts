@@ -6,10 +6,11 @@ const cpuMs = (): number => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
 };
-let outcome = "compiled";
+let outcome: string;
 const start = cpuMs();
 try {
-  new SqlFilter(workerData as string);
+  const filter = new SqlFilter(workerData as string);
+  outcome = filter.steps >= 0 ? "compiled" : "";
 } catch (error) {
   outcome = `refused: ${(error as Error).message}`;
 }
