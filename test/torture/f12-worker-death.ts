@@ -28,7 +28,7 @@ export const scenario: Scenario = {
   title: "a thread ends: indexers and network workers are replaced without loss, the writer's end is the process's",
   async run(torture) {
     const totals = { replaced: 0, acknowledged: 0, lost: 0, "writers ended": 0, "exit ms": 0 };
-    for (let round = 0; round === 0 || (!torture.isShort && torture.hasTime()); round++) {
+    for (let round = 0; round === 0 || torture.hasNext(round, torture.isShort ? 1 : Number.POSITIVE_INFINITY); round++) {
       const { replaced, acked } = await replaceAll(torture, round);
       totals.replaced += replaced;
       totals.acknowledged += acked;

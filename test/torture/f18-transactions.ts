@@ -30,7 +30,7 @@ function decisionOf(id: number): number {
   return id % 3 === 0 ? ROLLBACK : COMMIT;
 }
 
-async function torture({ random, drive, directory, isShort, hasTime }: Torture): Promise<Figures> {
+async function torture({ random, drive, directory, isShort, hasNext }: Torture): Promise<Figures> {
   const store = join(directory, "store");
   const launch = (): Command => {
     const sets = SETTINGS.flatMap((text) => ["--set", text]);
@@ -43,7 +43,7 @@ async function torture({ random, drive, directory, isShort, hasTime }: Torture):
   try {
     let address = await ready(broker);
     await createTopic(address);
-    while (isShort ? kills < 2 : hasTime()) {
+    while (hasNext(kills, isShort ? 2 : Number.POSITIVE_INFINITY)) {
       const round = Array.from({ length: PRODUCER_COUNT }, () => produce(address, books));
       await sleep(random.between(200, isShort ? 700 : 1500));
       await broker.end("SIGKILL");

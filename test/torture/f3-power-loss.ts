@@ -131,10 +131,10 @@ function check(store: ModelStore, sure: ReadonlyMap<string, Stored>, bodies: Rea
   }
 }
 
-async function run({ seed, drive, isShort, hasTime, say }: Torture): Promise<Record<string, number>> {
+async function run({ seed, drive, isShort, hasNext, say }: Torture): Promise<Record<string, number>> {
   const counts: Counts = { acked: 0, cuts: 0, kills: 0, gaps: 0, recoveryCuts: 0 };
   let done = 0;
-  for (; done < (isShort ? SEEDS_SHORT : SEEDS) && (isShort || hasTime()); done++) {
+  for (; hasNext(done, isShort ? SEEDS_SHORT : SEEDS); done++) {
     const own = seed * 1_000_003 + done;
     try {
       runSeed(own, drive === "ffi", counts);

@@ -41,7 +41,7 @@ function fieldsOf(body: Buffer, size: number): { name: string; start: number; en
  * Flips one bit of one record of a killed store whose queues are gone, so that all is made from the log. Of the fields that
  * a checksum, or the order of things, covers each flip is noticed; whatever the field, no other message is lost.
  */
-async function run({ random, drive, isShort, hasTime }: Torture): Promise<Record<string, number>> {
+async function run({ random, drive, isShort, hasNext }: Torture): Promise<Record<string, number>> {
   const disk = new ModelDisk(drive === "ffi", random.fork());
   const stored = fill(disk, random, 200);
   disk.names.removeTree("/store/consumequeue");
@@ -49,7 +49,7 @@ async function run({ random, drive, isShort, hasTime }: Torture): Promise<Record
   let flips = 0;
   let noticed = 0;
   let unprotected = 0;
-  for (; flips < (isShort ? ROUNDS_SHORT : ROUNDS) && (isShort || hasTime()); flips++) {
+  for (; hasNext(flips, isShort ? ROUNDS_SHORT : ROUNDS); flips++) {
     const victim = stored[random.between(20, stored.length - 1)]!;
     const field = random.pick(fieldsOf(victim.body, victim.size));
     const at = random.between(field.start, field.end - 1);

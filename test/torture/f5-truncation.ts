@@ -8,14 +8,14 @@ const MESSAGE_COUNT = 320;
 const NOW_MS = 1_700_000_000_000;
 
 /** Cuts the log at every offset of its tail, the file short or zeros in it, and starts each time. */
-async function run({ random, drive, isShort, hasTime, say }: Torture): Promise<Record<string, number>> {
+async function run({ random, drive, isShort, hasNext, say }: Torture): Promise<Record<string, number>> {
   const disk = new ModelDisk(drive === "ffi", random.fork());
   const stored = fill(disk, random);
   const ends = stored.map(({ physicalOffset, size }) => physicalOffset + size);
   const logEnd = ends.at(-1)!;
   const step = isShort ? 173 : 1;
   let starts = 0;
-  for (let cut = logEnd - TAIL_SIZE; cut < logEnd && (isShort || hasTime()); cut += step) {
+  for (let cut = logEnd - TAIL_SIZE; cut < logEnd && hasNext(starts, TAIL_SIZE); cut += step) {
     const cutDisk = disk.copy(random.fork());
     cutLog(cutDisk, cut, random.chance(2));
     const store = new ModelStore(cutDisk, true, NOW_MS);

@@ -33,7 +33,7 @@ export const scenario: Scenario = {
       totals.answered += round.answered;
       totals["not ready ms"] = Math.max(totals["not ready ms"], round.notReadyMs);
       totals["exit ms"] = Math.max(totals["exit ms"], round.exitMs);
-    } while (!torture.isShort && torture.hasTime());
+    } while (torture.hasNext(totals.rounds, torture.isShort ? 1 : Number.POSITIVE_INFINITY));
     return totals satisfies Figures;
   },
 };

@@ -42,7 +42,7 @@ export const scenario: Scenario = {
       totals.acknowledged += round.acked;
       totals.refused += round.refused;
       totals["back after ms"] = Math.max(totals["back after ms"], round.resumeMs);
-    } while (!torture.isShort && torture.hasTime());
+    } while (torture.hasNext(totals.rounds, torture.isShort ? 1 : Number.POSITIVE_INFINITY));
     return totals satisfies Figures;
   },
 };

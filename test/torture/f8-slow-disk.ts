@@ -27,6 +27,7 @@ export const scenario: Scenario = {
   title: "a slow disk, and no descriptors left: senders are told that the broker is busy, memory stays, the broker lives",
   async run(torture) {
     const totals = { rounds: 0, acknowledged: 0, busy: 0, "slowest ms": 0, "grown MiB": 0, "connections refused": 0, lost: 0 };
+    let turns = 0;
     do {
       for (const [delayMs, hasOwnThread] of torture.isShort ? SHORT : ALL) {
         const figures = await slowDown(torture, totals.rounds++, delayMs, hasOwnThread);
@@ -36,7 +37,8 @@ export const scenario: Scenario = {
         totals["grown MiB"] = Math.max(totals["grown MiB"], Math.ceil(figures.grown / 1_048_576));
       }
       totals["connections refused"] += await runOutOfDescriptors(torture, totals.rounds++);
-    } while (!torture.isShort && torture.hasTime());
+      turns++;
+    } while (torture.hasNext(turns, torture.isShort ? 1 : Number.POSITIVE_INFINITY));
     return totals satisfies Figures;
   },
 };

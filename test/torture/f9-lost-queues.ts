@@ -10,14 +10,14 @@ const ROUNDS = 5000;
 const ROUNDS_SHORT = 150;
 
 /** Deletes, shortens and overwrites files of queues, of stores that were stopped and of killed ones, and starts. */
-async function run({ random, drive, isShort, hasTime }: Torture): Promise<Record<string, number>> {
+async function run({ random, drive, isShort, hasNext }: Torture): Promise<Record<string, number>> {
   const killed = new ModelDisk(drive === "ffi", random.fork());
   fill(killed, random, 200);
   const stopped = killed.copy(random.fork());
   new ModelStore(stopped, true, NOW_MS).stop();
   const kinds = { deleted: 0, shortened: 0, garbage: 0 };
   let starts = 0;
-  for (; starts < (isShort ? ROUNDS_SHORT : ROUNDS) && (isShort || hasTime()); starts++) {
+  for (; hasNext(starts, isShort ? ROUNDS_SHORT : ROUNDS); starts++) {
     const original = random.chance(2) ? killed : stopped;
     const disk = original.copy(random.fork());
     for (let count = random.between(1, 4); count > 0; count--) damage(disk, random, kinds);

@@ -13,14 +13,17 @@ export type Figures = Readonly<Record<string, number | string>>;
 export interface Torture {
   readonly seed: number;
   readonly drive: DriveName;
-  /** A round of a few seconds, as part of the tests; otherwise as long as `hasTime` says. */
+  /** A round of a few seconds, as part of the tests. */
   readonly isShort: boolean;
   /** Decided by the seed. Draw from it in a fixed order, or `fork` it: then the same seed gives the same faults. */
   readonly random: Random;
   /** Empty, and removed afterwards. */
   readonly directory: string;
-  /** Whether another round may begin. */
-  hasTime(): boolean;
+  /**
+   * Whether another round may begin when so many are done: as many as were asked for; else as many as the scenario has,
+   * until the time is over (which does not count for short ones).
+   */
+  hasNext(done: number, usual: number): boolean;
   /** Progress and findings, a line each. */
   say(line: string): void;
 }
@@ -64,16 +67,20 @@ export interface RunOptions {
   isShort: boolean;
   /** Time for its rounds, ms. */
   timeMs: number;
+  /** So many rounds, whatever the time: kills, stores, flips … as the scenario counts them. */
+  rounds?: number | undefined;
   say: (line: string) => void;
 }
 
 /** Runs one scenario in a directory of its own. */
-export async function runScenario(scenario: Scenario, { seed, drive, isShort, timeMs, say }: RunOptions): Promise<Figures> {
+export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Figures> {
+  const { seed, drive, isShort, timeMs, rounds, say } = options;
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), `millrace-torture-${scenario.id.toLowerCase()}-`));
   const end = performance.now() + timeMs;
-  const hasTime = (): boolean => performance.now() < end;
+  const hasNext = (done: number, usual: number): boolean =>
+    rounds === undefined ? done < usual && (isShort || performance.now() < end) : done < rounds;
   try {
-    return await scenario.run({ seed, drive, isShort, random: new Random(seed), directory, hasTime, say });
+    return await scenario.run({ seed, drive, isShort, random: new Random(seed), directory, hasNext, say });
   } finally {
     fs.rmSync(directory, { recursive: true, force: true });
   }
