@@ -43,6 +43,8 @@ export interface WireShape {
   topic: string;
   /** Queues, partitions or streams. */
   queues: number;
+  /** Remoting sends: the queues are spread over so many topics, `<topic>-0` and so on; default: all are of `topic`. */
+  topics?: number;
   /** Body of a message, bytes. */
   size: number;
   /** Messages in a request. */

@@ -1,3 +1,4 @@
+import { saveCompileCache } from "../base/compile-cache.ts";
 import { showConfig } from "../config/show.ts";
 import { createLog, type LogFormat } from "../observe/pino-log.ts";
 import { type ConfigFlags, configFromFlags } from "./broker-config.ts";
@@ -45,6 +46,7 @@ export async function up(flags: UpFlags): Promise<void> {
   const namesrv = broker.namesrvAddress === "" ? "none" : broker.namesrvAddress;
   const http = broker.httpAddress === undefined ? "" : ` http=${broker.httpAddress}`;
   process.stdout.write(`ready namesrv=${namesrv} broker=${broker.brokerAddress} pid=${process.pid}${http}\n`);
+  saveCompileCache();
 }
 
 function givenValues({ values, origins }: ReturnType<typeof configFromFlags>): [string, string | number | boolean][] {

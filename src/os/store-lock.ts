@@ -70,7 +70,10 @@ export function releaseHolder(lockFile: string, fd: number): void {
 function startTicks(pid: number): number | undefined {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Dead, and only not waited for yet by who started it; of a leader whose threads still end, the number says so.
+    if (/[ZX]/.test(fields[0]!) && Number(fields[17]) <= 1) return undefined;
+    return Number(fields[19]);
   } catch {
     try {
       process.kill(pid, 0); // No /proc on this system: being alive must do.

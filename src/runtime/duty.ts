@@ -1,3 +1,4 @@
+import { saveCompileCache } from "../base/compile-cache.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import type { SharedLog } from "../store/shared-log.ts";
@@ -38,6 +39,7 @@ export function runDuty(
   idleMs: number,
   naps: NapPlan = NO_NAPS,
 ): void {
+  saveCompileCache();
   let napsLeft = 0;
   for (;;) {
     const seen = doorbell.seen();

@@ -75,7 +75,7 @@ export interface EngineOptions {
 
 const LANE_ENTRY_COUNT = 8192;
 const LANE_DATA_SIZE = 16 * 1_048_576;
-const PROGRESS_MS = 2000;
+const PROGRESS_MS = 500;
 const DAMAGES_REPORTED_MAX = 10;
 
 /**
@@ -240,12 +240,14 @@ export class Engine {
     return port2;
   }
 
-  /** Logs how far a long piece of the recovery is, every few seconds. */
+  /** Logs how far a long piece of the recovery is, twice a second, and its end. */
   #progress(what: string): (done: number, total: number) => void {
     const { clock, log } = this.#options;
     let nextMs = clock.now() + PROGRESS_MS;
+    let hasTold = false;
     return (done, total) => {
-      if (clock.now() < nextMs) return;
+      if (clock.now() < nextMs && !(hasTold && done >= total)) return;
+      hasTold = true;
       nextMs = clock.now() + PROGRESS_MS;
       log.info({ done, total, percent: Math.floor((100 * done) / Math.max(1, total)) }, what);
     };

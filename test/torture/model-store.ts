@@ -79,7 +79,7 @@ export class ModelStore {
     };
     const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
     const isBatch = (): boolean => false;
-    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, recordSizeMax: RECORD_SIZE_MAX });
+    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, isSyncFlush, recordSizeMax: RECORD_SIZE_MAX });
     rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
     publishRecovered(this.log, this.recovered);
     const topics = new Map([[TOPIC, slotsOf(TOPIC, QUEUE_COUNT)]]);

@@ -29,6 +29,11 @@ const INNER_NUM = Buffer.from("INNER_NUM");
 const SCHEDULE_TOPIC = Buffer.from("SCHEDULE_TOPIC_XXXX");
 /** Records taken before new maximum offsets are published. */
 const PASS_MAX = 1024;
+/**
+ * The same in recovery, where nobody waits for them: the more a queue gets at once, the fewer its files are opened; a
+ * thousand of them mapped would take a second.
+ */
+const PASS_MAX_RECOVERY = 131_072;
 
 export interface QueueDispatcherOptions {
   reader: LogReader;
@@ -68,6 +73,7 @@ export class QueueDispatcher {
   readonly #grown: number[] = [];
   #grownTo = new Float64Array(1024);
   readonly #pending = new Map<number, PendingEntries>();
+  readonly #passMax: number;
 
   constructor(options: QueueDispatcherOptions) {
     this.#reader = options.reader;
@@ -76,6 +82,7 @@ export class QueueDispatcher {
     this.#feed = options.feed;
     this.#order = options.order;
     this.#further = options.isMultiDispatch === true ? new MultiDispatchScan() : undefined;
+    this.#passMax = options.order === undefined ? PASS_MAX : PASS_MAX_RECOVERY;
     this.#delayLevelsMs = options.delayLevelsMs;
     this.#refreshTopics = options.refreshTopics;
   }
@@ -89,7 +96,7 @@ export class QueueDispatcher {
   }
 
   /**
-   * Dispatches records from `from` on, below `limit`, at most PASS_MAX of them. On return their entries are
+   * Dispatches records from `from` on, below `limit`, as many as a pass has. On return their entries are
    * readable and maxOffset of their queues is stored (plainly: ring a doorbell to publish).
    * @returns the offset to go on at; `from` when the bytes there are no record, or the disk is full (`isDiskFull`)
    */
@@ -112,7 +119,7 @@ export class QueueDispatcher {
     this.#grown.length = 0;
     this.#feed?.refresh();
     let offset = from;
-    for (let count = 0; offset < limit && count < PASS_MAX; count++) {
+    for (let count = 0; offset < limit && count < this.#passMax; count++) {
       const fed = this.#dispatchFed(offset, limit);
       if (fed > 0) {
         offset += fed;
@@ -315,7 +322,10 @@ export class QueueDispatcher {
   #finishPass(): void {
     this.#feed?.release();
     if (this.#pending.size > 0) {
-      for (const pending of this.#pending.values()) pending.write();
+      for (const pending of this.#pending.values()) {
+        pending.write();
+        if (this.#order !== undefined) pending.queue.close(); // There may be more of them than descriptors.
+      }
       this.#pending.clear();
     }
     for (const slot of this.#grown) {
@@ -328,13 +338,13 @@ export class QueueDispatcher {
 
 /** Entries of one queue gathered during a pass, for drives that write files by calls. */
 class PendingEntries {
-  readonly #queue: ConsumeQueue;
+  readonly queue: ConsumeQueue;
   #bytes = Buffer.allocUnsafe(64 * ENTRY_SIZE);
   #size = 0;
   #first = 0;
 
   constructor(queue: ConsumeQueue) {
-    this.#queue = queue;
+    this.queue = queue;
   }
 
   add(queueOffset: number, entry: Buffer): void {
@@ -350,7 +360,7 @@ class PendingEntries {
   }
 
   write(): void {
-    if (this.#size > 0) this.#queue.write(this.#first, this.#bytes, 0, this.#size);
+    if (this.#size > 0) this.queue.write(this.#first, this.#bytes, 0, this.#size);
     this.#size = 0;
   }
 }

@@ -35,9 +35,6 @@ export interface RebuildOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Passes between two reports of progress. */
-const PROGRESS_PASSES = 64;
-
 /**
  * Makes the queue entries that recovery found missing, with the same code as the queue indexer. A place whose record is
  * lost gets an entry without a message. Before the threads start; the flusher brings the entries to the disk later, for
@@ -57,7 +54,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
   }
   const reader = new LogReader(drive, paths.commitLog, logFileSize);
   const batch = { root: paths.batchConsumeQueue, fileSize: batchQueueFileSize };
-  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch);
+  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch, false);
   for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic, isBatch: isBatch(topic) });
   const order = new RebuildOrder(dispatchFrom === 0);
   const dispatcher = new QueueDispatcher({
@@ -77,7 +74,6 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     },
   });
   const parts = new RecordParts();
-  let passes = 0;
   let nextGap = 0;
   for (let offset = dispatchFrom; offset < appendedOffset; ) {
     while (nextGap < gaps.length && gaps[nextGap]!.end <= offset) nextGap++;
@@ -96,7 +92,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
       order.addGap((next < 0 ? limit : next) - offset);
       offset = next < 0 ? limit : next;
     }
-    if (++passes % PROGRESS_PASSES === 0) onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);
+    onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);
   }
   table.close();
   reader.close();
@@ -125,11 +121,13 @@ export function areQueuesDurable({ exit, damages }: RecoveredStore): boolean {
 
 /** Tells all threads, before they start, where the log begins and ends. */
 export function publishRecovered(log: SharedLog, recovered: RecoveredStore): void {
-  const { appendedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint } = recovered;
+  const { appendedOffset, flushedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint } = recovered;
   log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
-  for (const cell of [shared.APPENDED_OFFSET, shared.FLUSHED_OFFSET, shared.DISPATCHED_OFFSET])
-    log.setOffset(cell, appendedOffset);
-  for (const cell of [shared.LAST_STORE_TIMESTAMP, shared.FLUSHED_TIMESTAMP]) log.setOffset(cell, lastStoreTimestamp);
+  for (const cell of [shared.APPENDED_OFFSET, shared.DISPATCHED_OFFSET]) log.setOffset(cell, appendedOffset);
+  log.setOffset(shared.FLUSHED_OFFSET, flushedOffset);
+  log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
+  const flushedTimestamp = flushedOffset === appendedOffset ? lastStoreTimestamp : checkpoint.physicMsgTimestamp;
+  log.setOffset(shared.FLUSHED_TIMESTAMP, flushedTimestamp);
   const isDurable = areQueuesDurable(recovered);
   const queuesFlushed = isDurable ? appendedOffset : Math.min(appendedOffset, checkpoint.logicsPhysicalOffset);
   log.setOffset(shared.QUEUES_FLUSHED_OFFSET, queuesFlushed);

@@ -1,6 +1,12 @@
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
-import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../format/files/consume-queue.ts";
+import {
+  BLANK_ENTRY_SIZE,
+  ENTRY_SIZE,
+  ENTRY_SIZE_OFFSET,
+  entryPhysicalOffset,
+  entrySize,
+} from "../../format/files/consume-queue.ts";
 import type { QueueBounds } from "../../format/files/queue-bounds.ts";
 import { isLmq } from "../../format/names.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64 } from "../../format/record/message.ts";
@@ -11,10 +17,11 @@ import type { LogReader } from "../log/log-reader.ts";
 import { isIntact } from "../log/log-scan.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 
+const TWO_32 = 4_294_967_296;
 /** Entries read at once. */
 const BLOCK_COUNT = 3276;
-/** Entries that a start looks at: a second's work. Beyond, only the ends of queues are looked at. */
-const LOOKED_AT_MAX = 50_000_000;
+/** Entries that a start looks at: some tenths of a second. Beyond, only the ends of queues are looked at. */
+const LOOKED_AT_MAX = 25_000_000;
 
 export interface QueueRecoveryOptions {
   drive: Drive;
@@ -64,6 +71,8 @@ export class QueueRecovery {
   readonly #parts = new RecordParts();
   readonly #further = new MultiDispatchScan();
   readonly #block = Buffer.alloc(BLOCK_COUNT * ENTRY_SIZE);
+  /** The same: its reads cost a third of the Buffer's, and this is done for every entry of a killed store. */
+  readonly #view = new DataView(this.#block.buffer, this.#block.byteOffset, this.#block.length);
   #lookedAt = 0;
 
   constructor(options: QueueRecoveryOptions) {
@@ -164,8 +173,8 @@ export class QueueRecovery {
       if (count === 0) return next;
       for (let i = 0; i < count; i++) {
         const at = i * ENTRY_SIZE;
-        const size = entrySize(this.#block, at);
-        const physicalOffset = entryPhysicalOffset(this.#block, at);
+        const size = this.#view.getInt32(at + ENTRY_SIZE_OFFSET);
+        const physicalOffset = this.#view.getInt32(at) * TWO_32 + this.#view.getUint32(at + 4);
         if (size === BLANK_ENTRY_SIZE && physicalOffset === 0) continue;
         if (size === 0 && physicalOffset === 0 && !isAnyWritten && next + i < zerosEnd) continue;
         if (size < RECORD_SIZE_MIN || physicalOffset < physicalEnd || physicalOffset + size > this.#o.logLimit) return next + i;

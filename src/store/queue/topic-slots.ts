@@ -1,5 +1,6 @@
 import path from "node:path";
 import { ByteMap } from "../../base/byte-map.ts";
+import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
 import type { Drive } from "../../os/api.ts";
 import { BatchConsumeQueue, batchFileSizeFor } from "./batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
@@ -38,20 +39,26 @@ export class TopicSlotsTable {
   readonly #fileSize: number;
   readonly #writable: boolean;
   readonly #batch: QueueFiles;
+  readonly #isMapped: boolean;
 
-  /** @param batch of queues of whole batches; by default beside the others, with as many entries in a file */
+  /**
+   * @param isMapped false: plain queues are written by calls, many entries at a time
+   * @param batch of queues of whole batches; by default beside the others, with as many entries in a file
+   */
   constructor(
     drive: Drive,
     root: string,
     fileSize: number,
     writable: boolean,
     batch: QueueFiles = { root: path.join(root, "..", "batchconsumequeue"), fileSize: batchFileSizeFor(fileSize) },
+    isMapped = true,
   ) {
     this.#drive = drive;
     this.#root = root;
     this.#fileSize = fileSize;
     this.#writable = writable;
     this.#batch = batch;
+    this.#isMapped = isMapped;
   }
 
   update({ topic, slots, isBatch }: TopicSlotsUpdate): void {
@@ -83,7 +90,14 @@ export class TopicSlotsTable {
       queue =
         topic.isBatch === true
           ? new BatchConsumeQueue(this.#drive, queueDirectory(root, topic.topic, queueId), fileSize, this.#writable)
-          : new ConsumeQueue(this.#drive, queueDirectory(this.#root, topic.topic, queueId), this.#fileSize, this.#writable);
+          : new ConsumeQueue(
+              this.#drive,
+              queueDirectory(this.#root, topic.topic, queueId),
+              this.#fileSize,
+              this.#writable,
+              ENTRY_SIZE,
+              this.#isMapped,
+            );
       this.#queues[slot] = queue;
     }
     return queue;

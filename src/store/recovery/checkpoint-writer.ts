@@ -25,9 +25,9 @@ export interface CheckpointWriterOptions {
 
 const CHECKPOINT_MS = 1000;
 /** Time between two looks at what the queues hold, for whoever calls noteQueues. */
-export const NOTE_QUEUES_MS = 500;
+export const NOTE_QUEUES_MS = 200;
 /** A store of very many queues writes their bounds down less often: so many a millisecond. */
-const BOUNDS_PER_MS = 5;
+const BOUNDS_PER_MS = 10;
 
 /**
  * Writes down, once a second while something happens, how far log, queues and index are on the disk (`checkpoint`, as

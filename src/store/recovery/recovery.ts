@@ -21,6 +21,8 @@ export interface RecoveryOptions {
   recordSizeMax: number;
   /** Whether the bodies' CRCs are compared. Default true. */
   isCrcChecked?: boolean;
+  /** SYNC_FLUSH: what the log has is on the disk on return, also where only the process died. */
+  isSyncFlush: boolean;
   /** Told from time to time how much of the log has been scanned. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -40,6 +42,8 @@ export interface RecoveredStore {
   minPhysicalOffset: number;
   /** End of the last whole record: where appends go on. */
   appendedOffset: number;
+  /** Below it the log is on the disk. The flusher brings the rest there: it may be gigabytes. */
+  flushedOffset: number;
   /** Records from here on need entries in their ConsumeQueues. */
   dispatchFrom: number;
   lastStoreTimestamp: number;
@@ -66,7 +70,15 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const bases = (exit === "clean" ? listBases : repairBases)(names, paths.commitLog, logFileSize);
   if (bases.length === 0) {
     for (const root of [paths.consumeQueue, paths.batchConsumeQueue]) names.removeTree(root); // Entries that point at nothing.
-    const nothing = { appendedOffset: 0, dispatchFrom: 0, lastStoreTimestamp: 0, queues: [], damages: [], gaps: [] };
+    const nothing = {
+      appendedOffset: 0,
+      flushedOffset: 0,
+      dispatchFrom: 0,
+      lastStoreTimestamp: 0,
+      queues: [],
+      damages: [],
+      gaps: [],
+    };
     return { exit, checkpoint, minPhysicalOffset: 0, ...nothing, scannedRecords: 0 };
   }
   const logStart = bases[0]!;
@@ -96,15 +108,19 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   });
   reader.close();
   const appendedOffset = Math.max(scan.end, lastEnd);
+  let flushedOffset = appendedOffset;
   if (exit !== "clean") {
     cutLog(options, bases, appendedOffset);
-    syncLog(options, bases, Math.min(dispatchFrom, checkpoint.logicsPhysicalOffset), appendedOffset);
+    const durableEnd = Math.min(dispatchFrom, checkpoint.logicsPhysicalOffset);
+    if (exit === "machine-died" || options.isSyncFlush) syncLog(options, bases, durableEnd, appendedOffset);
+    else flushedOffset = Math.max(logStart, Math.min(durableEnd, appendedOffset));
   }
   return {
     exit,
     checkpoint,
     minPhysicalOffset: logStart,
     appendedOffset,
+    flushedOffset,
     dispatchFrom,
     lastStoreTimestamp: Math.max(scan.lastStoreTimestamp, checkpoint.physicMsgTimestamp),
     queues: queues.map((queue) => {

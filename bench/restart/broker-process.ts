@@ -1,0 +1,52 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
+const READY = /^ready namesrv=\S+ broker=(\S+) pid=\d+/m;
+
+/** Our broker in a process of its own, to be killed. */
+export class BrokerProcess {
+  readonly address: string;
+  /** When the process was started, as of performance.now(). */
+  readonly startedMs: number;
+  readonly #child: ChildProcess;
+  readonly #closed: Promise<unknown>;
+
+  /** @param isTold its log goes to our standard error. @throws Error with what it told, when it ends instead */
+  static async start(args: readonly string[], isTold: boolean): Promise<BrokerProcess> {
+    const startedMs = performance.now();
+    const all = [MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args];
+    const child = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
+    const closed = once(child, "close");
+    const onExit = (): void => void child.kill("SIGKILL");
+    process.once("exit", onExit);
+    void closed.then(() => process.off("exit", onExit));
+    let told = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      told = `${told}${String(chunk)}`.slice(-4000);
+      if (isTold) process.stderr.write(chunk);
+    });
+    let output = "";
+    for (;;) {
+      const chunk = await Promise.race([once(child.stdout, "data"), closed.then(() => undefined)]);
+      if (chunk === undefined) throw new Error(`the broker has ended:\n${told}`);
+      output += String(chunk[0]);
+      const address = READY.exec(output)?.[1];
+      if (address !== undefined) return new BrokerProcess(address, startedMs, child, closed);
+    }
+  }
+
+  private constructor(address: string, startedMs: number, child: ChildProcess, closed: Promise<unknown>) {
+    this.address = address;
+    this.startedMs = startedMs;
+    this.#child = child;
+    this.#closed = closed;
+  }
+
+  /** With SIGKILL; on return it is gone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#closed;
+  }
+}

@@ -1,0 +1,235 @@
+// `npm run bench:restart`: a large store of many queues, its broker killed while it is written at full speed. How long from
+// the start of the next process until a message is stored and one is read, in old queues and in new ones?
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
+import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
+import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting/remoting-command.ts";
+import { provenance } from "../machine.ts";
+import type { WireJob } from "../wire/wire-thread.ts";
+import { BrokerProcess } from "./broker-process.ts";
+
+const HELP = `npm run bench:restart -- [flags]
+
+  --gib N           bytes of the log before the first kill, in GiB (10)
+  --topics N (125)  --queues N   of each topic (8)        --size N    bytes of a message (1024)
+  --kills N         (3)          --seconds N  of writing at full speed before each further kill (5)
+  --drive NAME      ffi, native-free or both (both)       --set KEY=VALUE   any key of the broker; repeatable
+  --limit MS        code 1 when a start took longer (2000)
+  --directory DIR   where the store goes (the system's temporary directory)
+  --log             what the broker tells when it starts
+  --json FILE --smoke
+`;
+
+const { values: flags } = parseArgs({
+  options: {
+    gib: { type: "string" },
+    topics: { type: "string" },
+    queues: { type: "string", default: "8" },
+    size: { type: "string", default: "1024" },
+    kills: { type: "string" },
+    seconds: { type: "string" },
+    drive: { type: "string", default: "both" },
+    set: { type: "string", multiple: true, default: [] },
+    limit: { type: "string", default: "2000" },
+    directory: { type: "string", default: tmpdir() },
+    log: { type: "boolean", default: false },
+    json: { type: "string" },
+    smoke: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+
+const GIB = 2 ** 30;
+const TOPIC = "restart";
+const ASK_MS = 60_000;
+/** A smoke run shall not write gigabytes of empty files. */
+const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
+
+/** Times from the start of the process, ms. */
+interface Start {
+  drive: string;
+  logGib: number;
+  /** The ready line. */
+  ready: number;
+  /** First message of an old queue: stored, and read. */
+  oldSend: number;
+  oldPull: number;
+  /** A queue made now: its message read. */
+  newPull: number;
+}
+
+if (flags.help) process.stdout.write(HELP);
+else await main();
+
+async function main(): Promise<void> {
+  const gib = Number(flags.gib ?? (flags.smoke ? 0.02 : 10));
+  const topics = Number(flags.topics ?? (flags.smoke ? 3 : 125));
+  const kills = Number(flags.kills ?? (flags.smoke ? 1 : 3));
+  const seconds = Number(flags.seconds ?? (flags.smoke ? 0.2 : 5));
+  const [queues, size, limit] = [Number(flags.queues), Number(flags.size), Number(flags.limit)];
+  const drives = flags.drive === "both" ? ["ffi", "native-free"] : [flags.drive];
+  if (
+    ![gib, topics, queues, size, kills, limit].every((value) => value > 0) ||
+    !drives.every((name) => /^(ffi|native-free)$/.test(name))
+  ) {
+    process.stderr.write(HELP);
+    process.exit(2);
+  }
+  const { bavail, bsize } = statfsSync(flags.directory);
+  if (bavail * bsize < 1.5 * gib * GIB) throw new Error(`${flags.directory} has not the room for ${gib} GiB`);
+  const head = provenance();
+  const starts: Start[] = [];
+  for (const drive of drives) {
+    const directory = mkdtempSync(join(flags.directory, "millrace-restart-"));
+    process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+    const sets = [...(flags.smoke ? SMOKE_KEYS : []), ...flags.set].flatMap((pair) => ["--set", pair]);
+    const args = ["--store", join(directory, "store"), ...(drive === "native-free" ? ["--native-free"] : []), ...sets];
+    let broker = await BrokerProcess.start(args, flags.log);
+    const client = new RemotingClient({ reconnectDelayMs: 1 });
+    try {
+      await makeTopics(client, broker.address, topics, queues);
+      let goal = gib * GIB;
+      for (let kill = 1; kill <= kills; kill++) {
+        const logSize = await writeUntilKilled(client, broker, { topics, queues, size, goal });
+        const killedMs = performance.now();
+        broker = await BrokerProcess.start(args, flags.log);
+        const start = { drive, logGib: Math.round((100 * logSize) / GIB) / 100, ...(await firstServed(client, broker, kill)) };
+        starts.push(start);
+        tell(
+          `${drive}: kill ${kill} at ${start.logGib} GiB, ${topics * queues} queues; after ${Math.round(performance.now() - killedMs)} ms all is served. ` +
+            `From the process's start: ready ${start.ready} ms, stored ${start.oldSend} ms, read ${start.oldPull} ms, a new queue read ${start.newPull} ms`,
+        );
+        goal = logSize + seconds * 20 * size * 1000;
+      }
+    } finally {
+      await client.close();
+      await broker.kill();
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ ...head, starts }, undefined, 1)}\n`);
+  const slowest = Math.max(...starts.map(({ newPull }) => newPull));
+  tell(`slowest: ${slowest} ms; limit ${limit} ms`);
+  if (slowest > limit && !flags.smoke) process.exitCode = 1;
+}
+
+async function ask(
+  client: RemotingClient,
+  address: string,
+  code: number,
+  header: HeaderValues,
+  body?: Buffer,
+): Promise<RemotingCommand> {
+  const answer = await client.invoke(address, request(code, 0, header, body), ASK_MS);
+  if (answer.code !== ResponseCode.SUCCESS) throw new Error(`request ${code} was answered ${answer.code}: ${answer.remark}`);
+  return answer;
+}
+
+async function makeTopics(client: RemotingClient, address: string, topics: number, queues: number): Promise<void> {
+  for (let i = 0; i < topics; i++) {
+    const count = { readQueueNums: queues, writeQueueNums: queues };
+    const rest = { defaultTopic: "TBW102", perm: 6, topicFilterType: "SINGLE_TAG", topicSysFlag: 0, order: false };
+    await ask(client, address, RequestCode.UPDATE_AND_CREATE_TOPIC, { topic: `${TOPIC}-${i}`, ...count, ...rest });
+  }
+}
+
+interface Load {
+  topics: number;
+  queues: number;
+  size: number;
+  /** Bytes of the log. */
+  goal: number;
+}
+
+/** Sends at full speed to all queues; kills the broker while it does, once the log is so long. @returns its length */
+async function writeUntilKilled(
+  client: RemotingClient,
+  broker: BrokerProcess,
+  { topics, queues, size, goal }: Load,
+): Promise<number> {
+  const shape = { protocol: "remoting", topic: TOPIC, topics, queues: topics * queues, size, batch: 1 } as const;
+  const [host, port] = broker.address.split(":") as [string, string];
+  const job: WireJob = { host, port: Number(port), shape, kind: "send", connections: 8, depth: 64, rate: 0 };
+  const worker = new Worker(new URL("../wire/wire-thread.ts", import.meta.url), { workerData: job });
+  let failure: Error | undefined;
+  worker.once("error", (error) => (failure = error as Error)); // Also that of its connections, when the broker is gone.
+  let logSize = 0;
+  while (logSize < goal && failure === undefined) {
+    await sleep(50);
+    logSize = await logEnd(client, broker.address);
+  }
+  if (failure !== undefined) throw failure;
+  await broker.kill();
+  await worker.terminate();
+  return logSize;
+}
+
+/** One past the last byte of the log, as the broker tells. */
+async function logEnd(client: RemotingClient, address: string): Promise<number> {
+  const { body } = await ask(client, address, RequestCode.GET_BROKER_RUNTIME_INFO, {});
+  const { table } = JSON.parse(body.toString()) as { table: Record<string, string> };
+  return Number(table["commitLogMaxOffset"]);
+}
+
+async function firstServed(
+  client: RemotingClient,
+  broker: BrokerProcess,
+  kill: number,
+): Promise<Omit<Start, "drive" | "logGib">> {
+  const { address, startedMs } = broker;
+  const since = (): number => Math.round(performance.now() - startedMs);
+  const ready = since();
+  const stored = await send(client, address, `${TOPIC}-0`);
+  const oldSend = since();
+  await pull(client, address, `${TOPIC}-0`, 0, 0); // The oldest message, and the newest.
+  await pull(client, address, `${TOPIC}-0`, 0, stored);
+  const oldPull = since();
+  const topic = `${TOPIC}-new-${kill}`;
+  await send(client, address, topic);
+  await pull(client, address, topic, 0, 0);
+  return { ready, oldSend, oldPull, newPull: since() };
+}
+
+/** @returns its queueOffset */
+async function send(client: RemotingClient, address: string, topic: string): Promise<number> {
+  const header = {
+    a: "restart",
+    b: topic,
+    c: "TBW102",
+    d: "4",
+    e: "0",
+    f: "0",
+    g: String(Date.now()),
+    h: "0",
+    i: "",
+    j: "0",
+    k: "false",
+    m: "false",
+  };
+  const answer = await ask(client, address, RequestCode.SEND_MESSAGE_V2, header, Buffer.from("hello"));
+  return Number(answer.extFields["queueOffset"]);
+}
+
+/** Waits for the message, as consumers do. */
+async function pull(client: RemotingClient, address: string, topic: string, queueId: number, queueOffset: number): Promise<void> {
+  const place = { consumerGroup: "restart", topic, queueId, queueOffset, maxMsgNums: 1 };
+  const rest = {
+    sysFlag: 6,
+    commitOffset: 0,
+    suspendTimeoutMillis: 15_000,
+    subscription: "*",
+    subVersion: 0,
+    expressionType: "TAG",
+  };
+  const { body } = await ask(client, address, RequestCode.PULL_MESSAGE, { ...place, ...rest });
+  if (body.length === 0) throw new Error(`${topic}/${queueId}/${queueOffset}: nothing came`);
+}
+
+function tell(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
