@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
+/** Linux says so in every build: sysconf(_SC_CLK_TCK). */
+const TICK_MS = 10;
 const READY = /^ready namesrv=\S+ broker=(\S+) pid=\d+/m;
 
 /** Our broker in a process of its own, to be killed. */
@@ -42,6 +45,20 @@ export class BrokerProcess {
     this.startedMs = startedMs;
     this.#child = child;
     this.#closed = closed;
+  }
+
+  /** CPU time that it has used, ms; 0 where the system does not tell. */
+  cpuMs(): number {
+    try {
+      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, "latin1");
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(")") + 2)
+        .split(" ")
+        .slice(11, 13);
+      return (Number(user) + Number(system)) * TICK_MS;
+    } catch {
+      return 0;
+    }
   }
 
   /** With SIGKILL; on return it is gone. */

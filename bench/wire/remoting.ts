@@ -49,11 +49,13 @@ export class RemotingSends implements WireProtocol {
     this.bodyBytesPerRequest = batch * size;
     const isBatch = batch > 1;
     this.tail = isBatch ? batchBody(size, batch) : bodyOf(size);
+    const topicOf = (queue: number): string => (topics === undefined ? topic : `${topic}-${queue % topics}`);
+    const queueIdOf = (queue: number): string => String(Math.floor(queue / (topics ?? 1)));
     this.#frames = Array.from({ length: queues }, (_, queue) =>
       frameOf(
         isBatch ? 320 : 310,
         {
-          a: "bench", b: topics === undefined ? topic : `${topic}-${queue % topics}`, c: "TBW102", d: "8", e: String(Math.floor(queue / (topics ?? 1))), f: "0", g: "1700000000000", h: "0",
+          a: "bench", b: topicOf(queue), c: "TBW102", d: "8", e: queueIdOf(queue), f: "0", g: "1700000000000", h: "0",
           i: `UNIQ_KEY\u00017F00000100002A139A4C5B3D${TOKEN_TEXT}F\u0002WAIT\u0001true\u0002`, j: "0", k: "false", m: String(isBatch),
         }, // biome-ignore format: one thing.
         this.tail.length,

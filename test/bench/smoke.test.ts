@@ -1,4 +1,4 @@
-// Goal: bench:peers, bench:guard, bench:batching and bench:layouts run, and give tables, JSON and pages with plots.
+// Goal: bench:peers, bench:guard, bench:batching, bench:layouts and bench:restart run, and give tables, JSON and pages with plots.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -65,6 +65,15 @@ test.serial("layouts", async (t) => {
   const { points } = JSON.parse(readFileSync(json, "utf8")) as { points: { messagesPerSecond: number }[] };
   t.is(points.length, 8);
   t.true(points.every(({ messagesPerSecond }) => messagesPerSecond > 0));
+});
+
+test.serial("restart: a killed store is served again, on both drives", async (t) => {
+  const json = join(directory, "restart.json");
+  const { stdout, code } = await run(t, "restart", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { starts } = JSON.parse(readFileSync(json, "utf8")) as { starts: { drive: string; newPull: number }[] };
+  t.deepEqual(starts.map(({ drive }) => drive), ["ffi", "native-free"]); // biome-ignore format: one claim.
+  t.true(starts.every(({ newPull }) => newPull > 0));
 });
 
 test.serial("batching", async (t) => {
