@@ -131,6 +131,7 @@ export class ConsumeQueue {
    * @returns how many of `count` entries it has written; 0: this drive does not map files
    */
   writeRunMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number, count: number): number {
+    if (!this.#isMapped) return 0; // Its file need not even be opened.
     const position = queueOffset * ENTRY_SIZE;
     const file = this.#file(position)!;
     if (file !== this.#written) {

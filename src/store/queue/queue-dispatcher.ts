@@ -244,6 +244,7 @@ export class QueueDispatcher {
     // A queue without entries: what was before its first record is gone with the start of the log.
     if (end === 0) this.#slots.setMinOffset(slot, queueOffset);
     queue.fillBlank(end === 0 ? queue.fileStart(queueOffset) : end, queueOffset);
+    queue.close(); // As in #finishPass.
     return true;
   }
 
