@@ -44,6 +44,7 @@ import { SendResponses } from "./send/send-responses.ts";
 import { SpecialSends } from "./send/special-send.ts";
 import type { TablePublisher } from "./table-publisher.ts";
 import { Compaction, type CompactionFiles } from "./topics/compaction.ts";
+import { LiteTopics } from "./topics/lite-topics.ts";
 import { LmqTopics } from "./topics/lmq-topics.ts";
 import { TOPICS_FILE, Topics } from "./topics/topics.ts";
 import { halfOf } from "./transactions/half-messages.ts";
@@ -114,6 +115,7 @@ export class ControlPlane {
   readonly #pop: Pop;
   readonly #sendCheck: SendCheck;
   readonly #pullCheck: PullCheck;
+  readonly #lite: LiteTopics;
   readonly #handlers: HandlerTable;
 
   constructor(options: ControlPlaneOptions) {
@@ -135,7 +137,7 @@ export class ControlPlane {
       earlier: values.enableLmq ? file("consumerOffset.json") : undefined,
       saveIntervalMs: values.flushConsumerOffsetInterval,
     });
-    const lmq = new LmqTopics(values, store, options.storedTopics());
+    const lmq = new LmqTopics(values, store, options.storedTopics(), () => clock.now());
     this.topics = new Topics({
       lmq,
       file: file(TOPICS_FILE),
@@ -279,6 +281,7 @@ export class ControlPlane {
       clock,
       log,
     });
+    this.#lite = new LiteTopics({ settings: values, topics, groups, offsets, lmq, store, clock, log });
     this.#handlers = new Map([
       ...topics.handlers(),
       ...groups.handlers(),
@@ -319,6 +322,7 @@ export class ControlPlane {
         isWritable: () => this.#isWritable(),
       }).handlers(),
       ...replies.handlers(),
+      ...this.#lite.handlers(),
       ...timerRequests.handlers(),
       ...new Recall({ settings, topics, store, parking, clock }).handlers(),
       ...new Explain({
@@ -435,6 +439,7 @@ export class ControlPlane {
   /** Writes everything to the files. @throws MillraceError MILLRACE_STORE_… */
   async close(): Promise<void> {
     this.compaction.close();
+    this.#lite.close();
     this.#stats.close();
     this.#keyStats.close();
     this.#locks.close();

@@ -47,6 +47,8 @@ export interface BrokerValues {
   longPollingEnable: boolean;
   shortPollingTimeMills: number;
   litePullMessageEnable: boolean;
+  liteTtlCheckInterval: number;
+  minLiteTTl: number;
   enablePropertyFilter: boolean;
   filterSupportRetry: boolean;
   filterDataCleanTimeSpan: number;
@@ -159,6 +161,8 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
 
   longPollingEnable: flag(true, "Hold pulls that find nothing for as long as the client asks."),
   shortPollingTimeMills: whole(1000, "ms", 1, INT_MAX, "Hold of such pulls where long polling is off."),
+  liteTtlCheckInterval: whole(120_000, "ms", 1, INT_MAX, "Time between looks for lite topics that have expired."),
+  minLiteTTl: whole(900_000, "ms", 0, INT_MAX, "A lite topic does not expire sooner, whatever its lite.topic.expiration."),
   litePullMessageEnable: flag(true, "Serve lite pull requests."),
   enablePropertyFilter: flag(false, "Serve SQL92 filters."),
   filterSupportRetry: flag(false, "Filter retry topics by the original subscription too."),

@@ -215,3 +215,30 @@ test("switched off, the property is one like any other", async (t) => {
   t.is((await client.ask(ask.PULL, ask.pullHeader({ group: "readers", topic: "%LMQ%one" }))).code, 17);
   t.false(existsSync(join(store, "consumequeue", "%LMQ%one")));
 });
+
+test("a lite topic goes when it has got no messages for its time, one that still gets some stays", async (t) => {
+  const lab = new Lab(t);
+  const broker = await lab.start({ store: "memory", clock: "virtual", config: ON });
+  const client = await lab.raw();
+  const header = { ...ask.topicHeader(TOPIC, 1), attributes: "+message.type=LITE,+lite.topic.expiration=60" };
+  t.is((await client.ask(ask.CREATE_TOPIC, header)).code, 0);
+  const lite = async (liteTopic: string): Promise<void> => {
+    const properties = { UNIQ_KEY: "u", __LITE_TOPIC: liteTopic };
+    const answer = await client.ask(ask.SEND_V2, ask.sendHeaderV2({ topic: TOPIC, properties }), Buffer.from("x"));
+    t.is(answer.code, 0, answer.remark);
+  };
+  const end = (liteTopic: string): Promise<number> => endOf(client, `%LMQ%$${TOPIC}$${liteTopic}`);
+  await lite("old");
+  await lite("young");
+  await lite("old");
+  await until(async () => (await end("old")) === 2 && (await end("young")) === 1);
+  await broker.advance("50m");
+  await lite("young");
+  await until(async () => (await end("young")) === 2);
+  t.is(await end("old"), 2);
+  await broker.advance("15m");
+  await until(async () => (await end("old")) === 0);
+  t.is(await end("young"), 2);
+  await lite("old");
+  await until(async () => (await end("old")) === 1);
+});

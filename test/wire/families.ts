@@ -4,6 +4,7 @@ import { batches } from "./requests/batches.ts";
 import { clients } from "./requests/clients.ts";
 import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
+import { lite } from "./requests/lite.ts";
 import { lmq } from "./requests/lmq.ts";
 import { locks } from "./requests/locks.ts";
 import { offsets } from "./requests/offsets.ts";
@@ -45,7 +46,10 @@ const ALONE: readonly [string, Family][] = [
 ];
 
 /** Only when they are asked for: of a broker with enableLmq and enableMultiDispatch. */
-const WITH_LMQ: readonly [string, Family][] = [["lmq", lmq]];
+const WITH_LMQ: readonly [string, Family][] = [
+  ["lmq", lmq],
+  ["lite", lite],
+];
 
 /**
  * Puts all requests to the broker and gives the lines of each family.

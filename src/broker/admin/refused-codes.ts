@@ -35,12 +35,8 @@ const REASONS: readonly (readonly [why: string, codes: readonly (keyof typeof Re
   ],
   ["chooses between two kinds of timer; here there is one", ["SWITCH_TIMER_ENGINE"]],
   [
-    "is for lite topics, which are not there yet",
-    [
-      ...(["POP_LITE_MESSAGE", "LITE_SUBSCRIPTION_CTL", "NOTIFY_UNSUBSCRIBE_LITE", "GET_BROKER_LITE_INFO"] as const),
-      ...(["GET_PARENT_TOPIC_INFO", "GET_LITE_TOPIC_INFO", "GET_LITE_CLIENT_INFO", "GET_LITE_GROUP_INFO"] as const),
-      ...(["TRIGGER_LITE_DISPATCH"] as const),
-    ],
+    "is for subscriptions to lite topics, which only gRPC clients have, by way of a proxy",
+    ["POP_LITE_MESSAGE", "LITE_SUBSCRIPTION_CTL", "NOTIFY_UNSUBSCRIBE_LITE"],
   ],
   ["is about RocksDB, which the store does not use", ["CHECK_ROCKSDB_CQ_WRITE_PROGRESS", "EXPORT_ROCKSDB_CONFIG_TO_JSON"]],
   [

@@ -25,18 +25,26 @@ const LMQ_QUEUE_COUNT = 1;
 export class LmqTopics {
   readonly #settings: LmqSettings;
   readonly #store: Pick<MessageStore, "ensureQueues">;
-  readonly #known = new Set<string>();
+  /** When a message last named it, ms; 0: not since the start. */
+  readonly #known = new Map<string, number>();
+  readonly #now: () => number;
 
   /** @param stored names of directories that the store has queues in */
-  constructor(settings: LmqSettings, store: Pick<MessageStore, "ensureQueues">, stored: readonly string[]) {
+  constructor(settings: LmqSettings, store: Pick<MessageStore, "ensureQueues">, stored: readonly string[], now: () => number) {
     this.#settings = settings;
     this.#store = store;
-    for (const topic of stored) if (isLmq(topic)) this.#known.add(topic);
+    this.#now = now;
+    for (const topic of stored) if (isLmq(topic)) this.#known.set(topic, 0);
   }
 
   /** Names that there are queues of. */
-  get names(): ReadonlySet<string> {
+  get names(): Pick<ReadonlyMap<string, number>, "size" | "keys"> {
     return this.#known;
+  }
+
+  /** When a message last named the queue, ms. */
+  namedMs(name: string): number {
+    return this.#known.get(name) ?? 0;
   }
 
   /** What any such name has for a configuration, whether there is a queue of it or not; undefined: it is none. */
@@ -67,7 +75,7 @@ export class LmqTopics {
       return { code: ResponseCode.LMQ_QUOTA_EXCEEDED, remark };
     }
     this.#store.ensureQueues(name, LMQ_QUEUE_COUNT);
-    this.#known.add(name);
+    this.#known.set(name, 0);
     return undefined;
   }
 
@@ -95,6 +103,7 @@ export class LmqTopics {
     for (const name of names) {
       const refusal = this.ensure(name);
       if (refusal !== undefined) return refusal;
+      this.#known.set(name, this.#now());
     }
     return undefined;
   }
