@@ -11,6 +11,7 @@ const TOPIC = "Orders";
 const GROUP = "billing";
 const LOCK = 41;
 const POP = 200_050;
+const ACK = 200_051;
 /** Levels 1 and 2. */
 const CONFIG = { messageDelayLevel: "1s 1h", enablePropertyFilter: true };
 
@@ -167,6 +168,33 @@ test("popped and invisible, then back in the retry topic", async (t) => {
     const { text, retry } = await state(id, "waiting");
     return again({ state: "waiting", text }) && retry === 1;
   });
+});
+
+test("popped in order: invisible, what waits behind it, acked", async (t) => {
+  const { client, state } = await setUp(t);
+  await subscribe(client, GROUP, "*");
+  const [first, behind] = [await send(client), await send(client)];
+  await state(behind.id, "waiting");
+  const pop = {
+    consumerGroup: GROUP,
+    topic: TOPIC,
+    queueId: 0,
+    maxMsgNums: 1,
+    invisibleTime: 600_000,
+    pollTime: 0,
+    bornTime: Date.now(),
+    initMode: 0,
+    order: true,
+  };
+  const { code, extFields } = await client.ask(POP, pop);
+  t.is(code, 0);
+  t.regex((await state(first.id, "invisible")).text, /^invisible: popped in order and not acked, until/);
+  t.regex((await state(behind.id, "waiting")).text, /^waits behind messages that are popped in order and not acked/);
+  const extraInfo = `0 ${extFields["popTime"]} 600000 999 0 b 0 0`;
+  const ack = { consumerGroup: GROUP, topic: TOPIC, queueId: 0, extraInfo, offset: 0 };
+  t.is((await client.ask(ACK, ack)).code, 0);
+  await state(first.id, "acked");
+  t.regex((await state(behind.id, "waiting")).text, /^waits to be pulled/);
 });
 
 test("the command", async (t) => {

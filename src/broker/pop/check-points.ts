@@ -245,14 +245,21 @@ export class CheckPoints {
     this.#due.add(this.#o.clock.now() + delayMs, point);
   }
 
-  /** The check point that keeps the message invisible. Looks at all of them. */
-  holding(topic: string, group: string, queueId: number, queueOffset: number): CheckPoint | undefined {
+  /** The newest unsettled check point that the message was popped with. Looks at all of them. */
+  newestOf(
+    topic: string,
+    group: string,
+    queueId: number,
+    queueOffset: number,
+  ): { point: CheckPoint; isAcked: boolean } | undefined {
+    let newest: { point: CheckPoint; isAcked: boolean } | undefined;
     for (const point of this.#points.values()) {
       if (point.queueId !== queueId || point.topic !== topic || point.group !== group) continue;
       const index = point.distances.indexOf(queueOffset - point.startOffset);
-      if (index >= 0 && !this.isAcknowledged(point, index)) return point;
+      if (index < 0 || (newest !== undefined && newest.point.popTime > point.popTime)) continue;
+      newest = { point, isAcked: this.isAcknowledged(point, index) };
     }
-    return undefined;
+    return newest;
   }
 
   isAcknowledged(point: CheckPoint, index: number): boolean {

@@ -22,6 +22,16 @@ interface OrderInfo {
   a: string | undefined;
 }
 
+/** Of a message in a queue that is popped in order. */
+export interface OrderPlace {
+  isPopped: boolean;
+  isAcked: boolean;
+  /** Of a popped one, when it is visible again; of another, when all are. */
+  untilMs: number;
+  /** Pops before the last one. */
+  before: number;
+}
+
 /** Outcomes of an acknowledgement; else the queueOffset to go on from. */
 export const ORDER_ILLEGAL = -1;
 export const ORDER_IGNORED = -2;
@@ -52,6 +62,21 @@ export class OrderInfos {
     if (info === undefined || (info.a !== undefined && info.a === attemptId)) return false;
     const now = this.#now();
     return info.o.some((_, index) => !isAcked(info, index) && now < visibleAt(info, index));
+  }
+
+  /**
+   * What is known of one message of the queue: until when it, or what stands before it, is invisible, ms, and how often it was
+   * popped before.
+   */
+  placeOf(topic: string, group: string, queueId: number, queueOffset: number): OrderPlace | undefined {
+    const info = this.#infoOf(topic, group, queueId);
+    if (info === undefined || queueOffset < info.o[0]!) return undefined;
+    const open = [...info.o.keys()].filter((index) => !isAcked(info, index));
+    const blockedUntilMs = Math.max(0, ...open.map((index) => visibleAt(info, index)));
+    const index = info.o.findIndex((_, at) => offsetAt(info, at) === queueOffset);
+    const before = info.oc.get(queueOffset) ?? 0;
+    if (index < 0) return { isPopped: false, isAcked: false, untilMs: blockedUntilMs, before };
+    return { isPopped: true, isAcked: isAcked(info, index), untilMs: visibleAt(info, index), before };
   }
 
   /** Messages are handed out. @returns their part of orderCountInfo */

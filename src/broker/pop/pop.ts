@@ -7,7 +7,7 @@ import type { MessageStore } from "../message-store.ts";
 import type { Offsets } from "../offsets/offsets.ts";
 import { CheckPoints } from "./check-points.ts";
 import { HeldRequests, type Wanted } from "./held-requests.ts";
-import { OrderInfos } from "./order-info.ts";
+import { OrderInfos, type OrderPlace } from "./order-info.ts";
 import { PopAcks } from "./pop-acks.ts";
 import { PopChecks } from "./pop-checks.ts";
 import { PopLooks } from "./pop-looks.ts";
@@ -46,6 +46,17 @@ export interface PopOptions {
   inMemorySize: number;
   clock: Clock;
   log: Log;
+}
+
+/** One message of a pop that is not settled. */
+export interface Popped {
+  /** When it is, or would have been, visible again. */
+  untilMs: number;
+  /** Address of the consumer; "" where it is not known any more. */
+  holder: string;
+  isAcked: boolean;
+  /** So often it could not be put back. */
+  failedTimes: number;
 }
 
 /** Pop consumption: its parts, put together. Control thread only. */
@@ -141,11 +152,17 @@ export class Pop {
     return this.#handlers;
   }
 
-  /** Until when the message is invisible to the group, ms, and the address of who has popped it; undefined: it is not. */
-  invisible(topic: string, group: string, queueId: number, queueOffset: number): { untilMs: number; holder: string } | undefined {
-    const point = this.#points.holding(topic, group, queueId, queueOffset);
-    if (point === undefined) return undefined;
-    return { untilMs: point.popTime + point.invisibleTime, holder: point.holder ?? "" };
+  /** What became of the message by the group's pops, as far as it is not settled; undefined: nothing, or all is. */
+  popped(topic: string, group: string, queueId: number, queueOffset: number): Popped | undefined {
+    const found = this.#points.newestOf(topic, group, queueId, queueOffset);
+    if (found === undefined) return undefined;
+    const { point, isAcked } = found;
+    return { untilMs: point.popTime + point.invisibleTime, holder: point.holder ?? "", isAcked, failedTimes: point.rePutTimes };
+  }
+
+  /** The same of pops in order. */
+  poppedInOrder(topic: string, group: string, queueId: number, queueOffset: number): OrderPlace | undefined {
+    return this.#orders.placeOf(topic, group, queueId, queueOffset);
   }
 
   /** Once, when topics, groups and offsets are there. @throws MillraceError MILLRACE_STORE_CORRUPT */

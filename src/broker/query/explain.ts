@@ -22,6 +22,7 @@ import type { Offsets } from "../offsets/offsets.ts";
 import type { Pop } from "../pop/pop.ts";
 import { destinationOf, homeOf, MessageCopies, retryTopicsOf } from "../send/message-copies.ts";
 import { HALF_MARK_TOPIC, HALF_TOPIC, TIMER_TOPIC } from "../topics/system-topics.ts";
+import { poppedFinding, poppedInOrderFinding, time } from "./pop-finding.ts";
 
 export interface ExplainOptions {
   brokerName: string;
@@ -32,7 +33,7 @@ export interface ExplainOptions {
   offsets: Pick<Offsets, "get" | "pullOffset" | "groupsOf">;
   locks: Pick<QueueLocks, "holder">;
   schedule: Pick<ScheduleService, "nextOffset">;
-  pop: Pick<Pop, "invisible">;
+  pop: Pick<Pop, "popped" | "poppedInOrder">;
   store: MessageStore;
   clock: Clock;
 }
@@ -175,16 +176,8 @@ export class Explain {
     const committed = offsets.get(group, topic, queueId);
     const refusal = this.#notWanted(group, message);
     if (refusal !== undefined) return refusal;
-    const popped = this.#o.pop.invisible(topic, group, queueId, queueOffset);
-    if (popped !== undefined) {
-      const { untilMs, holder } = popped;
-      const client = [...(this.#o.consumers.group(group)?.clients.values() ?? [])].find(
-        ({ channel }) => channel.remoteAddress === holder,
-      );
-      const who = client?.clientId ?? (holder === "" ? "a consumer" : holder);
-      const text = `invisible: popped by ${who} and not acked, until ${time(untilMs)}`;
-      return { state: "invisible", group, clientId: client?.clientId ?? holder, until: untilMs, text };
-    }
+    const popped = poppedFinding(this.#o, group, message) ?? poppedInOrderFinding(this.#o, group, message);
+    if (popped !== undefined) return popped;
     if (queueOffset < committed) {
       return { state: "acked", group, text: `acked: the group has committed ${topic}/${queueId} up to ${committed}` };
     }
@@ -257,10 +250,6 @@ function passes(type: string, expression: string, { properties }: DecodedMessage
 
 function placeText({ topic, queueId, queueOffset, physicalOffset }: DecodedMessage): string {
   return `${topic}/${queueId} at ${queueOffset} (log ${physicalOffset})`;
-}
-
-function time(ms: number): string {
-  return Number.isFinite(new Date(ms).getTime()) ? new Date(ms).toISOString() : String(ms);
 }
 
 function placeOf(message: DecodedMessage): MessagePlace {

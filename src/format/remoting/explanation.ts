@@ -53,6 +53,7 @@ export type FindingState =
   | "waiting"
   | "delivered"
   | "invisible"
+  | "reviving"
   | "acked"
   | "retrying"
   | "dead-lettered";

@@ -2,6 +2,8 @@
 import test from "ava";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import type { ConsumerGroupState } from "../../../src/broker/contracts.ts";
+import type { OrderPlace } from "../../../src/broker/pop/order-info.ts";
+import type { Popped } from "../../../src/broker/pop/pop.ts";
 import { Explain } from "../../../src/broker/query/explain.ts";
 import { offsetMessageId } from "../../../src/format/record/message-id.ts";
 import type { Explanation } from "../../../src/format/remoting/explanation.ts";
@@ -9,11 +11,6 @@ import { OwnRequestCode } from "../../../src/format/remoting/remoting-codes.ts";
 import type { HeaderValues, RemotingCommand } from "../../../src/format/remoting/remoting-command.ts";
 import { ask, bodyOf, FakeGroups, FakeTopics, NO_FILTERS } from "../fake-lookups.ts";
 import { FakeStore } from "../fake-store.ts";
-
-interface Popped {
-  untilMs: number;
-  holder: string;
-}
 
 function rig() {
   const store = new FakeStore();
@@ -24,7 +21,12 @@ function rig() {
     store.ensureQueues(topic, 1);
   }
   groups.find("g");
-  const world = { committed: -1, online: undefined as ConsumerGroupState | undefined, popped: undefined as Popped | undefined };
+  const world = {
+    committed: -1,
+    online: undefined as ConsumerGroupState | undefined,
+    popped: undefined as Popped | undefined,
+    inOrder: undefined as OrderPlace | undefined,
+  };
   const explain = new Explain({
     brokerName: "b",
     topics,
@@ -34,7 +36,7 @@ function rig() {
     offsets: { get: () => world.committed, pullOffset: () => 0, groupsOf: () => ["g"] },
     locks: { holder: () => undefined },
     schedule: { nextOffset: () => 0 },
-    pop: { invisible: () => world.popped },
+    pop: { popped: () => world.popped, poppedInOrder: () => world.inOrder },
     store,
     clock: new VirtualClock(1_000_000),
   });
@@ -106,15 +108,39 @@ test("popped, come back, popped again", async (t) => {
   const { put, states, answer, world } = rig();
   const id = await put("T", { UNIQ_KEY: "k1" });
   world.committed = 1;
-  world.popped = { untilMs: 1_060_000, holder: "10.0.0.7:4711" };
+  world.popped = { untilMs: 1_060_000, holder: "10.0.0.7:4711", isAcked: false, failedTimes: 0 };
   const { findings } = JSON.parse(bodyOf(await answer({ msgId: id, group: "g" }))) as Explanation;
   t.like(findings[1], { state: "invisible", clientId: "10.0.0.7:4711", until: 1_060_000 });
+  world.popped = { ...world.popped, isAcked: true };
+  t.deepEqual(await states(id), ["stored", "acked"], "its neighbours are still invisible");
+  world.popped = { untilMs: 999_000, holder: "", isAcked: false, failedTimes: 2 };
+  const late = (JSON.parse(bodyOf(await answer({ msgId: id, group: "g" }))) as Explanation).findings[1];
+  t.like(late, { state: "reviving", until: 999_000 });
+  t.regex(late!.text, /^popped by a consumer and not acked until .* putting it back has failed 2 times$/);
   world.popped = undefined;
   await put("%RETRY%g_T", { UNIQ_KEY: "k1", ORIGIN_GROUP: "g" });
   t.deepEqual(await states(id), ["stored", "acked"], "the group has committed the first of its retry topic");
   const again = JSON.parse(bodyOf(await answer({ msgId: "k1", group: "g", topic: "T" }))) as Explanation;
   t.is(again.message.topic, "T");
   t.regex(again.findings[1]!.text, /^retry 1 of 16: acked/);
+});
+
+test("popped in order: invisible, acked before others, due again, and what waits behind", async (t) => {
+  const { put, answer, world } = rig();
+  const id = await put("T", { UNIQ_KEY: "k1" });
+  world.committed = 0;
+  const finding = async (place: OrderPlace) => {
+    world.inOrder = place;
+    return (JSON.parse(bodyOf(await answer({ msgId: id, group: "g" }))) as Explanation).findings[1]!;
+  };
+  const popped = { isPopped: true, isAcked: false, untilMs: 1_060_000, before: 2 };
+  const held = await finding(popped);
+  t.like(held, { state: "invisible", until: 1_060_000 });
+  t.regex(held.text, /in order, popped 2 times before, and not acked.* nothing behind it$/);
+  t.like(await finding({ ...popped, isAcked: true }), { state: "acked" });
+  t.regex((await finding({ ...popped, untilMs: 999_000 })).text, /comes again with the next pop$/);
+  t.like(await finding({ ...popped, isPopped: false }), { state: "waiting", until: 1_060_000 });
+  t.regex((await finding({ ...popped, isPopped: false, untilMs: 0 })).text, /^waits to be pulled/);
 });
 
 test("a group that broadcasts keeps no offsets", async (t) => {
