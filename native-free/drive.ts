@@ -66,6 +66,10 @@ class SharedDescriptorFile implements StoreFile {
     // As in PlainFile.
   }
 
+  dropPages(): void {
+    // As in PlainFile.
+  }
+
   close(): void {
     openFiles.get(this)?.close();
     openFiles.delete(this);

@@ -8,7 +8,7 @@ export interface Clock {
   /** Calls `task` once after `delayMs`. */
   setTimer(task: () => void, delayMs: number): Timer;
   /**
-   * Calls `task` every `periodMs`, first after one period. A promise that it returns is waited for before virtual time goes on
+   * Calls `task` every `periodMs`, first within one period. A promise that it returns is waited for before virtual time goes on
    * (it must not itself wait for time to pass); it must not reject.
    */
   setTicker(task: () => unknown, periodMs: number, leap?: Leap): Timer;
@@ -43,9 +43,14 @@ const VIRTUAL_NOW = 1;
 const SYSTEM = 0;
 const VIRTUAL = 1;
 
+/** Tickers of one clock with the same period below this go off together, ms: an idle process then wakes less often. */
+const COMMON_PERIOD_MAX = 1000;
+
 export class SystemClock implements Clock {
   readonly shared: SharedArrayBuffer = new SharedArrayBuffer(16);
   readonly #keepsProcess: boolean;
+  /** By period. */
+  readonly #common = new Map<number, { tasks: Set<() => unknown>; cancel: () => void }>();
   #last = 0;
 
   /** @param keepsProcess whether the process lives on for a timer alone */
@@ -66,9 +71,35 @@ export class SystemClock implements Clock {
   }
 
   setTicker(task: () => unknown, periodMs: number): Timer {
+    return periodMs < COMMON_PERIOD_MAX ? this.#joinCommon(() => task(), periodMs) : this.#interval(task, periodMs);
+  }
+
+  #interval(task: () => unknown, periodMs: number): Timer {
     const handle = setInterval(task, periodMs);
     if (!this.#keepsProcess) handle.unref();
     return { cancel: () => clearInterval(handle) };
+  }
+
+  /** @param task used for no other ticker */
+  #joinCommon(task: () => unknown, periodMs: number): Timer {
+    let common = this.#common.get(periodMs);
+    if (common === undefined) {
+      const tasks = new Set<() => unknown>();
+      const { cancel } = this.#interval(() => {
+        for (const each of tasks) each();
+      }, periodMs);
+      common = { tasks, cancel };
+      this.#common.set(periodMs, common);
+    }
+    const { tasks, cancel } = common;
+    tasks.add(task);
+    return {
+      cancel: () => {
+        if (!tasks.delete(task) || tasks.size > 0) return;
+        cancel();
+        this.#common.delete(periodMs);
+      },
+    };
   }
 }
 

@@ -38,6 +38,7 @@ export async function up(flags: UpFlags): Promise<void> {
     // A store in memory brings its own paths and file sizes; only what was really set goes before them.
     config: isMemory ? Object.fromEntries(givenValues(config)) : config,
     log,
+    ownsProcess: true,
   });
   closeAtSignal(async () => {
     await broker.close();

@@ -23,6 +23,8 @@ export interface StoreFile {
   sync(): void;
   /** Reserves the blocks of [position, position + size), by default the whole file, where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
   reserve(position?: number, size?: number): void;
+  /** Lets go of the pages that were touched through `mapped`; they stay in the page cache. */
+  dropPages(): void;
   /** No view of `mapped` may be used afterwards. */
   close(): void;
 }

@@ -17,6 +17,7 @@ const mmap = libc.func("uintptr_t mmap(uintptr_t addr, size_t length, int prot, 
 const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, int64_t length)");
 const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
+const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
 const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
 
 const PROT_READ = 1;
@@ -25,6 +26,7 @@ const MAP_SHARED = 1;
 const MAP_ANONYMOUS_PRIVATE = 0x22;
 const MAP_FIXED = 0x10;
 const MAP_NORESERVE = 0x4000;
+const MADV_DONTNEED = 4;
 const EINTR = 4;
 const EAGAIN = 11;
 const ENOSPC = 28;
@@ -116,6 +118,10 @@ class MappedFile implements StoreFile {
     } finally {
       closeFd(fd);
     }
+  }
+
+  dropPages(): void {
+    madvise(this.address, this.size, MADV_DONTNEED);
   }
 
   close(): void {

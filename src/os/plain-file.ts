@@ -58,6 +58,10 @@ export class PlainFile implements StoreFile {
     this.#allocate(this.fd, this.path, position, size);
   }
 
+  dropPages(): void {
+    // Nothing is mapped.
+  }
+
   close(): void {
     closeFd(this.fd);
   }

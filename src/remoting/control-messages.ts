@@ -30,4 +30,6 @@ export type ToIoWorker =
   | { kind: "cell"; group: string; topic: string; queueId: number; cell: number }
   /** Time has been moved: look at deadlines. */
   | { kind: "tick" }
+  /** Nothing happens: give back memory. */
+  | { kind: "shrink" }
   | { kind: "stop" };

@@ -102,6 +102,11 @@ export class FlowControl {
     }
   }
 
+  /** There was no look for a while, as nothing was under way: waits count from now. */
+  restart(): void {
+    this.#progressMs = this.#o.now();
+  }
+
   /** Acks have been taken. */
   onAcks(): void {
     if (!this.#isStalled || this.#o.answers.acked === this.#ackedSeen) return;

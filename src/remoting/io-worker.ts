@@ -1,6 +1,7 @@
 import net from "node:net";
 import type { MessagePort } from "node:worker_threads";
 import { type Clock, clockFrom, SystemClock, VirtualClock } from "../base/clock.ts";
+import { shrinkHeap } from "../base/heap.ts";
 import { encodeHost } from "../format/record/message.ts";
 import { HeaderScan } from "../format/remoting/header-scan.ts";
 import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
@@ -39,6 +40,7 @@ import { PullResponder } from "./pull/pull-responder.ts";
 import { BatchKernel } from "./send/batch-kernel.ts";
 import { SendAnswers } from "./send/send-answers.ts";
 import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
+import { SendTicker } from "./send/send-ticker.ts";
 import { SendTickets } from "./send/send-tickets.ts";
 import { uniqueKeys } from "./send/unique-keys.ts";
 import { openReads } from "./transport/open-reads.ts";
@@ -46,7 +48,6 @@ import type { SocketReads } from "./transport/socket-reads.ts";
 
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
-const TICK_MS = 50;
 /** Requests of one connection that may wait for the control thread, bytes; one is always let through. */
 const FORWARDED_SIZE_MAX = 1_048_576;
 /** Most bytes taken from a socket at once. */
@@ -85,6 +86,7 @@ export class IoWorker {
   readonly #flow: FlowControl;
   readonly #server: net.Server;
   readonly #slots: QueueSlots;
+  readonly #ticker: SendTicker;
   #minOffset = 0;
   #nextConnection: number;
   #isReplaying = false;
@@ -176,7 +178,7 @@ export class IoWorker {
       this.#warn("connection limit reached, connection refused", { remoteAddress: data?.remoteAddress ?? "" }),
     );
     control.on("message", (message: ToIoWorker) => this.#onMessage(message));
-    this.#clock.setTicker(() => this.#tick(), TICK_MS);
+    this.#ticker = new SendTicker(this.#clock, () => this.#tick());
     this.#listen();
     this.#awaitWake();
   }
@@ -332,6 +334,7 @@ export class IoWorker {
   #endTurn(): void {
     if (this.#send.hasCommitted) {
       this.#send.hasCommitted = false;
+      if (this.#ticker.noteSend()) this.#flow.restart();
       this.#lane.publish();
       if (this.#writer === undefined) this.#writerDoorbell.ring();
       else this.#write(this.#writer);
@@ -368,6 +371,7 @@ export class IoWorker {
   }
 
   #tick(): void {
+    this.#ticker.rest(this.#answers.inFlight > 0 || this.#flow.hasBlocked);
     this.#flow.tick((connection) => this.#unblock(connection));
     this.#answers.expire();
     this.#pull.expire();
@@ -422,6 +426,10 @@ export class IoWorker {
         break;
       case "tick":
         if (this.#clock instanceof VirtualClock) this.#clock.runDue();
+        break;
+      case "shrink":
+        this.#logReader.dropPages();
+        shrinkHeap();
         break;
       case "stop":
         this.#stop();

@@ -24,10 +24,9 @@ import * as shared from "../format/shared/shared-words.ts";
 import { type NameServer, startNameServer } from "../namesrv/server.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import type { DriveId } from "../os/choose.ts";
-import { diskUse, openFilesLimit } from "../os/files.ts";
+import { openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker-init.ts";
 import { uniqueKeys } from "../remoting/send/unique-keys.ts";
-import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
 import type { ReadLimits } from "../store/queue/queue-reader.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
@@ -35,8 +34,10 @@ import { StoreCompaction } from "./compaction-files.ts";
 import { rebuildDedupWindow } from "./dedup-rebuild.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
-import { HealthServer } from "./health-server.ts";
+import type { HealthServer } from "./health-server.ts";
+import { IdleMemory } from "./idle-memory.ts";
 import { IoPool, listenError } from "./io-pool.ts";
+import { memoryDefaults } from "./memory-defaults.ts";
 import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
 import { routedQueues } from "./routed-queues.ts";
@@ -63,13 +64,11 @@ export interface StartBrokerOptions {
   /** "virtual": time stands still until `advance`. */
   clock?: Clock | "system" | "virtual";
   log?: Log;
+  /** The process is the broker's alone: when nothing happens, memory of it that is not needed goes back to the system. Default false. */
+  ownsProcess?: boolean;
   /** The broker cannot go on: a store thread died or the disk failed. Default: the process ends with code 1. */
   onFailure?: (error: Error) => void;
 }
-
-/** Files of a memory store are small: its pages are never written out. */
-const MEMORY_FILE_SIZE = 33_554_432;
-const MEMORY_QUEUE_FILE_SIZE = 200_000;
 
 /** A running broker (and name server) of this process. Close it, or leave it to `await using`. */
 export class RunningBroker implements AsyncDisposable {
@@ -134,6 +133,7 @@ interface BrokerParts {
   pool: IoPool;
   nameServer: NameServer | undefined;
   health: HealthServer | undefined;
+  idleMemory: IdleMemory | undefined;
   registration: BrokerRegistration;
   routes: NameServers;
   outbound: RemotingClient;
@@ -141,6 +141,7 @@ interface BrokerParts {
 }
 
 async function closeParts(parts: BrokerParts): Promise<void> {
+  parts.idleMemory?.stop();
   await parts.health?.close();
   parts.routes.stop();
   await parts.registration.stop();
@@ -192,6 +193,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       ? await TimerThread.start(engine, values.ioWorkers + 1, values, clock, log, onFailure)
       : undefined;
     undo.unshift(() => timer?.close());
+    store.onTimerMessage = () => timer?.ensureRunning();
     const compactionFiles = new StoreCompaction(engine, store);
     const retention = new Retention({
       ...retentionOptions(values),
@@ -274,6 +276,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       pool,
       nameServer,
       health: undefined,
+      idleMemory: undefined,
       registration,
       routes,
       outbound,
@@ -285,10 +288,12 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       if (worker === engine.init.writerLane) engine.adoptWriter(thread);
     }
     if (values.httpPort >= 0) {
-      parts.health = await HealthServer.start(values.bindAddress, values.httpPort, () => engine.faults());
+      const { HealthServer: Health } = await import("./health-server.ts"); // HTTP alone is a tenth of an idle broker's memory.
+      parts.health = await Health.start(values.bindAddress, values.httpPort, () => engine.faults());
       undo.unshift(() => parts.health?.close());
     }
     await registration.start();
+    if (options.ownsProcess === true) parts.idleMemory = await IdleMemory.start(engine.drive.name, () => pool.shrink());
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");
   } catch (error) {
     for (const task of undo) await task();
@@ -322,18 +327,6 @@ function configOf(options: StartBrokerOptions, memoryDirectory: string | undefin
     { origin: "config", values: Object.entries(given).map(([name, value]) => [name, String(value)] as const) },
     { origin: "option", values: direct },
   ]);
-}
-
-function memoryDefaults(directory: string): [string, string][] {
-  // Where containers have 64 MiB there, one file and the next must leave room.
-  const eighth = Math.floor(diskUse(directory).totalBytes / 8);
-  return [
-    ["mappedFileSizeCommitLog", String(Math.max(MEMORY_FILE_SIZE / 4, Math.min(MEMORY_FILE_SIZE, eighth)))],
-    ["mappedFileSizeConsumeQueue", String(MEMORY_QUEUE_FILE_SIZE)],
-    ["mapperFileSizeBatchConsumeQueue", String(batchFileSizeFor(MEMORY_QUEUE_FILE_SIZE))],
-    ["maxHashSlotNum", "50000"],
-    ["maxIndexNum", "200000"],
-  ];
 }
 
 async function startOwnNameServer(

@@ -1,4 +1,5 @@
 import { saveCompileCache } from "../base/compile-cache.ts";
+import { shrinkHeap } from "../base/heap.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
 import type { SharedLog } from "../store/shared-log.ts";
@@ -25,6 +26,8 @@ export interface NapPlan {
 }
 
 const NO_NAPS: NapPlan = { napMs: 0, napCount: 0 };
+/** A thread that was not rung for so long gives its garbage back, ms. */
+const QUIET_MS = 3000;
 
 /**
  * Runs the duty until the engine stops. The thread serves nothing else meanwhile: messages posted to it are
@@ -41,6 +44,7 @@ export function runDuty(
 ): void {
   saveCompileCache();
   let napsLeft = 0;
+  let quietMs = 0;
   for (;;) {
     const seen = doorbell.seen();
     const isStopping = Atomics.load(log.words, shared.STOPPING) >= stopStage;
@@ -50,7 +54,12 @@ export function runDuty(
     }
     if (isStopping) break;
     if (napsLeft-- > 0) doorbell.nap(seen, naps.napMs);
-    else doorbell.park(seen, idleMs);
+    else {
+      doorbell.park(seen, idleMs);
+      const wasQuiet = quietMs >= QUIET_MS;
+      quietMs = doorbell.seen() === seen ? quietMs + idleMs : 0;
+      if (!wasQuiet && quietMs >= QUIET_MS) shrinkHeap();
+    }
   }
   duty.close();
 }

@@ -10,6 +10,7 @@ import {
   type PickedMessages,
   type QueueEntry,
 } from "../broker/message-store.ts";
+import { TIMER_TOPIC } from "../broker/topics/system-topics.ts";
 import type { EntryFilter } from "../filter/entry-filter.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/files/consume-queue.ts";
 import {
@@ -257,7 +258,11 @@ export class EngineStore implements MessageStore {
     );
   }
 
+  /** A message for the timer is about to be stored. */
+  onTimerMessage: () => void = () => {};
+
   append(message: OutgoingMessage): Promise<AppendResult> {
+    if (message.topic === TIMER_TOPIC) this.onTimerMessage();
     const slot = this.#engine.slotOf(message.topic, message.queueId);
     if (slot === undefined) {
       const { topic, queueId } = message;

@@ -190,6 +190,11 @@ export class IoPool implements TablePublisher {
     for (const worker of this.#workers) worker.postMessage({ kind: "tick" } satisfies ToIoWorker);
   }
 
+  /** There is time for it: they give back memory that they do not need. */
+  shrink(): void {
+    for (const worker of this.#workers) worker.postMessage({ kind: "shrink" } satisfies ToIoWorker);
+  }
+
   /** Answers what is in the rings, then closes all connections. */
   async stop(): Promise<void> {
     this.#isStopping = true;

@@ -71,7 +71,9 @@ export class LaneClient {
   #waitingSize = 0;
   /** For the disk, in log order. */
   readonly #unflushed: PendingAppend[] = [];
-  readonly #ticker: Timer;
+  readonly #clock: Clock;
+  /** While something is under way. */
+  #ticker: Timer | undefined;
   #isParked = false;
   /** Rung also for other things than acks. */
   #onBell: (() => void) | undefined;
@@ -89,8 +91,17 @@ export class LaneClient {
     this.#writer = log.doorbell(writerDoorbell(init));
     this.#isSyncFlush = init.isSyncFlush;
     this.#entryCount = memory.entryCount;
-    // The wake-up of a parked loop needs a living loop; and a failed flush rings no bell.
-    this.#ticker = peersClock(clock).setTicker(() => this.#drain(), WAKE_CHECK_MS);
+    this.#clock = peersClock(clock);
+  }
+
+  /** The wake-up of a parked loop needs a living loop; and a failed flush rings no bell. */
+  #watch(): void {
+    this.#ticker ??= this.#clock.setTicker(() => {
+      this.#drain();
+      if (this.#inFlight > 0) return;
+      this.#ticker?.cancel();
+      this.#ticker = undefined;
+    }, WAKE_CHECK_MS);
   }
 
   get inFlight(): number {
@@ -128,6 +139,7 @@ export class LaneClient {
       return;
     }
     this.#inFlight++;
+    this.#watch();
     if (this.#waiting.length > 0 || !this.#push(waiting)) {
       this.#waiting.push(waiting);
       this.#waitingSize += record.length;
@@ -187,6 +199,7 @@ export class LaneClient {
     }
     const size = write(this.#lane.data, at) - at;
     this.#inFlight++;
+    this.#watch();
     this.#commit(size, slot, count, 0, { size, isNoWait: false, physicalOffset: 0, queueOffset: 0, storeTimestamp: 0, done });
     return true;
   }
@@ -289,7 +302,7 @@ export class LaneClient {
       if (this.#has(shared.FLAG_THREAD_LOST)) this.#giveUp();
       await new Promise((resolve) => setImmediate(resolve));
     }
-    this.#ticker.cancel();
+    this.#ticker?.cancel();
   }
 }
 

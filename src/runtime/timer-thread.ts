@@ -1,5 +1,6 @@
+import path from "node:path";
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, SystemClock, type Timer } from "../base/clock.ts";
 import type { TimerFigures, TimerView } from "../broker/later/timer-view.ts";
 import { TIMER_TOPIC } from "../broker/topics/system-topics.ts";
 import { TOPIC_QUEUES_MAX } from "../broker/topics/topics.ts";
@@ -11,15 +12,25 @@ import * as shared from "../format/shared/shared-words.ts";
 import * as words from "../format/shared/timer-words.ts";
 import type { Log } from "../observe/log.ts";
 import type { Engine } from "./engine.ts";
+import { onEnd } from "./supervisor.ts";
 import { ended, ready, startThread } from "./threads.ts";
 import type { TimerInit, ToTimerControl } from "./timer-duty.ts";
 
-/** The timer as the control thread has it: starts and stops its thread, makes topics for it, keeps its figures. */
+/** How often it is looked whether the first message has come that the thread is needed for, if nobody has said so, ms. */
+const FIRST_LOOK_MS = 1000;
+
+/**
+ * The timer as the control thread has it: starts and stops its thread, makes topics for it, keeps its figures. The thread
+ * starts with the first message that has a delivery time; in a store that has seen one before, with the broker.
+ */
 export class TimerThread implements TimerView {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #worker: Worker;
+  readonly #init: TimerInit;
+  readonly #onFailure: (error: Error) => void;
+  readonly #firstLook: Timer;
+  #worker: Worker | undefined;
   readonly #port: MessagePort;
   readonly #cells: Float64Array;
   readonly #flags: Int32Array;
@@ -39,7 +50,8 @@ export class TimerThread implements TimerView {
   ): Promise<TimerThread> {
     engine.ensureQueues(TIMER_TOPIC, 1);
     const timer = new TimerThread(engine, lane, values, clock, log, onFailure);
-    await ready(timer.#worker);
+    const { drive, paths } = engine;
+    if (timer.#queueEnd() > 0 || drive.names.exists(path.join(paths.config, "timercheck"))) await ready(timer.#launch());
     return timer;
   }
 
@@ -64,7 +76,9 @@ export class TimerThread implements TimerView {
     port1.unref();
     engine.onSlots((update) => port1.postMessage(update));
     const windowMax = WHEEL_SLOTS / 2 - WHEEL_BLANK_SLOTS;
-    const init: TimerInit = {
+    this.#onFailure = onFailure;
+    this.#firstLook = new SystemClock(false).setTicker(() => this.#look(), FIRST_LOOK_MS);
+    this.#init = {
       engine: engine.init,
       lane,
       port: port2,
@@ -77,14 +91,31 @@ export class TimerThread implements TimerView {
       queuesMax: TOPIC_QUEUES_MAX,
       exit: engine.recovered.exit,
     };
-    this.#worker = startThread("timer", init, [port2]);
-    let reason: Error | undefined;
-    this.#worker.on("error", (error) => {
-      reason = error instanceof Error ? error : new Error(String(error));
+  }
+
+  #launch(): Worker {
+    this.#firstLook.cancel();
+    const worker = startThread("timer", this.#init, [this.#init.port]);
+    this.#worker = worker;
+    onEnd(worker, (reason) => {
+      if (!this.#isStopping) this.#onFailure(reason ?? new Error("the timer thread has ended"));
     });
-    this.#worker.on("exit", () => {
-      if (!this.#isStopping) onFailure(reason ?? new Error("the timer thread has ended"));
-    });
+    return worker;
+  }
+
+  #look(): void {
+    if (this.#queueEnd() > 0) this.ensureRunning();
+  }
+
+  /** There is, or will be in a moment, a message for it. */
+  ensureRunning(): void {
+    if (this.#worker === undefined && !this.#isStopping) this.#launch();
+  }
+
+  /** Of the timer topic, including what is on its way to the queue. */
+  #queueEnd(): number {
+    const slot = this.#engine.slotOf(TIMER_TOPIC, 0);
+    return slot === undefined ? 0 : this.#engine.slots.appendedOffset(slot);
   }
 
   #onMessage(message: ToTimerControl): void {
@@ -111,7 +142,7 @@ export class TimerThread implements TimerView {
   figures(): TimerFigures {
     const cells = this.#cells;
     return {
-      readMs: cells[words.TIMER_READ_MS]!,
+      readMs: this.#worker === undefined ? this.#clock.now() : cells[words.TIMER_READ_MS]!,
       queueOffset: cells[words.TIMER_QUEUE_OFFSET]!,
       waiting: cells[words.TIMER_WAITING]!,
       enqueued: cells[words.TIMER_ENQUEUED]!,
@@ -138,6 +169,10 @@ export class TimerThread implements TimerView {
 
   /** With a virtual clock: has it done all that was to be done by now, of all that its queue holds? */
   isDone(queueEnd: number): boolean {
+    if (this.#worker === undefined) {
+      if (queueEnd > 0) this.ensureRunning();
+      return queueEnd === 0;
+    }
     const cells = this.#cells;
     const isTaken = cells[words.TIMER_QUEUE_OFFSET]! >= queueEnd;
     return isTaken && (cells[words.TIMER_DONE_MS]! >= this.#clock.now() || cells[words.TIMER_NEXT_MS]! > this.#clock.now());
@@ -145,14 +180,15 @@ export class TimerThread implements TimerView {
 
   /** With a virtual clock, when it is done: time of its next delivery. */
   nextMs(): number {
-    return this.#cells[words.TIMER_NEXT_MS]!;
+    return this.#worker === undefined ? Number.POSITIVE_INFINITY : this.#cells[words.TIMER_NEXT_MS]!;
   }
 
   /** What is under way is stored, and its place saved. The log writer still runs. */
   async close(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    const end = ended(this.#worker);
+    this.#firstLook.cancel();
+    const end = this.#worker === undefined ? undefined : ended(this.#worker);
     Atomics.store(this.#flags, words.TIMER_STOP, 1);
     this.wake();
     await end;

@@ -116,6 +116,10 @@ class FaultyFile implements StoreFile {
     this.#file.reserve(position, size);
   }
 
+  dropPages(): void {
+    this.#file.dropPages();
+  }
+
   close(): void {
     this.#file.close();
   }

@@ -171,6 +171,7 @@ export class ModelDisk implements Drive {
       },
       sync: () => this.#sync(inode),
       reserve: () => {},
+      dropPages: () => {},
       close: () => {},
     };
   }

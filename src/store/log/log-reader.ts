@@ -113,6 +113,11 @@ export class LogReader {
     }
   }
 
+  /** Mapped pages count as the process's own until they are let go; the system keeps them. */
+  dropPages(): void {
+    for (const file of this.#files.values()) file.dropPages();
+  }
+
   close(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
