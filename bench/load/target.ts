@@ -27,7 +27,10 @@ const SMOKE_KEYS = ["mappedFileSizeCommitLog=67108864", "maxHashSlotNum=100000",
 
 /** What of the settings concerns the broker. */
 export type TargetSettings = Pick<Settings, "against" | "pids" | "store" | "port" | "namesrvPort" | "isSmoke" | "brokerArgs"> &
-  Partial<Pick<Settings, "cpuProf">>;
+  Partial<Pick<Settings, "cpuProf">> & {
+    /** Of another build. */
+    main?: string;
+  };
 
 /** @throws Error whose message says why there is no broker to measure */
 export function openTarget(settings: TargetSettings): Promise<Target> {
@@ -54,7 +57,7 @@ async function startOwn(settings: TargetSettings): Promise<Target> {
   if (settings.isSmoke) args.push(...SMOKE_KEYS.flatMap((pair) => ["--set", pair]));
   args.push(...settings.brokerArgs);
   const nodeArgs = settings.cpuProf === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${settings.cpuProf}`];
-  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...nodeArgs, settings.main ?? MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   // However this process ends, it leaves nothing behind.
   const cleanUp = (): void => {
     child.kill("SIGKILL");

@@ -1,4 +1,4 @@
-// Goal: bench:peers, bench:guard, bench:batching, bench:layouts and bench:restart run, and give tables, JSON and pages with plots.
+// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart and bench:idle run, and give what they promise.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -82,4 +82,11 @@ test.serial("batching", async (t) => {
   t.is(code, 0, stdout);
   const { points } = JSON.parse(readFileSync(json, "utf8")) as { points: { way: string }[] };
   t.deepEqual(points.map(({ way }) => way), ["single", "linger 5 ms, whole, lz4"]); // biome-ignore format: one claim.
+});
+
+test.serial("idle: what a broker costs while nothing happens", async (t) => {
+  const { stdout, code } = await run(t, "idle", "--smoke", "--json");
+  t.is(code, 0, stdout);
+  const { results } = JSON.parse(stdout) as { results: Record<"alone" | "withClients", { rss: number; wakeUps: object }> };
+  for (const { rss } of [results.alone, results.withClients]) t.true(rss > 1);
 });

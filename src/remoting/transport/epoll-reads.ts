@@ -7,7 +7,9 @@ const LOOP_TAG = 0xffff_ffff;
 /** The event loop has its turn after so many waits at the latest: its timers do not end a wait. */
 const WAITS_MAX = 64;
 const WAIT_MS = 25;
-/** Looked for every so many turns of the event loop at least; with WAIT_MS this bounds how late an idle socket is closed. */
+/** While nothing comes a wait is twice as long as the one before, up to this. */
+const WAIT_MS_MAX = 200;
+/** Looked for every so many turns of the event loop at least; with WAIT_MS_MAX this bounds how late an idle socket is closed. */
 const IDLE_CHECK_MS = 1_000;
 
 /**
@@ -28,6 +30,7 @@ export class EpollReads implements SocketReads {
   #isScheduled = false;
   #wantsLoop = false;
   #isClosed = false;
+  #waitMs = WAIT_MS;
   #checkedMs: number;
 
   /**
@@ -82,7 +85,9 @@ export class EpollReads implements SocketReads {
     this.#free.push(...this.#leaving);
     this.#leaving = [];
     for (let waits = 0; waits < WAITS_MAX; waits++) {
-      const count = this.#poller.wait(this.#wantsLoop ? 0 : WAIT_MS);
+      const count = this.#poller.wait(this.#wantsLoop ? 0 : this.#waitMs);
+      if (count > 0) this.#waitMs = WAIT_MS;
+      else if (!this.#wantsLoop) this.#waitMs = Math.min(2 * this.#waitMs, WAIT_MS_MAX);
       let isLoopReady = count === 0;
       for (let i = 0; i < count; i++) {
         const tag = this.#poller.tag(i);
