@@ -50,7 +50,7 @@ export class SystemClock implements Clock {
   readonly shared: SharedArrayBuffer = new SharedArrayBuffer(16);
   readonly #keepsProcess: boolean;
   /** By period. */
-  readonly #common = new Map<number, { tasks: Set<() => unknown>; cancel: () => void }>();
+  readonly #common = new Map<number, { tasks: Set<() => unknown>; interval: Timer }>();
   #last = 0;
 
   /** @param keepsProcess whether the process lives on for a timer alone */
@@ -85,18 +85,18 @@ export class SystemClock implements Clock {
     let common = this.#common.get(periodMs);
     if (common === undefined) {
       const tasks = new Set<() => unknown>();
-      const { cancel } = this.#interval(() => {
+      const interval = this.#interval(() => {
         for (const each of tasks) each();
       }, periodMs);
-      common = { tasks, cancel };
+      common = { tasks, interval };
       this.#common.set(periodMs, common);
     }
-    const { tasks, cancel } = common;
+    const { tasks, interval } = common;
     tasks.add(task);
     return {
       cancel: () => {
         if (!tasks.delete(task) || tasks.size > 0) return;
-        cancel();
+        interval.cancel();
         this.#common.delete(periodMs);
       },
     };
