@@ -32,7 +32,8 @@ interface Figures {
 
 function statusOf(pid: number): { rss: number; anonymous: number; files: number } {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
-  const of = (name: string): number => Math.round(Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0) / 102.4) / 10;
+  const of = (name: string): number =>
+    Math.round(Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0) / 102.4) / 10;
   return { rss: of("VmRSS"), anonymous: of("RssAnon"), files: of("RssFile") };
 }
 
