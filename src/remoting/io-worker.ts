@@ -4,15 +4,8 @@ import { type Clock, clockFrom, SystemClock, VirtualClock } from "../base/clock.
 import { shrinkHeap } from "../base/heap.ts";
 import { encodeHost } from "../format/record/message.ts";
 import { HeaderScan } from "../format/remoting/header-scan.ts";
-import { RequestCode, ResponseCode } from "../format/remoting/remoting-codes.ts";
-import {
-  decodeCommand,
-  encodeCommand,
-  FLAG_RESPONSE,
-  isOneway,
-  isResponse,
-  response,
-} from "../format/remoting/remoting-command.ts";
+import { RequestCode } from "../format/remoting/remoting-codes.ts";
+import { FLAG_RESPONSE } from "../format/remoting/remoting-command.ts";
 import { OffsetCells } from "../format/shared/offset-cells.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import type { Drive } from "../os/api.ts";
@@ -31,7 +24,7 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
-import { FRAME_BLOCKED, FRAME_DONE, FRAME_REFUSED, IoConnection } from "./io-connection.ts";
+import { FRAME_BLOCKED, FRAME_DONE, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
 import { CommitPath } from "./pull/commit-path.ts";
@@ -45,6 +38,7 @@ import { SendTickets } from "./send/send-tickets.ts";
 import { uniqueKeys } from "./send/unique-keys.ts";
 import { openReads } from "./transport/open-reads.ts";
 import type { SocketReads } from "./transport/socket-reads.ts";
+import { answerUnservable } from "./unservable.ts";
 
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
@@ -288,34 +282,16 @@ export class IoWorker {
   }
 
   #forward(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
+    const scan = this.#scan;
+    const { maxMessageSize } = this.#init;
     const isFull = connection.forwardedSize > 0 && connection.forwardedSize + size > FORWARDED_SIZE_MAX;
     if (isFull && !this.#isReplaying) return FRAME_BLOCKED; // Goes on when the control thread has settled some.
     const frame = new Uint8Array(size);
     frame.set(bytes.subarray(start, start + size));
-    if (this.#isReplaying) return this.#answerUnservable(connection, Buffer.from(frame.buffer));
+    if (this.#isReplaying) return answerUnservable(connection, Buffer.from(frame.buffer), this.#answers, scan, maxMessageSize);
     connection.forwardedSize += size;
     this.#post({ kind: "request", connection: connection.id, remoteAddress: connection.remoteAddress, frame }, [frame.buffer]);
     return FRAME_DONE;
-  }
-
-  /** The control thread found nothing wrong, and yet the request cannot be served: a send's record would be illegal. */
-  #answerUnservable(connection: IoConnection, frame: Buffer): number {
-    try {
-      const command = decodeCommand(frame);
-      if (isOneway(command) || isResponse(command)) return FRAME_DONE;
-      if (command.code === RequestCode.PULL_MESSAGE || command.code === RequestCode.LITE_PULL_MESSAGE) {
-        connection.write(
-          encodeCommand(response(command, ResponseCode.SYSTEM_ERROR, "the pull changed its meaning meanwhile: try again")),
-        );
-        return FRAME_DONE;
-      }
-      const limits = `msg body length limit ${this.#init.maxMessageSize}B, msg properties length limit 32KB.`;
-      const remark = `the message is illegal, maybe msg body or properties length not matched. ${limits}`;
-      this.#answers.error(connection, this.#scan, ResponseCode.MESSAGE_ILLEGAL, remark);
-      return FRAME_DONE;
-    } catch {
-      return FRAME_REFUSED;
-    }
   }
 
   #unblock(connection: IoConnection): void {
