@@ -44,6 +44,8 @@ export class Offsets implements OffsetLookup {
   #version: DataVersion = { counter: 0, stateVersion: 0, timestamp: 0 };
   readonly #ticker: Timer;
   #saving: Promise<void> | undefined;
+  /** When the oldest of the pops was whose new offsets are not committed yet, ms; Infinity: there is none. */
+  oldestOpenPopMs: () => number = () => Number.POSITIVE_INFINITY;
 
   constructor(options: OffsetsOptions) {
     this.#o = options;
@@ -125,7 +127,7 @@ export class Offsets implements OffsetLookup {
     if (cell !== undefined) this.#o.cells.addServed(cell, count);
   }
 
-  /** When the file was last written, ms; 0: never. */
+  /** Pops of until then, ms, have their offsets in the file; those of later may. 0: it was never written. */
   get savedMs(): number {
     return this.#version.timestamp;
   }
@@ -231,7 +233,8 @@ export class Offsets implements OffsetLookup {
 
   async #write(offsets: Float64Array): Promise<void> {
     const { counter, stateVersion } = this.#version;
-    this.#version = { counter: counter + 1, stateVersion, timestamp: this.#o.clock.now() };
+    const timestamp = Math.min(this.#o.clock.now(), this.oldestOpenPopMs() - 1);
+    this.#version = { counter: counter + 1, stateVersion, timestamp };
     // The text may be newer than `offsets`; then the next interval writes once more than it had to.
     await this.#o.file.saveLater(() => this.encode());
     this.#saved = offsets;

@@ -34,7 +34,7 @@ export interface PopMessagesOptions {
   store: MessageStore;
   topics: TopicLookup;
   groups: Pick<GroupLookup, "get">;
-  offsets: Pick<Offsets, "commit" | "noteServed">;
+  offsets: Pick<Offsets, "commit" | "noteServed" | "savedMs" | "oldestOpenPopMs">;
   brokerName: string;
   /** Names as in the configuration. */
   settings: {
@@ -98,10 +98,13 @@ const LATE_MS = 500;
  */
 export class PopMessages {
   readonly #o: PopMessagesOptions;
+  /** What is being stored: its offsets are not committed yet. */
+  readonly #open = new Set<Gathered>();
   #turn = 0;
 
   constructor(options: PopMessagesOptions) {
     this.#o = options;
+    options.offsets.oldestOpenPopMs = () => Math.min(...[...this.#open].map(({ popTime }) => popTime));
   }
 
   handlers(): HandlerTable {
@@ -264,13 +267,17 @@ export class PopMessages {
 
   /** Of what could not be stored nothing is handed out. */
   async #storeCheckPoints(request: PopRequest, gathered: Gathered): Promise<void> {
-    const { points, queues, offsets, clock, log } = this.#o;
+    const { points, queues, offsets, log } = this.#o;
     const { group } = request;
     const holder = request.channel.remoteAddress;
     const records = gathered.shares.map((share) => this.#checkPoint(request, share));
-    for (const record of records) gathered.popTime = Math.max(gathered.popTime, points.freeTime(record, clock.now()));
+    // A start goes by it: what is popped after a save is later than the save, also in the same millisecond.
+    gathered.popTime = Math.max(gathered.popTime, offsets.savedMs + 1);
+    for (const record of records) gathered.popTime = points.freeTime(record, gathered.popTime);
+    this.#open.add(gathered);
     const stored = records.map((record) => points.add({ ...record, popTime: gathered.popTime }, gathered.reviveQueueId, holder));
     const results = await Promise.allSettled(stored);
+    this.#open.delete(gathered);
     gathered.shares = gathered.shares.filter(({ topic, queueId, nextOffset, queueOffsets }, index) => {
       const result = results[index]!;
       if (result.status === "fulfilled") {
