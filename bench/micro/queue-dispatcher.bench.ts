@@ -18,6 +18,7 @@ import { basePath } from "../../src/store/log/log-files.ts";
 import { LogReader } from "../../src/store/log/log-reader.ts";
 import { QueueDispatcher } from "../../src/store/queue/queue-dispatcher.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../src/store/queue/queue-slots.ts";
+import { QueueTails } from "../../src/store/queue/queue-tails.ts";
 import { TopicSlotsTable } from "../../src/store/queue/topic-slots.ts";
 import { runBench, type Task } from "./harness.ts";
 import { logRecords, scratchDirectory, TOPIC } from "./samples.ts";
@@ -46,12 +47,20 @@ for (const isNativeFree of [false, true]) {
     const topics = new TopicSlotsTable(drive, path.join(root, "consumequeue"), QUEUE_FILE_SIZE, true);
     topics.update({ topic: TOPIC, slots: Array.from({ length: queueCount }, (_, i) => i) });
     const slots = new QueueSlots(createQueueSlotsMemory());
-    const dispatcher = new QueueDispatcher({ reader, topics, slots, delayLevelsMs: [], refreshTopics: () => false });
+    const tails = new QueueTails(slots, topics);
+    const dispatcher = new QueueDispatcher({ reader, topics, slots, tails, delayLevelsMs: [], refreshTopics: () => false });
+    // So that all entries are new each time.
+    const startOver = (): void => {
+      for (let slot = 0; slot < queueCount; slot++) {
+        slots.setWrittenOffset(slot, 0);
+        slots.setMaxOffset(slot, 0);
+      }
+    };
     tasks[`${drive.name}: ${queueCount} queue${queueCount > 1 ? "s" : ""}, passes of ${COUNT}`] = {
       count: COUNT,
       run: () => {
         reader.invalidate();
-        // What exists already is written again, as after a restart.
+        startOver();
         const end = dispatcher.dispatch(0, records.length);
         if (end !== records.length) throw new Error(`dispatch ended at ${end} of ${records.length}`);
         work += slots.maxOffset(0) + dispatcher.grown.length;
@@ -64,6 +73,7 @@ for (const isNativeFree of [false, true]) {
       reader,
       topics,
       slots,
+      tails,
       feed: consumer,
       delayLevelsMs: [],
       refreshTopics: () => false,
@@ -81,6 +91,7 @@ for (const isNativeFree of [false, true]) {
           producer.words[entry + QUEUE_FEED_TAGS_CODE] = i;
         }
         producer.publish();
+        startOver();
         const end = fed.dispatch(0, records.length);
         if (end !== records.length) throw new Error(`dispatch ended at ${end} of ${records.length}`);
         work += slots.maxOffset(0) + fed.grown.length;

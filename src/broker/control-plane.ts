@@ -75,8 +75,8 @@ export interface ControlPlaneOptions {
   routedQueues: (topic: string) => Promise<readonly RoutedQueue[] | undefined>;
   /** Topics that the store has queues of. */
   storedTopics: () => readonly string[];
-  /** Name servers must hear of it. */
-  onTopicsChanged: () => void;
+  /** Name servers must hear of it. @param topics those that have changed, by name; undefined: all may have */
+  onTopicsChanged: (topics?: readonly string[]) => void;
   /** What the I/O workers have served since the start. */
   served: () => ServedTotals;
 }
@@ -148,7 +148,7 @@ export class ControlPlane {
       log,
       onChanged: (changed) => {
         for (const { topicName } of changed) this.#offsets.republishTopic(topicName);
-        options.onTopicsChanged();
+        options.onTopicsChanged(changed.map(({ topicName }) => topicName));
       },
       onDeleted: (topic) => {
         this.#offsets.removeTopic(topic);
@@ -275,7 +275,7 @@ export class ControlPlane {
       groups,
       offsets,
       file: file("consumerOrderInfo.json"),
-      saveTopics: () => topics.save(),
+      saveTopics: () => topics.settled(),
       storeHost: options.brokerAddress,
       inMemorySize: options.inMemorySize,
       clock,
@@ -449,7 +449,7 @@ export class ControlPlane {
     const saves = [
       this.#pop.close(),
       this.#schedule.close(),
-      this.topics.save(),
+      this.topics.close(),
       this.#groups.save(),
       this.#filters.close(),
       this.#offsets.close(),

@@ -5,6 +5,7 @@ import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "
 import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
 import { mapAnonymous, unmap } from "./memory.ts";
 import { PlainFile } from "./plain-file.ts";
+import { SharedDescriptorFile } from "./shared-descriptor-file.ts";
 import { openSocketPoller } from "./socket-poller.ts";
 import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
 
@@ -41,8 +42,10 @@ const TWO_32 = 4_294_967_296;
 export const ffiDrive: Drive = {
   name: "ffi",
   names: realFileNames,
-  openFile: (path, options) =>
-    options.mapped === false ? PlainFile.open(path, options, allocate) : MappedFile.open(path, options),
+  openFile: (path, options) => {
+    if (options.mapped !== false) return MappedFile.open(path, options);
+    return options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : PlainFile.open(path, options, allocate);
+  },
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
   lockStore,
   lockForReading,

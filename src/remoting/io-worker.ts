@@ -107,10 +107,9 @@ export class IoWorker {
     this.#writer = isWriter ? new LogWriter(engine, drive, worker, this.#recent) : undefined;
     this.#lane = new LaneProducer(engine.lanes[worker]!);
     this.#wakeRing = new WakeRing(engine.wakeRings[worker]!);
-    this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, {
-      root: paths.batchConsumeQueue,
-      fileSize: engine.batchQueueFileSize,
-    });
+    this.#slots = new QueueSlots(engine.queueSlots);
+    const batch = { root: paths.batchConsumeQueue, fileSize: engine.batchQueueFileSize };
+    this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, batch, this.#slots);
     this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
     const tickets = new SendTickets(engine.lanes[worker]!.entryCount);
@@ -146,7 +145,6 @@ export class IoWorker {
       sendWaitMsMax: init.sendWaitMsMax,
       pageCacheBusyMs: init.pageCacheBusyMs,
     });
-    this.#slots = new QueueSlots(engine.queueSlots);
     this.#responder = new PullResponder(gather, init.counters, new QueueReader(this.#logReader, init.limits));
     this.#pull = new PullPath({
       tables: this.#tables,

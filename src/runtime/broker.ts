@@ -238,7 +238,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       newUniqueKey: uniqueKeys(storeHost, clock),
       routedQueues: (topic) => routedQueues(topic, values.brokerName, control.topics, addresses.length > 0 ? routes : undefined),
       storedTopics: () => engine.topicNames(),
-      onTopicsChanged: () => void registration.topicsChanged(),
+      onTopicsChanged: (topics) => void registration.topicsChanged(topics),
       served: () => servedTotals(engine.log, counters),
     });
     store.compactedFirstOffset = (topic, queueId) => control.compaction.firstOffset(topic, queueId);
@@ -254,6 +254,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       },
       nameServers: addresses,
       table: () => ({ dataVersion: control.topics.dataVersion, topics: control.topics.all() }),
+      topicOf: (topic) => control.topics.get(topic),
       invoker: outbound,
       clock: peers,
       log,

@@ -15,6 +15,7 @@ import { nextRecord } from "../store/log/log-scan.ts";
 import { QueueDispatcher } from "../store/queue/queue-dispatcher.ts";
 import { QueueFlusher } from "../store/queue/queue-flusher.ts";
 import { QueueSlots } from "../store/queue/queue-slots.ts";
+import { QueueTails } from "../store/queue/queue-tails.ts";
 import { TopicSlotsTable, type TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
 import { CheckpointWriter } from "../store/recovery/checkpoint-writer.ts";
 import { SharedLog } from "../store/shared-log.ts";
@@ -23,6 +24,11 @@ import type { Duty } from "./duty.ts";
 
 /** Pause before what a full disk had no room for is tried again, ms. */
 const FULL_DISK_NAP_MS = 100;
+/** So long an entry is in memory only: where many queues have some, the longer, so that there are not too many small writes. */
+const TAIL_MS_MIN = 50;
+const TAIL_MS_A_QUEUE = 2;
+/** Queues whose entries are written between two passes over the log. */
+const TAILS_AT_ONCE = 16;
 
 /** The queue indexer: log -> ConsumeQueues -> held pulls. */
 export class QueueIndexerDuty implements Duty {
@@ -32,6 +38,7 @@ export class QueueIndexerDuty implements Duty {
   readonly #reader: LogReader;
   readonly #topics: TopicSlotsTable;
   readonly #dispatcher: QueueDispatcher;
+  readonly #tails: QueueTails;
   readonly #own: Doorbell;
   readonly #lanes: { wakeRing: WakeRing | undefined; doorbell: Doorbell }[];
   readonly #updates: MessagePort;
@@ -56,10 +63,12 @@ export class QueueIndexerDuty implements Duty {
       wakeRing: memory === undefined ? undefined : new WakeRing(memory),
       doorbell: this.#log.doorbell(shared.DOORBELL_LANES + lane),
     }));
+    this.#tails = new QueueTails(this.#slots, this.#topics);
     this.#dispatcher = new QueueDispatcher({
       reader: this.#reader,
       topics: this.#topics,
       slots: this.#slots,
+      tails: this.#tails,
       feed: new IndexFeedConsumer(init.queueFeed),
       isMultiDispatch: init.isMultiDispatch,
       delayLevelsMs: init.delayLevelsMs,
@@ -78,7 +87,10 @@ export class QueueIndexerDuty implements Duty {
     if (version === this.#topicsVersion) return false;
     this.#topicsVersion = version;
     for (let next = receiveMessageOnPort(this.#updates); next !== undefined; next = receiveMessageOnPort(this.#updates)) {
-      this.#topics.update(next.message as TopicSlotsUpdate);
+      const update = next.message as TopicSlotsUpdate;
+      this.#topics.update(update);
+      // Of an indexer before this one, whose memory is gone.
+      this.#tails.adopt(update.slots, this.#log.offset(shared.QUEUES_WRITTEN_OFFSET));
     }
     this.#dispatcher.forgetLastTopic();
     Atomics.store(this.#log.words, shared.TOPICS_SEEN, version);
@@ -91,7 +103,8 @@ export class QueueIndexerDuty implements Duty {
     const limit = this.#log.offset(this.#init.isSyncFlush ? shared.FLUSHED_OFFSET : shared.APPENDED_OFFSET);
     this.#readUpdates();
     this.#forgetDeleted();
-    if (from >= limit) return false;
+    this.#tails.nowMs = monotonicMs();
+    if (from >= limit) return this.#writeTails(from);
     this.#reader.invalidate();
     let done = this.#dispatcher.dispatch(from, limit);
     if (this.#dispatcher.isDiskFull) return this.#awaitSpace();
@@ -112,7 +125,22 @@ export class QueueIndexerDuty implements Duty {
       }
     }
     for (let lane = 0; woken !== 0; lane++, woken >>>= 1) if ((woken & 1) !== 0) this.#lanes[lane]!.doorbell.ring();
+    this.#writeTails(done);
     return true;
+  }
+
+  /** @returns whether there is more to write at once */
+  #writeTails(dispatched: number): boolean {
+    const tails = this.#tails;
+    const ageMs = Math.min(this.#init.tailMsMax, Math.max(TAIL_MS_MIN, tails.waiting * TAIL_MS_A_QUEUE));
+    let hasMore = false;
+    try {
+      hasMore = tails.writeOld(tails.nowMs - ageMs, TAILS_AT_ONCE);
+    } catch (error) {
+      if (!isFull(error)) throw error; // Later: until then the entries are in memory, and in the log what they say.
+    }
+    this.#log.setOffset(shared.QUEUES_WRITTEN_OFFSET, tails.writtenThrough(dispatched));
+    return hasMore;
   }
 
   /** The disk has no room for entries: the log keeps them until there is. */
@@ -131,8 +159,14 @@ export class QueueIndexerDuty implements Duty {
     this.#topics.forgetBelow((slot) => this.#slots.minOffset(slot));
   }
 
-  /** The flusher, which ends later, brings the entries to the disk. */
+  /** The flusher, which ends later, brings the entries to the disk. What a full disk does not take the next start makes again. */
   close(): void {
+    try {
+      this.#tails.writeOld(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
+    this.#log.setOffset(shared.QUEUES_WRITTEN_OFFSET, this.#tails.writtenThrough(this.#log.offset(shared.DISPATCHED_OFFSET)));
     this.#topics.close();
     this.#reader.close();
   }
@@ -140,6 +174,10 @@ export class QueueIndexerDuty implements Duty {
   get doorbell(): Doorbell {
     return this.#own;
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof MillraceError && error.code === "MILLRACE_STORE_FULL";
 }
 
 export interface FlusherInit {
@@ -236,7 +274,7 @@ export class FlusherDuty implements Duty {
       this.#checkpoint.work();
     } catch (error) {
       // What was written before still holds; it is tried again in a second.
-      if (!(error instanceof MillraceError) || error.code !== "MILLRACE_STORE_FULL") throw error;
+      if (!isFull(error)) throw error;
     }
     const ended = monotonicMs();
     this.#queuesRestUntilMs = ended + 4 * (ended - started);

@@ -161,7 +161,9 @@ export class EngineStore implements MessageStore {
       const { drive, paths, init } = this.#engine;
       queue = this.#engine.isBatch(topic)
         ? new BatchConsumeQueue(drive, queueDirectory(paths.batchConsumeQueue, topic, queueId), init.batchQueueFileSize, false)
-        : new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false);
+        : new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false, {
+            tail: { slots: this.#engine.slots, slot },
+          });
       this.#queues.set(slot, queue);
     }
     return queue;

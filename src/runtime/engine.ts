@@ -75,6 +75,8 @@ export interface EngineOptions {
 
 const LANE_ENTRY_COUNT = 8192;
 const LANE_DATA_SIZE = 16 * 1_048_576;
+/** Entries of queues are in memory only for so long, ms. */
+const TAIL_MS_MAX = 2000;
 const PROGRESS_MS = 500;
 const DAMAGES_REPORTED_MAX = 10;
 
@@ -182,6 +184,7 @@ export class Engine {
       queueFlushIntervalMs: options.queueFlushIntervalMs,
       queueFlushLeastPages: options.queueFlushLeastPages,
       queueFlushThoroughIntervalMs: options.queueFlushThoroughIntervalMs,
+      tailMsMax: TAIL_MS_MAX,
       delayLevelsMs: options.delayLevelsMs,
       isLmq: options.isLmq === true,
       isMultiDispatch: this.#isMultiDispatch,
@@ -413,7 +416,9 @@ export class Engine {
     await this.#stop(STOP_FLUSHER, [flusher]);
     for (const port of this.#topicPorts.values()) port.close();
     const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAGS_FAILED;
-    if (hasFailed === 0) {
+    // On a full disk entries may be missing, and not only the last ones: then the next start takes this for no clean stop.
+    const areWritten = this.log.offset(shared.QUEUES_WRITTEN_OFFSET) >= this.log.offset(shared.DISPATCHED_OFFSET);
+    if (hasFailed === 0 && areWritten) {
       this.#checkpoint.finish();
       removeAbortFile(this.drive.names, this.paths.abort);
     }

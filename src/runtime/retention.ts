@@ -232,7 +232,8 @@ export class Retention {
         queue.close();
         return;
       }
-      const queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false);
+      const directory = queueDirectory(paths.consumeQueue, topic, queueId);
+      const queue = new ConsumeQueue(drive, directory, init.queueFileSize, false, { isMapped: false, tail: { slots, slot } });
       const isKept = (queueOffset: number): boolean =>
         queue.read(queueOffset, 1, entry) > 0 && entryPhysicalOffset(entry, 0) >= minPhysicalOffset;
       if (isKept(low)) high = low;

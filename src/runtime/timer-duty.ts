@@ -55,7 +55,7 @@ export class TimerDuty implements TimerSink {
   readonly #slots: QueueSlots;
   readonly #topics = new Map<string, readonly number[]>();
   readonly #reader: LogReader;
-  readonly #queue: ConsumeQueue;
+  #queue: ConsumeQueue | undefined;
   /** undefined: messages go to their own queues only. */
   readonly #further: FurtherQueues | undefined;
   readonly #files: TimerFiles;
@@ -81,7 +81,6 @@ export class TimerDuty implements TimerSink {
     this.#writer = this.#log.doorbell(writerDoorbell(engine));
     this.#slots = new QueueSlots(engine.queueSlots);
     this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize);
-    this.#queue = new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, init.topic, 0), engine.queueFileSize, false);
     this.#further = engine.isLmq ? new FurtherQueues((name) => this.#slotFor(name, 0)) : undefined;
     this.#cells = new Float64Array(init.words);
     this.#flags = new Int32Array(init.words);
@@ -92,7 +91,7 @@ export class TimerDuty implements TimerSink {
       queue: {
         min: () => this.#slots.minOffset(this.#slot(init.topic, 0) ?? 0),
         max: () => this.#queueEnd(),
-        read: (offset, count, target) => this.#queue.read(offset, count, target),
+        read: (offset, count, target) => this.#queueOf(drive, paths)?.read(offset, count, target) ?? 0,
       },
       reader: this.#reader,
       sink: this,
@@ -127,6 +126,15 @@ export class TimerDuty implements TimerSink {
     return this.#topics.get(topic)?.[queueId];
   }
 
+  #queueOf(drive: Drive, paths: StorePaths): ConsumeQueue | undefined {
+    const slot = this.#slot(this.#init.topic, 0);
+    if (this.#queue !== undefined || slot === undefined) return this.#queue;
+    const directory = queueDirectory(paths.consumeQueue, this.#init.topic, 0);
+    const tail = { slots: this.#slots, slot };
+    this.#queue = new ConsumeQueue(drive, directory, this.#init.engine.queueFileSize, false, { tail });
+    return this.#queue;
+  }
+
   #queueEnd(): number {
     const slot = this.#slot(this.#init.topic, 0);
     return slot === undefined ? 0 : this.#slots.maxOffset(slot);
@@ -145,7 +153,7 @@ export class TimerDuty implements TimerSink {
     }
     this.#flush(true);
     this.#files.close();
-    this.#queue.close();
+    this.#queue?.close();
     this.#reader.close();
   }
 
@@ -189,7 +197,7 @@ export class TimerDuty implements TimerSink {
     if (!isLast && now - this.#lastFlushMs < this.#init.flushIntervalMs) return;
     this.#lastFlushMs = now;
     this.#reader.forgetBelow(this.#log.offset(shared.MIN_OFFSET));
-    this.#queue.forgetBelow(this.#files.queueOffset);
+    this.#queue?.forgetBelow(this.#files.queueOffset);
     this.#files.flush(now, this.#log.offset(shared.APPENDED_OFFSET), this.#log.offset(shared.FLUSHED_OFFSET));
     this.#cells[words.TIMER_LATE_P50] = this.#latency.quantile(0.5);
     this.#cells[words.TIMER_LATE_P99] = this.#latency.quantile(0.99);

@@ -36,6 +36,8 @@ export interface EngineInit {
   queueFlushIntervalMs: number;
   queueFlushLeastPages: number;
   queueFlushThoroughIntervalMs: number;
+  /** So long entries of queues may be in memory only, ms. */
+  tailMsMax: number;
   delayLevelsMs: number[];
   /** enableLmq: records that name further queues get their offsets there; enableMultiDispatch too: and their entries. */
   isLmq: boolean;

@@ -67,6 +67,7 @@ export class ModelStore {
     this.clock = new VirtualClock(nowMs);
     new Float64Array(slotsMemory.cells).fill(0, 0, 4 * slotCount);
     new Int32Array(slotsMemory.waiters).fill(0, 0, slotCount);
+    new Float64Array(slotsMemory.written).fill(0, 0, slotCount);
     slotCount = QUEUE_COUNT;
     const paths = this.#paths;
     const batchQueueFileSize = batchFileSizeFor(QUEUE_FILE_SIZE);
@@ -111,6 +112,7 @@ export class ModelStore {
       queueFlushIntervalMs: 100,
       queueFlushLeastPages: 0,
       queueFlushThoroughIntervalMs: 300,
+      tailMsMax: nowMs % 2 === 0 ? 0 : 2000, // At once, or not in such a short life.
       delayLevelsMs: [],
       isLmq: false,
       isMultiDispatch: false,
@@ -208,7 +210,9 @@ export class ModelStore {
 
   /** What a consumer would get of the queue from `from` on: by queueOffset. Places without a message are left out. */
   read(queueId: number, from: number): Map<number, DecodedMessage> {
-    const queue = new ConsumeQueue(this.#disk, queueDirectory(this.#paths.consumeQueue, TOPIC, queueId), QUEUE_FILE_SIZE, false);
+    const queue = new ConsumeQueue(this.#disk, queueDirectory(this.#paths.consumeQueue, TOPIC, queueId), QUEUE_FILE_SIZE, false, {
+      tail: { slots: this.slots, slot: queueId },
+    });
     const reader = new LogReader(this.#disk, this.#paths.commitLog, LOG_FILE_SIZE);
     const limit = this.log.offset(shared.APPENDED_OFFSET);
     const found = new Map<number, DecodedMessage>();

@@ -26,6 +26,8 @@ export class NameServerLink {
   /** An attempt that has not begun. */
   #next: Promise<void> | undefined;
   #retry: Timer | undefined;
+  /** Topics that it has not been told of since they changed; undefined: it is to be told of all. */
+  #changed: Set<string> | undefined;
 
   /**
    * @param attempt        registers once, or throws
@@ -41,6 +43,19 @@ export class NameServerLink {
 
   get isRegistered(): boolean {
     return this.#state === "registered";
+  }
+
+  /** @param topics undefined: all */
+  noteChanged(topics: readonly string[] | undefined): void {
+    if (topics === undefined) this.#changed = undefined;
+    else for (const topic of topics) this.#changed?.add(topic);
+  }
+
+  /** What the attempt that begins now is to tell: topics by name, or undefined for all. */
+  takeChanged(): ReadonlySet<string> | undefined {
+    const changed = this.#state === "registered" ? this.#changed : undefined;
+    this.#changed = new Set();
+    return changed;
   }
 
   /** Resolves after an attempt that began later than this call; never rejects. */
@@ -68,6 +83,7 @@ export class NameServerLink {
     try {
       await this.#attempt();
     } catch (error) {
+      this.#changed = undefined;
       this.#onFailure(error instanceof Error ? error.message : String(error));
       return;
     }

@@ -50,6 +50,8 @@ export interface BrokerRegistrationOptions {
   nameServers: readonly string[];
   /** Read at each registration. */
   table: () => TopicTable;
+  /** One of its topics; without it changes are told with all the others. */
+  topicOf?: (topic: string) => TopicConfig | undefined;
   invoker: Invoker;
   clock: Clock;
   log: Log;
@@ -116,22 +118,28 @@ export class BrokerRegistration {
   async start(): Promise<void> {
     const { clock, periodMs = PERIOD_MS } = this.#options;
     const held = Math.min(PERIOD_MS_MAX, Math.max(PERIOD_MS_MIN, periodMs));
-    this.#ticker ??= clock.setTicker(() => void this.#registerAll(), held);
+    this.#ticker ??= clock.setTicker(() => void this.topicsChanged(), held); // All of them, whatever a name server has missed.
     await this.#registerAll();
   }
 
   /**
    * Registers at once; calls during a registration share the next one. Resolves when every name server
    * has answered or failed; never rejects.
+   * @param changed the topics that have changed, by name: name servers that know the others are told of these alone, as
+   *                Apache's `registerIncrementBrokerData` does; undefined: all may have
    */
-  topicsChanged(): Promise<void> {
+  topicsChanged(changed?: Iterable<string>): Promise<void> {
+    const names = changed === undefined || this.#options.topicOf === undefined ? undefined : [...changed];
+    for (const link of this.#links.values()) link.noteChanged(names);
     return this.#registerAll();
   }
 
   /** A connection to `address` broke: a name server forgets the brokers that registered over it. */
   connectionLost(address: string): void {
     const link = this.#links.get(address);
-    if (link?.isRegistered === true && !this.#stopped) void link.register();
+    if (link?.isRegistered !== true || this.#stopped) return;
+    link.noteChanged(undefined);
+    void link.register();
   }
 
   /** Goes on with these name servers; takes the broker's entry out of those that are left. */
@@ -176,7 +184,8 @@ export class BrokerRegistration {
 
   /** @throws MillraceError MILLRACE_REQUEST_FAILED and what the invoker throws */
   async #registerWith(link: NameServerLink): Promise<void> {
-    const { bodies, opening } = this.#encode();
+    const changed = link.takeChanged();
+    const { bodies, opening } = changed === undefined ? this.#encode() : this.#encodeChanged(changed);
     if (opening !== undefined && !link.isRegistered) await this.#send(link, opening);
     let answer: RemotingCommand | undefined;
     for (const body of bodies) answer = await this.#send(link, body);
@@ -225,9 +234,7 @@ export class BrokerRegistration {
     const last = this.#encoded;
     if (last !== undefined && last.permission === permission && equalDataVersions(last.dataVersion, dataVersion)) return last;
 
-    const allowed = [...topics].map((topic) =>
-      (permission & FULL_PERMISSION) === FULL_PERMISSION ? topic : { ...topic, perm: topic.perm & permission },
-    );
+    const allowed = [...topics].map((topic) => allowedOf(topic, permission));
     const encode = (part: TopicConfig[], counter: number): Buffer => {
       const body = {
         dataVersion: { ...dataVersion, counter },
@@ -249,6 +256,17 @@ export class BrokerRegistration {
     return this.#encoded;
   }
 
+  /** For name servers that have the rest. */
+  #encodeChanged(changed: ReadonlySet<string>): Pick<EncodedTable, "bodies" | "opening"> {
+    const { table, topicOf, compressed = false, brokerPermission } = this.#options;
+    const { dataVersion, queueMappings = new Map<string, QueueMapping>() } = table();
+    const permission = brokerPermission?.() ?? FULL_PERMISSION;
+    const topics = [...changed].map((name) => topicOf?.(name)).filter((topic) => topic !== undefined);
+    const part = topics.map((topic) => allowedOf(topic, permission));
+    const body = { dataVersion: { ...dataVersion }, topics: part, queueMappings: new Map(queueMappings), filterServers: [] };
+    return { bodies: [compressed ? encodeCompressedRegistration(body) : encodeRegistration(body)], opening: undefined };
+  }
+
   async #leave(link: NameServerLink): Promise<void> {
     const { identity, invoker, clock, log } = this.#options;
     // A registration under way could arrive behind the farewell.
@@ -261,6 +279,10 @@ export class BrokerRegistration {
       log.debug({ nameServer: link.address, error: (error as Error).message }, "not unregistered: the name server will find out");
     }
   }
+}
+
+function allowedOf(topic: TopicConfig, permission: number): TopicConfig {
+  return (permission & FULL_PERMISSION) === FULL_PERMISSION ? topic : { ...topic, perm: topic.perm & permission };
 }
 
 function ownHeader({ clusterName, brokerName, brokerId, brokerAddress }: BrokerIdentity): HeaderValues {

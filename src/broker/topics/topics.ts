@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { Clock } from "../../base/clock.ts";
+import { type Clock, monotonicMs, type Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import { innerTopicNameFault } from "../../format/names.ts";
 import { entriesOf, memberOf, parseJson } from "../../format/text/fastjson.ts";
@@ -13,6 +13,7 @@ import {
   topicConfigMembers,
 } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
+import { LineJournal } from "../../os/line-journal.ts";
 import { ConfigFile } from "../config-file.ts";
 import type { HandlerTable, TopicLookup } from "../contracts.ts";
 import type { MessageStore } from "../message-store.ts";
@@ -55,12 +56,16 @@ export interface TopicsOptions {
   compactedUpTo?: (topic: string) => readonly number[] | undefined;
 }
 
+/** The file is written again when the time that it took last has passed so often: each write takes all topics. */
+const SAVE_PAUSE = 10;
+
 /** More queues than this are refused: each costs memory in all threads. */
 export const TOPIC_QUEUES_MAX = 65_536;
 
 /**
  * All topics of this broker. A change comes into force in the order: queues in the store, tables of the I/O workers,
- * name servers; the file follows in the background. Control thread only.
+ * name servers; then a line of the journal, which is what those who ask wait for, and in the background the file, which makes
+ * the journal empty again. Control thread only.
  * Source: Apache `TopicConfigManager`.
  */
 export class Topics implements TopicLookup {
@@ -69,11 +74,17 @@ export class Topics implements TopicLookup {
   readonly #table = new Map<string, TopicConfig>();
   /** Queues of further names that the I/O workers know. */
   readonly #servedLmq = new Set<string>();
+  readonly #journal: LineJournal;
   #version: DataVersion;
+  /** Counter of the version that the file has. */
+  #saved = 0;
+  #saveTimer: Timer | undefined;
+  #isSaving = false;
 
   constructor(options: TopicsOptions) {
     this.#o = options;
     this.#version = { counter: 0, stateVersion: 0, timestamp: options.clock.now() };
+    this.#journal = journalOf(options.file);
     this.system = new SystemTopics(options.settings);
   }
 
@@ -99,16 +110,58 @@ export class Topics implements TopicLookup {
    * @throws MillraceError MILLRACE_STORE_CORRUPT
    */
   load(): void {
-    const stored = readTopics(this.#o.file);
+    const stored = readTopics(this.#o.file, this.#journal);
     for (const config of this.system.configs) this.#table.set(config.topicName, config);
     for (const config of stored?.configs ?? []) this.#table.set(config.topicName, config);
     if (stored !== undefined) this.#version = stored.version;
     for (const config of this.#table.values()) this.#publish(config);
   }
 
-  /** Resolves once the disk has all topics as they are now. @throws MillraceError MILLRACE_STORE_… */
-  save(): Promise<void> {
-    return this.#o.file.saveLater(() => this.#text());
+  /** Writes the file. Resolves once the disk has all topics as they are now. @throws MillraceError MILLRACE_STORE_… */
+  async save(): Promise<void> {
+    let saved: number | undefined;
+    await this.#o.file.saveLater(() => {
+      saved = this.#version.counter;
+      return this.#text();
+    });
+    if (saved === undefined) return; // Somebody else's call has made the text, and goes on here.
+    this.#saved = saved;
+    if (saved === this.#version.counter) await this.#journal.clear();
+  }
+
+  /** Resolves once the disk has all topics made so far, in the file or in the journal. @throws MillraceError MILLRACE_STORE_… */
+  settled(): Promise<void> {
+    return this.#journal.settled();
+  }
+
+  /** The last save. @throws MillraceError MILLRACE_STORE_… */
+  async close(): Promise<void> {
+    this.#saveTimer?.cancel();
+    this.#saveTimer = undefined;
+    this.#isSaving = true; // No more in the background.
+    try {
+      await this.save();
+    } finally {
+      await this.#journal.close();
+    }
+  }
+
+  /** At once, or when the last save is long enough ago. */
+  async #saveSoon(): Promise<void> {
+    if (this.#isSaving || this.#saveTimer !== undefined) return;
+    this.#isSaving = true;
+    const started = monotonicMs();
+    try {
+      await this.save();
+    } catch (error) {
+      this.#o.log.error({ file: this.#o.file.path, error: String(error) }, "topics could not be saved");
+    }
+    const pauseMs = SAVE_PAUSE * (monotonicMs() - started);
+    this.#saveTimer = this.#o.clock.setTimer(() => {
+      this.#saveTimer = undefined;
+      this.#isSaving = false;
+      if (this.#saved !== this.#version.counter) void this.#saveSoon();
+    }, pauseMs);
   }
 
   get(topic: string): TopicConfig | undefined {
@@ -176,7 +229,15 @@ export class Topics implements TopicLookup {
     }
     this.#version = nextVersion(this.#version, this.#o.clock);
     this.#o.onChanged(configs);
-    return this.save();
+    return this.#keep(configs);
+  }
+
+  /** What cannot be written to the journal is made good by the next save of the file. */
+  async #keep(configs: readonly TopicConfig[]): Promise<void> {
+    const line: JournalLine = { dataVersion: this.#version, topics: configs.map((config) => topicConfigMembers(config)) };
+    const appended = this.#journal.append(line);
+    void this.#saveSoon();
+    await appended;
   }
 
   /** Forgets the topics and deletes their queues; unknown ones too, since queues may be left of them. */
@@ -281,13 +342,39 @@ const PERMS = 15;
 /** What retry and dead-letter topics have. */
 export const PERM_READ_WRITE: number = PERM_READ | PERM_WRITE;
 
+/** Topics that were made or changed, and the version of the table since then. */
+interface JournalLine {
+  dataVersion: DataVersion;
+  topics: readonly object[];
+}
+
+interface StoredTopics {
+  version: DataVersion;
+  /** Later ones replace earlier ones of the same name. */
+  configs: TopicConfig[];
+}
+
+function journalOf(file: ConfigFile): LineJournal {
+  return new LineJournal(`${file.path}.journal`);
+}
+
 /** @throws MillraceError MILLRACE_STORE_CORRUPT */
-function readTopics(file: ConfigFile): { version: DataVersion; configs: TopicConfig[] } | undefined {
-  return file.read((text) => {
+function readTopics(file: ConfigFile, journal: LineJournal): StoredTopics | undefined {
+  let stored = file.read((text): StoredTopics => {
     const parsed = parseJson(text);
     const configs = entriesOf(memberOf(parsed, "topicConfigTable")).map(([name, value]) => storedTopic(String(name), value));
     return { version: storedVersion(parsed), configs };
   });
+  for (const line of journal.read()) {
+    const version = storedVersion(line);
+    // What the file has already; or another broker has had the store since, and its word counts.
+    if (stored !== undefined && (version.counter <= stored.version.counter || version.timestamp < stored.version.timestamp))
+      continue;
+    const values = memberOf(line, "topics") as readonly unknown[];
+    const configs = values.map((value) => storedTopic(String(memberOf(value, "topicName")), value));
+    stored = { version, configs: [...(stored?.configs ?? []), ...configs] };
+  }
+  return stored;
 }
 
 /**
@@ -295,8 +382,9 @@ function readTopics(file: ConfigFile): { version: DataVersion; configs: TopicCon
  * @throws MillraceError MILLRACE_STORE_CORRUPT
  */
 export function storedBatchTopics(configDirectory: string): ReadonlySet<string> {
-  const configs = readTopics(new ConfigFile(path.join(configDirectory, TOPICS_FILE)))?.configs ?? [];
-  return new Set(configs.filter(({ attributes }) => isBatchTopic(attributes)).map(({ topicName }) => topicName));
+  const file = new ConfigFile(path.join(configDirectory, TOPICS_FILE));
+  const configs = new Map(readTopics(file, journalOf(file))?.configs.map((config) => [config.topicName, config]));
+  return new Set([...configs.values()].filter(({ attributes }) => isBatchTopic(attributes)).map(({ topicName }) => topicName));
 }
 
 export const TOPICS_FILE = "topics.json";

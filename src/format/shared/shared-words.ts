@@ -21,6 +21,8 @@ export const APPENDED_OFFSET: number = f64(0);
 export const FLUSHED_OFFSET: number = f64(1);
 /** One past the last byte whose ConsumeQueue entry is readable. Writer: queue indexer. */
 export const DISPATCHED_OFFSET: number = f64(2);
+/** Every record below has its ConsumeQueue entry in a file, not only in a tail in memory. Writer: queue indexer. */
+export const QUEUES_WRITTEN_OFFSET: number = f64(19);
 /** One past the last byte that is in the key index. Writer: key indexer. */
 export const INDEXED_OFFSET: number = f64(3);
 /** First byte still kept. Writer: control. */

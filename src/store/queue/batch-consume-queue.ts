@@ -33,7 +33,7 @@ export class BatchConsumeQueue extends ConsumeQueue {
   endOffset = 0;
 
   constructor(drive: Drive, directory: string, fileSize: number, writable: boolean) {
-    super(drive, directory, fileSize, writable, BATCH_ENTRY_SIZE);
+    super(drive, directory, fileSize, writable, { entrySize: BATCH_ENTRY_SIZE });
   }
 
   /** Reads an entry into the fields. @returns false when its file is gone */

@@ -15,6 +15,7 @@ import { fileName } from "../log/log-files.ts";
 import { LogReader } from "../log/log-reader.ts";
 import { CompactedQueue } from "./compacted-queue.ts";
 import { ConsumeQueue } from "./consume-queue.ts";
+import { QueueSlots, type QueueSlotsMemory } from "./queue-slots.ts";
 
 const KEYS = Buffer.from("KEYS");
 const STAGE_SIZE = 1_048_576;
@@ -27,6 +28,9 @@ export interface CompactTask {
   previous: string | undefined;
   queueDirectory: string;
   queueFileSize: number;
+  /** The queue's slot, and where its newest entries are. */
+  slot: number;
+  queueSlots: QueueSlotsMemory;
   logDirectory: string;
   logFileSize: number;
   /** queueOffsets of the queue that are to be taken in: [from, upTo). */
@@ -122,7 +126,8 @@ class Source {
   constructor(drive: Drive, task: CompactTask) {
     this.#task = task;
     this.#previous = task.previous === undefined ? undefined : CompactedQueue.open(drive, task.previous);
-    this.#queue = new ConsumeQueue(drive, task.queueDirectory, task.queueFileSize, false);
+    const tail = { slots: new QueueSlots(task.queueSlots), slot: task.slot };
+    this.#queue = new ConsumeQueue(drive, task.queueDirectory, task.queueFileSize, false, { tail });
     this.#log = new LogReader(drive, task.logDirectory, task.logFileSize);
   }
 

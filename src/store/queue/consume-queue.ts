@@ -1,18 +1,14 @@
 import path from "node:path";
-import {
-  BLANK_ENTRY_SIZE,
-  ENTRY_SIZE,
-  entryPhysicalOffset,
-  entrySize,
-  writeEntry,
-  writeEntryTo,
-} from "../../format/files/consume-queue.ts";
+import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, writeEntry } from "../../format/files/consume-queue.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
 import { basePath, listBases } from "../log/log-files.ts";
+import type { QueueSlots } from "./queue-slots.ts";
 
-const PAGE_SIZE = 4096;
-/** Disk space is taken for a file in steps that grow to this with what it holds already, bytes. */
-const RESERVED_MAX = 65_536;
+/** A file is mapped by its reader at the nth look into it: for a few, reads are cheaper. */
+const LOOKS_BEFORE_MAPPING = 16;
+/** Files of queues that one thread maps at most. A process has 65,530 mappings, and each weighs on the garbage collector. */
+const MAPPED_MAX = 256;
+let mappedCount = 0;
 
 /** Where the queue's files lie. Names were validated when the topic was made. */
 export function queueDirectory(root: string, topic: string, queueId: number): string {
@@ -25,9 +21,19 @@ export function directoriesOf(queue: string): string[] {
   return [queue, topic, path.dirname(topic)];
 }
 
+export interface ConsumeQueueOptions {
+  /** Bytes. */
+  entrySize?: number;
+  /** false: never mapped. Else files that are looked at often are, where the drive can. */
+  isMapped?: boolean;
+  /** Where a running queue indexer has the newest entries; undefined: all are in files. */
+  tail?: { slots: QueueSlots; slot: number } | undefined;
+}
+
 /**
  * One queue's files of entries of equal size, by index; in a plain queue (20 bytes an entry) the index is the
  * queueOffset. A thread opens its own instance; only the queue indexer (or recovery, while nothing else runs) writes.
+ * Files are made sparse and written by calls: a full disk is an error, and a new queue costs next to nothing.
  */
 export class ConsumeQueue {
   readonly directory: string;
@@ -35,34 +41,22 @@ export class ConsumeQueue {
   readonly #drive: Drive;
   readonly #fileSize: number;
   readonly #writable: boolean;
-  readonly #isMapped: boolean;
+  readonly #mayMap: boolean;
+  readonly #tail: ConsumeQueueOptions["tail"];
   readonly #files = new Map<number, StoreFile>();
-  readonly #dirty = new Set<StoreFile>();
-  #hasNewNames = false;
   #lastBase = -1;
   #last: StoreFile | undefined;
-  /** The mapped file written last, whether it is in #dirty, and its memory. */
-  #written: StoreFile | undefined;
-  #isWrittenDirty = false;
-  /** So far it has disk space. */
-  #reservedTo = 0;
-  #view: DataView = new DataView(new ArrayBuffer(0));
+  #looks = 0;
 
-  /** @param isMapped false: for a few looks, reads are cheaper than mappings */
-  constructor(
-    drive: Drive,
-    directory: string,
-    fileSize: number,
-    writable: boolean,
-    entrySize: number = ENTRY_SIZE,
-    isMapped = true,
-  ) {
+  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean, options: ConsumeQueueOptions = {}) {
+    const { entrySize = ENTRY_SIZE, isMapped = true, tail } = options;
     this.#drive = drive;
     this.directory = directory;
     this.entrySize = entrySize;
     this.#fileSize = fileSize;
     this.#writable = writable;
-    this.#isMapped = isMapped;
+    this.#mayMap = isMapped && !writable && drive.name === "ffi";
+    this.#tail = tail;
   }
 
   get entriesPerFile(): number {
@@ -81,10 +75,8 @@ export class ConsumeQueue {
       if (!this.#writable && !isThere) return undefined;
       // Not on the disk yet: waiting for it at each new queue would hold up all the others. Whoever flushes sees to it.
       if (this.#writable) names.makeDirectory(this.directory, false);
-      this.#hasNewNames ||= !isThere;
       try {
-        const options = { size: this.#fileSize, writable: this.#writable, keepDescriptor: false, mapped: this.#isMapped };
-        file = this.#drive.openFile(name, options);
+        file = this.#open(name, false);
       } catch (error) {
         if (!this.#writable && !names.exists(name)) return undefined; // Deleted at this moment.
         throw error;
@@ -93,7 +85,17 @@ export class ConsumeQueue {
     }
     this.#lastBase = base;
     this.#last = file;
+    this.#looks = 0;
     return file;
+  }
+
+  #open(name: string, mapped: boolean): StoreFile {
+    return this.#drive.openFile(name, { size: this.#fileSize, writable: this.#writable, keepDescriptor: false, mapped });
+  }
+
+  #close(file: StoreFile): void {
+    if (file.mapped !== undefined) mappedCount--;
+    file.close();
   }
 
   /** Writes raw, whole entries from queueOffset on. */
@@ -103,65 +105,41 @@ export class ConsumeQueue {
       const file = this.#file(position)!;
       const at = position % this.#fileSize;
       const size = Math.min(end - start, this.#fileSize - at);
-      if (file.mapped !== undefined) file.reserve(at, size);
       file.write(at, entries, start, start + size);
-      this.#dirty.add(file);
       start += size;
       position += size;
     }
   }
 
-  /** Memory of the file that holds the entry, if this drive maps files; entry at `positionInFile(queueOffset)`. */
+  /**
+   * Memory of the file that holds the entry, at `positionInFile(queueOffset)`, up to the file's end or `mappedEnd`.
+   * @returns undefined: use `read`
+   */
   mappedFor(queueOffset: number): Buffer | undefined {
+    if (!this.#mayMap || queueOffset >= this.mappedEnd) return undefined;
     const file = this.#file(queueOffset * this.entrySize);
-    if (file === undefined) return undefined;
-    return file.mapped;
+    if (file === undefined || file.mapped !== undefined) return file?.mapped;
+    if (++this.#looks < LOOKS_BEFORE_MAPPING || mappedCount >= MAPPED_MAX) return undefined;
+    const mapped = this.#mapped(file);
+    if (mapped === undefined) return undefined; // Deleted meanwhile: what is open can still be read.
+    mappedCount++;
+    this.#files.set(this.#lastBase, mapped);
+    this.#last = mapped;
+    file.close();
+    return mapped.mapped;
   }
 
-  /**
-   * Writes one entry straight into mapped memory. @returns false: this drive does not map files; gather entries and `write`
-   * @throws MillraceError MILLRACE_STORE_FULL
-   */
-  writeMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number): boolean {
-    return this.writeRunMapped(queueOffset, physicalOffset, size, tagsCode, 1) > 0;
+  #mapped(file: StoreFile): StoreFile | undefined {
+    try {
+      return this.#open(file.path, true);
+    } catch {
+      return undefined;
+    }
   }
 
-  /**
-   * The same for records of one size that follow each other in the log.
-   * @returns how many of `count` entries it has written; 0: this drive does not map files
-   */
-  writeRunMapped(queueOffset: number, physicalOffset: number, size: number, tagsCode: number, count: number): number {
-    if (!this.#isMapped) return 0; // Its file need not even be opened.
-    const position = queueOffset * ENTRY_SIZE;
-    const file = this.#file(position)!;
-    if (file !== this.#written) {
-      if (file.mapped === undefined) return 0;
-      this.#written = file;
-      this.#isWrittenDirty = false;
-      this.#reservedTo = 0;
-      this.#view = new DataView(file.mapped.buffer, file.mapped.byteOffset, file.mapped.byteLength);
-    }
-    const at = position % this.#fileSize;
-    if (at + ENTRY_SIZE > this.#reservedTo) this.#reserve(file, at);
-    if (!this.#isWrittenDirty) {
-      this.#dirty.add(file);
-      this.#isWrittenDirty = true;
-    }
-    const written = Math.min(count, Math.floor((this.#reservedTo - at) / ENTRY_SIZE));
-    const view = this.#view;
-    let physical = physicalOffset;
-    for (let to = at; to < at + written * ENTRY_SIZE; to += ENTRY_SIZE, physical += size) {
-      writeEntryTo(view, to, physical, size, tagsCode);
-    }
-    return written;
-  }
-
-  /** Takes disk space before the entry at `at` is stored: on a full disk the store itself would end the process. */
-  #reserve(file: StoreFile, at: number): void {
-    const from = at - (at % PAGE_SIZE);
-    const size = Math.min(this.#fileSize - from, Math.max(2 * PAGE_SIZE, Math.min(RESERVED_MAX, from)));
-    file.reserve(from, size);
-    this.#reservedTo = from + size;
+  /** queueOffset from which on entries are in no file. */
+  get mappedEnd(): number {
+    return this.#tail === undefined ? Number.POSITIVE_INFINITY : this.#tail.slots.writtenOffset(this.#tail.slot);
   }
 
   positionInFile(queueOffset: number): number {
@@ -169,10 +147,23 @@ export class ConsumeQueue {
   }
 
   /**
-   * Copies `count` entries from queueOffset on, at most to the end of that file.
+   * Copies up to `count` entries from queueOffset on, which stand together.
    * @returns entries copied; 0 when the file is gone
    */
   read(queueOffset: number, count: number, target: Buffer): number {
+    const tail = this.#tail;
+    if (tail === undefined) return this.#readFile(queueOffset, count, target);
+    const { slots, slot } = tail;
+    let written = slots.writtenOffset(slot);
+    if (queueOffset >= written) {
+      const copied = slots.readTail(slot, queueOffset, count, target);
+      if (copied > 0) return copied;
+      written = slots.writtenOffset(slot);
+    }
+    return queueOffset < written ? this.#readFile(queueOffset, Math.min(count, written - queueOffset), target) : 0;
+  }
+
+  #readFile(queueOffset: number, count: number, target: Buffer): number {
     const position = queueOffset * this.entrySize;
     const file = this.#file(position);
     if (file === undefined) return 0;
@@ -245,28 +236,17 @@ export class ConsumeQueue {
   forgetBelow(queueOffset: number): void {
     for (const [base, file] of this.#files) {
       if (base + this.#fileSize > queueOffset * this.entrySize) continue;
-      this.#dirty.delete(file);
       this.#files.delete(base);
       if (base === this.#lastBase) {
         this.#lastBase = -1;
         this.#last = undefined;
       }
-      if (file === this.#written) this.#written = undefined;
-      file.close();
+      this.#close(file);
     }
   }
 
-  /** Brings what was written, and the names of new files, to the disk. */
-  sync(): void {
-    for (const file of this.#dirty) file.sync();
-    this.#dirty.clear();
-    this.#isWrittenDirty = false;
-    if (this.#hasNewNames) for (const directory of directoriesOf(this.directory)) this.#drive.names.syncDirectory(directory);
-    this.#hasNewNames = false;
-  }
-
   close(): void {
-    for (const file of this.#files.values()) file.close();
+    for (const file of this.#files.values()) this.#close(file);
     this.#files.clear();
     this.#lastBase = -1;
     this.#last = undefined;

@@ -20,8 +20,9 @@ import type { LogReader } from "../log/log-reader.ts";
 import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
 import type { QueueSlots } from "./queue-slots.ts";
+import type { QueueTails } from "./queue-tails.ts";
 import type { RebuildOrder } from "./rebuild-order.ts";
-import type { TopicSlots, TopicSlotsTable } from "./topic-slots.ts";
+import { QUEUE_BATCH, QUEUE_NONE, type TopicSlots, type TopicSlotsTable } from "./topic-slots.ts";
 
 const TAGS = Buffer.from("TAGS");
 const DELAY = Buffer.from("DELAY");
@@ -39,6 +40,7 @@ export interface QueueDispatcherOptions {
   reader: LogReader;
   topics: TopicSlotsTable;
   slots: QueueSlots;
+  tails: QueueTails;
   /** What the log writer says of the records; without it they are read. */
   feed?: feed.IndexFeedConsumer;
   /** Recovery: records may be missing. Their places in the queue get entries without a message. */
@@ -60,6 +62,7 @@ export class QueueDispatcher {
   readonly #reader: LogReader;
   readonly #topics: TopicSlotsTable;
   readonly #slots: QueueSlots;
+  readonly #tails: QueueTails;
   readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #order: RebuildOrder | undefined;
   readonly #further: MultiDispatchScan | undefined;
@@ -79,6 +82,7 @@ export class QueueDispatcher {
     this.#reader = options.reader;
     this.#topics = options.topics;
     this.#slots = options.slots;
+    this.#tails = options.tails;
     this.#feed = options.feed;
     this.#order = options.order;
     this.#further = options.isMultiDispatch === true ? new MultiDispatchScan() : undefined;
@@ -156,11 +160,11 @@ export class QueueDispatcher {
     if (count === 0) return 0;
     const size = words[at + feed.FEED_SIZE]!;
     const slot = words[at + feed.QUEUE_FEED_SLOT]!;
-    const queue = this.#topics.queueOfSlot(slot);
-    if (queue === undefined) return count * size; // Deleted since.
-    if (queue instanceof BatchConsumeQueue) return 0; // Its entries say more.
+    const kind = this.#topics.kindOf(slot);
+    if (kind === QUEUE_NONE) return count * size; // Deleted since.
+    if (kind === QUEUE_BATCH) return 0; // Its entries say more.
     const first = cells[(at >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET]! + from!.skippedAt(at, offset);
-    this.#putRun(queue, slot, first, offset, size, words[at + feed.QUEUE_FEED_TAGS_CODE]!, count);
+    this.#putRun(slot, first, offset, size, words[at + feed.QUEUE_FEED_TAGS_CODE]!, count);
     return count * size;
   }
 
@@ -186,7 +190,7 @@ export class QueueDispatcher {
       return;
     }
     if (this.#order !== undefined && !this.#fillGap(this.#order, queue, slot, queueOffset)) return;
-    this.#put(queue, slot, queueOffset, physicalOffset, size, tagsCode);
+    this.#put(slot, queueOffset, physicalOffset, size, tagsCode);
     if (this.#further?.begin(bytes, parts) === true && mayDispatch(topic.topic))
       this.#putFurther(this.#further, bytes, physicalOffset, size, tagsCode);
   }
@@ -208,7 +212,7 @@ export class QueueDispatcher {
       if (this.#order !== undefined) {
         if (!this.#fillGap(this.#order, queue, slot, offset)) continue;
       } else if (offset > end || offset >= this.#slots.appendedOffset(slot)) continue;
-      this.#put(queue, slot, offset, physicalOffset, size, tagsCode);
+      this.#put(slot, offset, physicalOffset, size, tagsCode);
     }
   }
 
@@ -243,6 +247,7 @@ export class QueueDispatcher {
     if (queueOffset <= end) return true;
     // A queue without entries: what was before its first record is gone with the start of the log.
     if (end === 0) this.#slots.setMinOffset(slot, queueOffset);
+    this.#tails.write(slot);
     queue.fillBlank(end === 0 ? queue.fileStart(queueOffset) : end, queueOffset);
     queue.close(); // As in #finishPass.
     return true;
@@ -277,12 +282,12 @@ export class QueueDispatcher {
     return javaHashOfBytes(bytes, this.#scan.start, this.#scan.end);
   }
 
-  #put(queue: ConsumeQueue, slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
+  #put(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
     this.#grow(slot, queueOffset + 1);
-    if (queue.writeMapped(queueOffset, physicalOffset, size, tagsCode)) return;
+    if (this.#tails.put(slot, queueOffset, physicalOffset, size, tagsCode)) return;
     let pending = this.#pending.get(slot);
     if (pending === undefined) {
-      pending = new PendingEntries(queue);
+      pending = new PendingEntries(this.#topics.queueOfSlot(slot)!);
       this.#pending.set(slot, pending);
     }
     writeEntry(this.#entry, 0, physicalOffset, size, tagsCode);
@@ -290,23 +295,10 @@ export class QueueDispatcher {
   }
 
   /** Of records that follow each other in the log and are of one size. */
-  #putRun(
-    queue: ConsumeQueue,
-    slot: number,
-    queueOffset: number,
-    physicalOffset: number,
-    size: number,
-    tagsCode: number,
-    count: number,
-  ): void {
-    let done = 0;
-    while (done < count) {
-      const written = queue.writeRunMapped(queueOffset + done, physicalOffset + done * size, size, tagsCode, count - done);
-      if (written === 0) break;
-      done += written;
-    }
+  #putRun(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number, count: number): void {
+    let done = count === 1 ? 0 : this.#tails.putRun(slot, queueOffset, physicalOffset, size, tagsCode, count);
     if (done > 0) this.#grow(slot, queueOffset + done);
-    for (; done < count; done++) this.#put(queue, slot, queueOffset + done, physicalOffset + done * size, size, tagsCode);
+    for (; done < count; done++) this.#put(slot, queueOffset + done, physicalOffset + done * size, size, tagsCode);
   }
 
   #grow(slot: number, maxOffset: number): void {
@@ -329,15 +321,19 @@ export class QueueDispatcher {
       }
       this.#pending.clear();
     }
+    const slots = this.#slots;
+    slots.order();
     for (const slot of this.#grown) {
       const maxOffset = this.#grownTo[slot]!;
       this.#grownTo[slot] = 0;
-      if (maxOffset > this.#slots.maxOffset(slot)) this.#slots.setMaxOffset(slot, maxOffset);
+      if (maxOffset <= slots.maxOffset(slot)) continue;
+      if (slot >= slots.tailsMax || this.#topics.kindOf(slot) === QUEUE_BATCH) slots.setWrittenOffset(slot, maxOffset);
+      slots.setMaxOffset(slot, maxOffset);
     }
   }
 }
 
-/** Entries of one queue gathered during a pass, for drives that write files by calls. */
+/** Entries of one queue gathered during a pass: of queues without a tail, and such as are in the file already. */
 class PendingEntries {
   readonly queue: ConsumeQueue;
   #bytes = Buffer.allocUnsafe(64 * ENTRY_SIZE);

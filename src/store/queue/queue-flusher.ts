@@ -94,7 +94,7 @@ export class QueueFlusher {
     const { slots } = this.#o;
     for (const [topic, ofTopic] of this.#topics) {
       const isBatch = this.#batchTopics.has(topic);
-      for (const slot of ofTopic) this.#flushed.set(slot, isBatch ? slots.entryCount(slot) : slots.maxOffset(slot));
+      for (const slot of ofTopic) this.#flushed.set(slot, isBatch ? slots.entryCount(slot) : slots.writtenOffset(slot));
     }
   }
 
@@ -126,7 +126,7 @@ export class QueueFlusher {
   /** Finds the store timestamp of what has been dispatched, without reading a record. */
   #sample(): void {
     const { log } = this.#o;
-    if (log.offset(shared.DISPATCHED_OFFSET) < this.#sampleOffset) return;
+    if (log.offset(shared.QUEUES_WRITTEN_OFFSET) < this.#sampleOffset) return;
     this.#dispatchedTimestamp = Math.max(this.#dispatchedTimestamp, this.#sampleTimestamp);
     this.#sampleTimestamp = log.offset(shared.LAST_STORE_TIMESTAMP); // First: what is appended after that is newer.
     this.#sampleOffset = log.offset(shared.APPENDED_OFFSET);
@@ -139,14 +139,14 @@ export class QueueFlusher {
     this.#syncedNames.clear();
     this.#lastRoundMs = now;
     this.#roundTimestamp = this.#dispatchedTimestamp;
-    this.#roundEnd = log.offset(shared.DISPATCHED_OFFSET); // Before the queues' ends: these then cover it.
+    this.#roundEnd = log.offset(shared.QUEUES_WRITTEN_OFFSET); // Before the queues' ends: these then cover it.
     const unflushed = this.#roundEnd - log.offset(shared.QUEUES_FLUSHED_OFFSET);
     this.#isThorough = isLast || now - this.#lastThoroughMs >= thoroughIntervalMs || unflushed >= UNFLUSHED_MAX;
     for (const [topic, ofTopic] of this.#topics) {
       for (let queueId = 0; queueId < ofTopic.length; queueId++) {
         const slot = ofTopic[queueId]!;
         const isBatch = this.#batchTopics.has(topic);
-        const end = isBatch ? slots.entryCount(slot) : slots.maxOffset(slot);
+        const end = isBatch ? slots.entryCount(slot) : slots.writtenOffset(slot);
         const size = isBatch ? BATCH_ENTRY_SIZE : ENTRY_SIZE;
         const from = this.#flushed.get(slot) ?? (isBatch ? 0 : slots.minOffset(slot));
         if (end <= from) continue;

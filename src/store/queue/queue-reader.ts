@@ -107,7 +107,7 @@ export class QueueReader {
       if (mapped !== undefined) {
         bytes = mapped;
         at = queue.positionInFile(this.nextOffset);
-        available = Math.min(wanted, (mapped.length - at) / ENTRY_SIZE);
+        available = Math.min(wanted, (mapped.length - at) / ENTRY_SIZE, queue.mappedEnd - this.nextOffset);
       } else {
         bytes = this.#entries;
         at = 0;

@@ -13,6 +13,7 @@ import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 import { QueueDispatcher } from "./queue-dispatcher.ts";
 import { cutQueue } from "./queue-recovery.ts";
 import type { QueueSlots } from "./queue-slots.ts";
+import { QueueTails } from "./queue-tails.ts";
 import { RebuildOrder } from "./rebuild-order.ts";
 import { TopicSlotsTable } from "./topic-slots.ts";
 
@@ -50,17 +51,20 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     all.set(topic, ofTopic);
     slots.setMinOffset(ofTopic[queueId]!, minOffset);
     slots.setEntryCount(ofTopic[queueId]!, entryCount);
+    slots.setWrittenOffset(ofTopic[queueId]!, maxOffset);
     slots.setMaxOffset(ofTopic[queueId]!, maxOffset);
   }
   const reader = new LogReader(drive, paths.commitLog, logFileSize);
   const batch = { root: paths.batchConsumeQueue, fileSize: batchQueueFileSize };
-  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch, false);
+  const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch);
   for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic, isBatch: isBatch(topic) });
   const order = new RebuildOrder(dispatchFrom === 0);
+  const tails = new QueueTails(slots, table);
   const dispatcher = new QueueDispatcher({
     reader,
     topics: table,
     slots,
+    tails,
     isMultiDispatch: options.isMultiDispatch === true,
     delayLevelsMs,
     order,
@@ -94,6 +98,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     }
     onProgress?.(offset - dispatchFrom, appendedOffset - dispatchFrom);
   }
+  tails.writeOld(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   table.close();
   reader.close();
   if (recovered.exit === "process-died")
@@ -107,7 +112,7 @@ function cutBehind({ drive, paths, queueFileSize, slots }: RebuildOptions, topic
   for (const [queueId, slot] of ofTopic.entries()) {
     const end = slots.maxOffset(slot);
     const directory = queueDirectory(paths.consumeQueue, topic, queueId);
-    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, ENTRY_SIZE, false);
+    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, { isMapped: false });
     const isAnyBehind = queue.read(end, 1, entry) > 0 && entry.some((byte) => byte !== 0);
     queue.close();
     if (isAnyBehind) cutQueue(drive, directory, queueFileSize, end);
@@ -123,7 +128,8 @@ export function areQueuesDurable({ exit, damages }: RecoveredStore): boolean {
 export function publishRecovered(log: SharedLog, recovered: RecoveredStore): void {
   const { appendedOffset, flushedOffset, minPhysicalOffset, lastStoreTimestamp, checkpoint } = recovered;
   log.setOffset(shared.MIN_OFFSET, minPhysicalOffset);
-  for (const cell of [shared.APPENDED_OFFSET, shared.DISPATCHED_OFFSET]) log.setOffset(cell, appendedOffset);
+  for (const cell of [shared.APPENDED_OFFSET, shared.DISPATCHED_OFFSET, shared.QUEUES_WRITTEN_OFFSET])
+    log.setOffset(cell, appendedOffset);
   log.setOffset(shared.FLUSHED_OFFSET, flushedOffset);
   log.setOffset(shared.LAST_STORE_TIMESTAMP, lastStoreTimestamp);
   const flushedTimestamp = flushedOffset === appendedOffset ? lastStoreTimestamp : checkpoint.physicMsgTimestamp;

@@ -87,7 +87,7 @@ export class QueueRecovery {
     const { drive, consumeQueue, queueFileSize, logStart, believedEnd } = this.#o;
     const directory = queueDirectory(consumeQueue, topic, queueId);
     const damage = this.#mendFiles(directory);
-    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, ENTRY_SIZE, false);
+    const queue = new ConsumeQueue(drive, directory, queueFileSize, false, { isMapped: false });
     try {
       const starts = queue.fileStarts();
       const first = starts[0] ?? 0;

@@ -1,9 +1,9 @@
 import path from "node:path";
 import { ByteMap } from "../../base/byte-map.ts";
-import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
 import type { Drive } from "../../os/api.ts";
 import { BatchConsumeQueue, batchFileSizeFor } from "./batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
+import type { QueueSlots } from "./queue-slots.ts";
 
 /** What the control thread tells the other threads about a topic's queues; slots[queueId] is the slot. */
 export interface TopicSlotsUpdate {
@@ -28,6 +28,11 @@ export interface QueueFiles {
   fileSize: number;
 }
 
+/** What kind of queue a slot has. */
+export const QUEUE_NONE = 0;
+export const QUEUE_PLAIN = 1;
+export const QUEUE_BATCH = 2;
+
 /** Topics by name, and the ConsumeQueues of their slots, opened when first asked for. One instance a thread. */
 export class TopicSlotsTable {
   readonly #byName = new ByteMap<TopicSlots>();
@@ -39,10 +44,11 @@ export class TopicSlotsTable {
   readonly #fileSize: number;
   readonly #writable: boolean;
   readonly #batch: QueueFiles;
-  readonly #isMapped: boolean;
+  readonly #slots: QueueSlots | undefined;
+  #kinds = new Uint8Array(1024);
 
   /**
-   * @param isMapped false: plain queues are written by calls, many entries at a time
+   * @param slots for readers: where the newest entries of plain queues are
    * @param batch of queues of whole batches; by default beside the others, with as many entries in a file
    */
   constructor(
@@ -51,14 +57,14 @@ export class TopicSlotsTable {
     fileSize: number,
     writable: boolean,
     batch: QueueFiles = { root: path.join(root, "..", "batchconsumequeue"), fileSize: batchFileSizeFor(fileSize) },
-    isMapped = true,
+    slots?: QueueSlots,
   ) {
     this.#drive = drive;
     this.#root = root;
     this.#fileSize = fileSize;
     this.#writable = writable;
     this.#batch = batch;
-    this.#isMapped = isMapped;
+    this.#slots = slots;
   }
 
   update({ topic, slots, isBatch }: TopicSlotsUpdate): void {
@@ -75,7 +81,24 @@ export class TopicSlotsTable {
     entry.slots = slots;
     entry.isBatch = isBatch === true;
     if (known === undefined) this.#byName.set(key, entry);
-    for (let queueId = 0; queueId < slots.length; queueId++) this.#owners[slots[queueId]!] = { topic: entry, queueId };
+    for (let queueId = 0; queueId < slots.length; queueId++) {
+      this.#owners[slots[queueId]!] = { topic: entry, queueId };
+      this.#setKind(slots[queueId]!, entry.isBatch ? QUEUE_BATCH : QUEUE_PLAIN);
+    }
+  }
+
+  /** QUEUE_… */
+  kindOf(slot: number): number {
+    return slot < this.#kinds.length ? this.#kinds[slot]! : QUEUE_NONE;
+  }
+
+  #setKind(slot: number, kind: number): void {
+    if (slot >= this.#kinds.length) {
+      const kinds = new Uint8Array(2 ** Math.ceil(Math.log2(slot + 1)));
+      kinds.set(this.#kinds);
+      this.#kinds = kinds;
+    }
+    this.#kinds[slot] = kind;
   }
 
   get(bytes: Buffer, start: number, end: number): TopicSlots | undefined {
@@ -87,17 +110,13 @@ export class TopicSlotsTable {
     let queue = this.#queues[slot];
     if (queue === undefined) {
       const { root, fileSize } = this.#batch;
+      const slots = this.#slots;
+      const tail = slots === undefined ? undefined : { slots, slot };
+      const directory = queueDirectory(topic.isBatch === true ? root : this.#root, topic.topic, queueId);
       queue =
         topic.isBatch === true
-          ? new BatchConsumeQueue(this.#drive, queueDirectory(root, topic.topic, queueId), fileSize, this.#writable)
-          : new ConsumeQueue(
-              this.#drive,
-              queueDirectory(this.#root, topic.topic, queueId),
-              this.#fileSize,
-              this.#writable,
-              ENTRY_SIZE,
-              this.#isMapped,
-            );
+          ? new BatchConsumeQueue(this.#drive, directory, fileSize, this.#writable)
+          : new ConsumeQueue(this.#drive, directory, this.#fileSize, this.#writable, { tail });
       this.#queues[slot] = queue;
     }
     return queue;
@@ -124,10 +143,7 @@ export class TopicSlotsTable {
     this.#queues[slot]?.close();
     this.#queues[slot] = undefined;
     this.#owners[slot] = undefined;
-  }
-
-  sync(): void {
-    for (const queue of this.#queues) queue?.sync();
+    if (slot < this.#kinds.length) this.#kinds[slot] = QUEUE_NONE;
   }
 
   close(): void {

@@ -38,19 +38,20 @@ export class CheckpointWriter {
   readonly #o: CheckpointWriterOptions;
   #last = "";
   #lastDispatched = -1;
+  #lastCovered = -1;
   #nextMs = 0;
   #nextBoundsMs = 0;
   /**
-   * What the queues held at the last look. They are written down beside a DISPATCHED_OFFSET read later, so that all
+   * What the queues' files held at the last look. They are written down beside a DISPATCHED_OFFSET read later, so that all
    * their entries are of records below it.
    */
   #before: QueueBounds[];
-  /** DISPATCHED_OFFSET before that look. */
+  /** QUEUES_WRITTEN_OFFSET before that look. */
   #covered: number;
 
   constructor(options: CheckpointWriterOptions) {
     this.#o = options;
-    this.#covered = options.log.offset(shared.DISPATCHED_OFFSET);
+    this.#covered = options.log.offset(shared.QUEUES_WRITTEN_OFFSET);
     this.#before = this.#bounds();
   }
 
@@ -65,11 +66,12 @@ export class CheckpointWriter {
     const { log, topics } = this.#o;
     const queues = this.#before.filter(({ topic }) => topics().has(topic));
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
-    if (dispatchedOffset !== this.#lastDispatched) {
+    if (dispatchedOffset !== this.#lastDispatched || this.#covered !== this.#lastCovered) {
       this.#writeBounds({ dispatchedOffset, coveredOffset: this.#covered, physicMsgTimestamp: 0, queues });
       this.#lastDispatched = dispatchedOffset;
+      this.#lastCovered = this.#covered;
     }
-    this.#covered = log.offset(shared.DISPATCHED_OFFSET);
+    this.#covered = log.offset(shared.QUEUES_WRITTEN_OFFSET);
     this.#before = this.#bounds();
   }
 
@@ -114,7 +116,7 @@ export class CheckpointWriter {
     for (const [topic, ofTopic] of topics()) {
       for (let queueId = 0; queueId < ofTopic.length; queueId++) {
         const slot = ofTopic[queueId]!;
-        const maxOffset = slots.maxOffset(slot);
+        const maxOffset = slots.writtenOffset(slot);
         if (maxOffset > 0) all.push({ topic, queueId, minOffset: slots.minOffset(slot), maxOffset, files: [] });
       }
     }

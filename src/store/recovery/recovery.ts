@@ -95,9 +95,9 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
   const damaged = queues.filter(({ damage }) => damage !== undefined);
-  // Later entries are in no list: should one be missing, nothing tells.
-  const coveredEnd =
-    exit === "process-died" && known !== undefined ? Math.max(logStart, Math.min(lastEnd, known.coveredOffset)) : lastEnd;
+  // Later entries are in no list: should one be missing, nothing tells. Queues are not written in the order of the log.
+  const covered = known?.coveredOffset ?? checkpoint.logicsPhysicalOffset;
+  const coveredEnd = exit === "process-died" ? Math.max(logStart, Math.min(lastEnd, covered)) : lastEnd;
   const dispatchFrom = damaged.reduce((from, { physicalEnd }) => Math.min(from, physicalEnd), coveredEnd);
   const scan = scanLog(reader, {
     start: dispatchFrom,

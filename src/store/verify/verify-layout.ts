@@ -97,7 +97,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
   if (layout.lastExit !== "clean") {
     // Of entries that were being made when the process was killed some may be there and earlier ones not.
     const known = layout.lastExit === "process-died" ? decodeKnownQueues(readSmallFile(paths.queueBounds)) : undefined;
-    layout.pendingFrom = Math.min(dispatchedEnd(drive, layout), known?.dispatchedOffset ?? Number.MAX_SAFE_INTEGER);
+    layout.pendingFrom = Math.min(dispatchedEnd(drive, layout), known?.coveredOffset ?? layout.queuesFlushedOffset);
   }
   return layout;
 }

@@ -2,7 +2,7 @@
 // does; also when the broker dies in between. In order, a queue gives out nothing past what is not acknowledged.
 // Method: the whole control plane over a store in a map and a virtual clock. A crash is a new control plane over the same
 // store and files, without closing the old one.
-import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -25,6 +25,15 @@ function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }
 
+/** undefined: it is gone, as a temporary file may be. */
+function readIfThere(file: string): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Refuses records of one topic. */
 class PickyStore extends FakeStore {
   refused = "";
@@ -42,12 +51,13 @@ class PickyStore extends FakeStore {
 }
 
 class Rig {
-  readonly directory = mkdtempSync(join(tmpdir(), "pop-"));
+  directory: string = mkdtempSync(join(tmpdir(), "pop-"));
   readonly store = new PickyStore();
   clock = new VirtualClock(1_700_000_000_000);
   readonly values: Partial<ConfigValues>;
   readonly channel = new FakeChannel(1);
   plane!: FakeControlPlane;
+  readonly #dead: { plane: FakeControlPlane; directory: string }[] = [];
 
   constructor(values: Partial<ConfigValues> = {}) {
     this.values = { autoCreateSubscriptionGroup: true, ...values };
@@ -58,6 +68,17 @@ class Rig {
 
   /** As after kill -9: what the old one had set a timer for does not happen any more. */
   restart(): void {
+    // Of the old one writes are under way: they go on where nobody looks.
+    if (this.plane !== undefined) {
+      const directory = mkdtempSync(join(tmpdir(), "pop-"));
+      // A journal before the file that takes its place.
+      for (const name of readdirSync(this.directory).toSorted().toReversed()) {
+        const bytes = readIfThere(join(this.directory, name));
+        if (bytes !== undefined) writeFileSync(join(directory, name), bytes);
+      }
+      this.#dead.push({ plane: this.plane, directory: this.directory });
+      this.directory = directory;
+    }
     this.clock = new VirtualClock(0, this.clock.shared);
     this.plane = newControlPlane({ directory: this.directory, clock: this.clock, store: this.store, values: this.values });
     this.plane.control.load();
@@ -129,6 +150,10 @@ class Rig {
   async close(): Promise<void> {
     await this.plane.control.close();
     rmSync(this.directory, { recursive: true, force: true });
+    for (const { plane, directory } of this.#dead) {
+      await plane.control.topics.close();
+      rmSync(directory, { recursive: true, force: true });
+    }
   }
 }
 

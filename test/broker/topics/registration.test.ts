@@ -69,10 +69,10 @@ class Rig {
     return this.answer(address, command);
   }
 
-  change(topics: TopicConfig[]): Promise<void> {
+  change(topics: TopicConfig[], names?: string[]): Promise<void> {
     this.topics = topics;
     this.counter++;
-    return this.registration.topicsChanged();
+    return this.registration.topicsChanged(names);
   }
 
   async advance(byMs: number): Promise<void> {
@@ -115,6 +115,40 @@ test("registers with all at start, then each period, and leaves at stop", async 
   await rig.registration.topicsChanged();
   await rig.advance(100_000);
   t.is(rig.asked.length, 6, "silence after the farewell");
+});
+
+test("a name server that knows the others is told of the changed topics alone; of all, when anything went wrong", async (t) => {
+  const told = new Map<string, TopicConfig>();
+  const rig: Rig = new Rig(["a:1", "b:1"], { topicOf: (name) => told.get(name) });
+  await rig.registration.start();
+  rig.asked.length = 0;
+  const change = (...names: string[]): Promise<void> => {
+    const added = names.map((name) => topic(name));
+    for (const config of added) told.set(config.topicName, config);
+    return rig.change([...rig.topics, ...added], names);
+  };
+  const seen = (): string[] => rig.asked.splice(0).map(({ address, topics }) => `${address} ${topics.join("")}`);
+  await change("V");
+  t.deepEqual(seen(), ["a:1 V", "b:1 V"]);
+  rig.down.add("b:1");
+  await change("W");
+  t.deepEqual(seen(), ["a:1 W", "b:1 W"]);
+  rig.down.delete("b:1");
+  await change("X", "Y");
+  t.deepEqual(seen(), ["a:1 XY", "b:1 TUVWXY"]);
+  t.deepEqual(rig.registration.registeredWith, ["a:1", "b:1"]);
+  // Changes that come while a registration is under way share the next one.
+  await Promise.all([change("A"), change("B"), change("C")]);
+  t.deepEqual(seen().toSorted(), ["a:1 ABC", "b:1 ABC"]);
+  rig.registration.connectionLost("a:1");
+  await change("Z");
+  t.deepEqual(
+    seen().filter((line) => line.startsWith("a:1")),
+    ["a:1 TUVWXYABCZ"],
+  );
+  await rig.advance(30_000);
+  t.deepEqual(seen(), ["a:1 TUVWXYABCZ", "b:1 TUVWXYABCZ"]);
+  await rig.registration.stop();
 });
 
 test("the period is held within 10 and 60 s", async (t) => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { ConfigFile } from "../../../src/broker/config-file.ts";
-import { type TopicSettings, Topics } from "../../../src/broker/topics/topics.ts";
+import { storedBatchTopics, type TopicSettings, Topics } from "../../../src/broker/topics/topics.ts";
 import { RequestCode, ResponseCode } from "../../../src/format/remoting/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { silentLog } from "../../../src/observe/log.ts";
@@ -118,6 +118,7 @@ test("topics survive a restart in Apache's shape", async (t) => {
   const first = rig(t);
   first.topics.load();
   t.is((await first.ask(RequestCode.UPDATE_AND_CREATE_TOPIC, { ...UPDATE, attributes: "+message.type=FIFO" })).code, 0);
+  await first.topics.save();
   const text = JSON.parse(readFileSync(first.path, "utf8"));
   t.deepEqual(text.topicConfigTable.T, {
     attributes: { "message.type": "FIFO" },
@@ -135,6 +136,44 @@ test("topics survive a restart in Apache's shape", async (t) => {
   t.deepEqual(second.topics.get("T"), first.topics.get("T"));
   t.deepEqual(second.topics.dataVersion, first.topics.dataVersion);
   t.is(second.store.queueCounts.get("T"), 4);
+});
+
+test("what was answered is on the disk, however late the file is; a torn line is none", async (t) => {
+  const first = rig(t);
+  first.topics.load();
+  await first.topics.save();
+  const before = readFileSync(first.path);
+  const names = Array.from({ length: 30 }, (_, i) => `T${i}`);
+  const create = (topic: string): Promise<RemotingCommand> =>
+    first.ask(RequestCode.UPDATE_AND_CREATE_TOPIC, { ...UPDATE, topic, attributes: "+queue.type=BatchCQ" });
+  for (const answer of await Promise.all(names.map(create))) t.is(answer.code, 0);
+  const journal = readFileSync(`${first.path}.journal`);
+  const restarted = (file: Buffer, lines: Buffer | string): Set<string> => {
+    const next = rig(t);
+    writeFileSync(next.path, file);
+    writeFileSync(`${next.path}.journal`, lines);
+    next.topics.load();
+    const found = new Set(names.filter((name) => next.topics.get(name)?.attributes["queue.type"] === "BatchCQ"));
+    t.deepEqual(storedBatchTopics(next.directory), found);
+    if (found.size === names.length) t.deepEqual(next.topics.dataVersion, first.topics.dataVersion);
+    return found;
+  };
+  // The file may be written by now, and the journal begun anew: whatever was written when, nothing is missing.
+  if (journal.length > 0) t.is(restarted(readFileSync(first.path), journal).size, names.length);
+  await first.topics.save();
+  const after = readFileSync(first.path);
+  t.is(readFileSync(`${first.path}.journal`).length, 0);
+  t.is(restarted(after, "").size, names.length);
+  t.is(restarted(after, journal).size, names.length);
+  t.is(restarted(before, "").size, 0);
+
+  const [line = "", ...others] = journal.toString().split("\n");
+  if (others.length > 1) {
+    t.deepEqual([...restarted(before, `${line}\n`)], ["T0"]);
+    t.deepEqual([...restarted(before, `${others[0]!.slice(0, -3)}\n${line}`)], ["T0"]);
+    t.is(restarted(before, line.replace("T0", "T1")).size, 0);
+  }
+  await first.topics.close();
 });
 
 test("a file with a name that is no topic stops the start", (t) => {

@@ -20,6 +20,7 @@ import { FurtherQueues } from "../../../src/store/log/further-queues.ts";
 import { LogReader } from "../../../src/store/log/log-reader.ts";
 import { QueueDispatcher } from "../../../src/store/queue/queue-dispatcher.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/queue-slots.ts";
+import { QueueTails } from "../../../src/store/queue/queue-tails.ts";
 import { TopicSlotsTable } from "../../../src/store/queue/topic-slots.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
 
@@ -86,7 +87,7 @@ function check(t: ExecutionContext, all: readonly Message[]): void {
   const lanes = createLaneMemory({ entryCount: 128, dataSize: 1_048_576 });
   const [producer, consumer] = [new LaneProducer(lanes), new LaneConsumer(lanes)];
   const log = new SharedLog();
-  const slots = new QueueSlots(createQueueSlotsMemory());
+  const slots = new QueueSlots(createQueueSlotsMemory(64));
   const shape = { drive, directory: path.join(base, "log"), fileSize: LOG_FILE_SIZE };
   const commitLog = new CommitLog(
     { ...shape, log, slots, clock: new VirtualClock(1_795_103_125_571), dedupWindow: undefined },
@@ -116,13 +117,15 @@ function check(t: ExecutionContext, all: readonly Message[]): void {
   const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
   const topics = new TopicSlotsTable(nativeFreeDrive, path.join(base, "queues"), 20_000, true);
   for (const [topic, slot] of [[TOPIC, 0] as const, ...SLOTS]) topics.update({ topic, slots: [slot] });
-  const options = { reader, topics, slots, isMultiDispatch: true, delayLevelsMs: [], refreshTopics: () => false };
+  const tails = new QueueTails(slots, topics);
+  const options = { reader, topics, slots, tails, isMultiDispatch: true, delayLevelsMs: [], refreshTopics: () => false };
   const dispatcher = new QueueDispatcher(options);
   for (let offset = 0; offset < logEnd; ) {
     const done = dispatcher.dispatch(offset, logEnd);
     if (done === offset) throw new Error(`no record at ${offset} of ${logEnd}`);
     offset = done;
   }
+  tails.writeOld(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   for (const [name, slot] of SLOTS) {
     const wanted = stored.filter(({ i }) => all[i]!.names.includes(name));
     t.is(slots.maxOffset(slot), wanted.length, name);

@@ -28,6 +28,7 @@ import { CommitLog } from "../../../src/store/log/commit-log.ts";
 import { LogReader } from "../../../src/store/log/log-reader.ts";
 import { QueueDispatcher } from "../../../src/store/queue/queue-dispatcher.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/queue-slots.ts";
+import { QueueTails } from "../../../src/store/queue/queue-tails.ts";
 import { TopicSlotsTable } from "../../../src/store/queue/topic-slots.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
 
@@ -120,7 +121,7 @@ function append(t: ExecutionContext, directory: string, all: Message[], feeds: I
   const producer = new LaneProducer(lanes);
   const consumer = new LaneConsumer(lanes);
   const log = new SharedLog();
-  const slots = new QueueSlots(createQueueSlotsMemory());
+  const slots = new QueueSlots(createQueueSlotsMemory(64));
   const options = { drive, directory, fileSize: LOG_FILE_SIZE, log, slots, clock: new VirtualClock(1_795_103_125_571) };
   const commitLog = new CommitLog({ ...options, dedupWindow: undefined, queueFeed: feeds[0]!, keyFeed: feeds[1] }, 0);
   const noted = new RecordProperties();
@@ -159,14 +160,24 @@ function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | und
   const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
   const topics = new TopicSlotsTable(nativeFreeDrive, queues, 20_000, true);
   topics.update({ topic: TOPIC, slots: Array.from({ length: QUEUE_COUNT }, (_, i) => i) });
-  const slots = new QueueSlots(createQueueSlotsMemory());
+  const slots = new QueueSlots(createQueueSlotsMemory(64));
+  const tails = new QueueTails(slots, topics);
   const given = queueFeed === undefined ? {} : { feed: new IndexFeedConsumer(queueFeed) };
-  const dispatcher = new QueueDispatcher({ reader, topics, slots, delayLevelsMs: [], refreshTopics: () => false, ...given });
+  const dispatcher = new QueueDispatcher({
+    reader,
+    topics,
+    slots,
+    tails,
+    delayLevelsMs: [],
+    refreshTopics: () => false,
+    ...given,
+  });
   for (let offset = 0; offset < logEnd; ) {
     const done = dispatcher.dispatch(offset, logEnd);
     if (done === offset) throw new Error(`no record at ${offset} of ${logEnd}`);
     offset = done;
   }
+  tails.writeOld(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   const ends = Array.from({ length: QUEUE_COUNT }, (_, slot) => slots.maxOffset(slot));
   topics.close();
   reader.close();
