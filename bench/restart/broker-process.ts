@@ -47,6 +47,10 @@ export class BrokerProcess {
     this.#closed = closed;
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   /** CPU time that it has used, ms; 0 where the system does not tell. */
   cpuMs(): number {
     try {

@@ -219,7 +219,7 @@ export class FlusherDuty implements Duty {
       flushIntervalMs: init.flushIntervalMs,
       flushLeastPages: init.flushLeastPages,
       flushThoroughIntervalMs: init.flushThoroughIntervalMs,
-      nap: (ms) => own.nap(own.seen(), ms),
+      doorbell: own,
     });
     const { queueFileSize } = init;
     const common = { drive, queueFileSize, log: this.#log, slots, clock };

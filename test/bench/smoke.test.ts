@@ -1,4 +1,4 @@
-// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart and bench:idle run, and give what they promise.
+// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart, bench:idle and bench:sync run, and give what they promise.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -74,6 +74,15 @@ test.serial("restart: a killed store is served again, on both drives", async (t)
   const { starts } = JSON.parse(readFileSync(json, "utf8")) as { starts: { drive: string; newPull: number }[] };
   t.deepEqual(starts.map(({ drive }) => drive), ["ffi", "native-free"]); // biome-ignore format: one claim.
   t.true(starts.every(({ newPull }) => newPull > 0));
+});
+
+test.serial("sync: the broker beside the bare disk", async (t) => {
+  const json = join(directory, "sync.json");
+  const { stdout, code } = await run(t, "sync", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { medians } = JSON.parse(readFileSync(json, "utf8")) as { medians: { senders: number; flushesPerSecond: number }[] };
+  t.deepEqual(medians.map(({ senders }) => senders), [1, 4]); // biome-ignore format: one claim.
+  t.true(medians.every(({ flushesPerSecond }) => flushesPerSecond > 0));
 });
 
 test.serial("batching", async (t) => {

@@ -2,6 +2,7 @@ import { type Clock, monotonicMs } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import * as shared from "../../format/shared/shared-words.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
+import type { Doorbell } from "../../ring/doorbell.ts";
 import type { SharedLog } from "../shared-log.ts";
 import { basePath } from "./log-files.ts";
 
@@ -19,17 +20,19 @@ export interface FlusherOptions {
   flushLeastPages: number;
   /** … unless the last flush was this long ago, ms. */
   flushThoroughIntervalMs: number;
-  /** SYNC_FLUSH: rests the thread so long, ms. Without it no group is waited for. */
-  nap?: (ms: number) => void;
+  /** SYNC_FLUSH: the thread's own, which the log writer rings. Without it no group is waited for. */
+  doorbell?: Pick<Doorbell, "seen" | "park" | "nap">;
 }
 
 const PAGE_SIZE = 4096;
 /** SYNC_FLUSH: part of a flush's time that is spent on waiting for senders that have just been answered, and its bounds, ms. */
-const GATHER_RATIO = 0.25;
+const GATHER_RATIO = 0.5;
 const GATHER_MS_MIN = 0.3;
 const GATHER_MS_MAX = 5;
 /** Part of the senders that is waited for. */
 const GATHER_SHARE = 0.8;
+/** For so few more the thread is woken at each message; for more than these it looks now and then. */
+const GATHER_FEW = 4;
 /** Pause before a next file is tried for again, ms. */
 const PREPARE_RETRY_MS = 500;
 
@@ -76,22 +79,36 @@ export class Flusher {
    * would serve the first of them only, and the others wait for two.
    */
   #flushGroup(): void {
-    const { log, nap } = this.#options;
-    const limit = Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, GATHER_RATIO * this.#flushMs));
-    let count = log.offset(shared.APPENDED_COUNT);
-    for (let waited = 0; nap !== undefined && waited < limit; waited += limit / 3) {
-      const before = count;
-      if (before - this.#flushedCount >= this.#expectedCount) break;
-      nap(limit / 3);
-      count = log.offset(shared.APPENDED_COUNT);
-      if (count === before) break; // Nobody else comes.
-    }
+    const { log } = this.#options;
+    const count = this.#gather();
     const started = monotonicMs();
     this.flushTo(log.offset(shared.APPENDED_OFFSET));
     this.#flushMs = monotonicMs() - started;
     // In flight: whom this flush has served, and who came meanwhile.
     this.#expectedCount = GATHER_SHARE * (log.offset(shared.APPENDED_COUNT) - this.#flushedCount);
     this.#flushedCount = count;
+  }
+
+  /** @returns APPENDED_COUNT, of the messages that the flush is to serve */
+  #gather(): number {
+    const { log, doorbell } = this.#options;
+    const limitMs = Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, GATHER_RATIO * this.#flushMs));
+    const deadlineMs = monotonicMs() + limitMs;
+    let before = -1;
+    for (;;) {
+      const seen = doorbell?.seen() ?? 0; // First: what is appended after the look below ends the park.
+      const count = log.offset(shared.APPENDED_COUNT);
+      const missing = this.#flushedCount + this.#expectedCount - count;
+      const leftMs = deadlineMs - monotonicMs();
+      if (doorbell === undefined || missing <= 0 || leftMs <= 0) return count;
+      if (missing <= GATHER_FEW) doorbell.park(seen, leftMs);
+      else if (count === before)
+        return count; // Nobody else comes.
+      else {
+        before = count;
+        doorbell.nap(doorbell.seen(), Math.min(leftMs, limitMs / 3));
+      }
+    }
   }
 
   #isDue(appended: number): boolean {
