@@ -46,6 +46,7 @@ const path = new SendPath({
   addedProperties: Buffer.from("MSG_REGION\u0001DefaultRegion\u0002TRACE_ON\u0001true\u0002CLUSTER\u0001DefaultCluster\u0002"),
   maxMessageSize: 4_194_304,
   batchSizeMax: 4_194_304,
+  tailSize: 0,
   newUniqueKey: uniqueKeys(STORE_HOST, clock),
   kernel,
 });

@@ -51,6 +51,8 @@ export interface StoreValues {
 
   checkCRCOnRecover: boolean;
   checkCRCOnRead: boolean;
+  enabledAppendPropCRC: boolean;
+  forceVerifyPropCRC: boolean;
   commitLogRecoverMaxNum: number;
 
   messageDelayLevel: string;
@@ -138,6 +140,8 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
 
   checkCRCOnRecover: flag(true, "Check the bodies of messages when a store is recovered."),
   checkCRCOnRead: ours(flag(false, "Check each message before it is handed to a consumer; damaged ones are passed over.")),
+  enabledAppendPropCRC: flag(false, "Store a checksum of each whole record, its times, hosts and properties too, and check it."),
+  forceVerifyPropCRC: flag(false, "Check the whole records' checksums, where there are any, also if none are stored any more."),
   commitLogRecoverMaxNum: whole(10, "files", 1, INT_MAX, "Log files that recovery goes back."),
 
   messageDelayLevel: levels(DELAY_LEVELS, "Delays of the levels 1, 2 and so on."),

@@ -3,6 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import { type Clock, clockFrom, SystemClock, VirtualClock } from "../base/clock.ts";
 import { shrinkHeap } from "../base/heap.ts";
 import { encodeHost } from "../format/record/message.ts";
+import { RECORD_CRC_SIZE } from "../format/record/record-crc.ts";
 import { HeaderScan } from "../format/remoting/header-scan.ts";
 import { RequestCode } from "../format/remoting/remoting-codes.ts";
 import { FLAG_RESPONSE } from "../format/remoting/remoting-command.ts";
@@ -125,6 +126,7 @@ export class IoWorker {
       addedProperties: Buffer.from(added),
       maxMessageSize: init.maxMessageSize,
       batchSizeMax: engine.logFileSize - 8,
+      tailSize: engine.hasRecordCrc === true ? RECORD_CRC_SIZE : 0,
       newUniqueKey: uniqueKeys(init.storeHost, this.#clock),
     });
     this.#answers = new SendAnswers({

@@ -252,7 +252,9 @@ export function settleOrphan(memory: LaneMemory): boolean {
 export class LaneConsumer {
   readonly #view: LaneView;
   /** Where the records stand. */
-  readonly data: Buffer;
+  data: Buffer;
+  /** Bytes behind the last property of the record that `next` went to (see SealingLane). */
+  tailSize = 0;
   #head: number;
   #tailSeen: number;
   #dataHead: number;
@@ -298,6 +300,16 @@ export class LaneConsumer {
     this.#head = (this.#head + 1) | 0;
     this.#dataHead = (dataStart + this.size) | 0;
     return true;
+  }
+
+  /** Called when the size of a record that goes to further queues is known. @returns what it is with all that this lane adds */
+  withTail(_start: number, size: number): number {
+    return size;
+  }
+
+  /** Called when the open fields of the records in data[start, end) are filled, before they go into the log. */
+  seal(_start: number, _end: number): void {
+    // Nothing is left to do.
   }
 
   /** Writes the ack of one descriptor; visible after `publish`. In the order of the descriptors. */

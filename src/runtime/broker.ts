@@ -27,6 +27,7 @@ import type { DriveId } from "../os/choose.ts";
 import { openFilesLimit } from "../os/files.ts";
 import type { IoWorkerInit } from "../remoting/io-worker-init.ts";
 import { uniqueKeys } from "../remoting/send/unique-keys.ts";
+import { CHECK_FORM, recordCheck } from "../store/log/log-scan.ts";
 import type { ReadLimits } from "../store/queue/queue-reader.ts";
 import type { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
@@ -383,7 +384,8 @@ function engineOptions(
     queueFlushIntervalMs: values.flushIntervalConsumeQueue,
     queueFlushLeastPages: values.flushConsumeQueueLeastPages,
     queueFlushThoroughIntervalMs: values.flushConsumeQueueThoroughInterval,
-    isCrcChecked: values.checkCRCOnRecover,
+    check: values.checkCRCOnRecover ? recordCheck(values) : CHECK_FORM,
+    hasRecordCrc: values.enabledAppendPropCRC,
     delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],
     isLmq: values.enableLmq,
     isMultiDispatch: values.enableMultiDispatch,
@@ -444,7 +446,7 @@ function readLimits(values: ConfigValues): ReadLimits {
     countOnDisk: values.maxTransferCountOnMessageInDisk,
     sizeOnDisk: values.maxTransferBytesOnMessageInDisk,
     inMemoryDistance: inMemorySize(values),
-    isChecked: values.checkCRCOnRead,
+    check: values.checkCRCOnRead ? recordCheck(values) : undefined,
   };
 }
 

@@ -56,8 +56,10 @@ export interface EngineOptions {
   queueFlushIntervalMs: number;
   queueFlushLeastPages: number;
   queueFlushThoroughIntervalMs: number;
-  /** Whether recovery compares the CRCs of bodies. Default true. */
-  isCrcChecked?: boolean;
+  /** What of each record recovery compares: CHECK_… of store/log/log-scan.ts. Default CHECK_BODY. */
+  check?: number;
+  /** Whether records get a checksum of their own. Default false. */
+  hasRecordCrc?: boolean;
   delayLevelsMs: number[];
   /** enableLmq and enableMultiDispatch. Default: false. */
   isLmq?: boolean;
@@ -178,6 +180,7 @@ export class Engine {
       dedupWindow: createDedupWindowMemory(options.dedupMaxEntries),
       clock: options.clock.shared,
       isSyncFlush: options.isSyncFlush,
+      hasRecordCrc: options.hasRecordCrc,
       flushIntervalMs: options.flushIntervalMs,
       flushLeastPages: options.flushLeastPages,
       flushThoroughIntervalMs: options.flushThoroughIntervalMs,

@@ -29,6 +29,8 @@ export interface EngineInit {
   dedupWindow: DedupWindowMemory | undefined;
   clock: SharedArrayBuffer;
   isSyncFlush: boolean;
+  /** Whether records get a checksum of their own. Default false. */
+  hasRecordCrc?: boolean | undefined;
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;

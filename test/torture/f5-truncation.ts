@@ -37,8 +37,13 @@ async function run({ random, drive, isShort, hasNext, say }: Torture): Promise<R
 }
 
 /** A store of which the process was killed. */
-export function fill(disk: ModelDisk, random: Random, messageCount: number = MESSAGE_COUNT): (Stored & { size: number })[] {
-  const store = new ModelStore(disk, true, NOW_MS);
+export function fill(
+  disk: ModelDisk,
+  random: Random,
+  messageCount: number = MESSAGE_COUNT,
+  hasRecordCrc = false,
+): (Stored & { size: number })[] {
+  const store = new ModelStore(disk, true, NOW_MS, hasRecordCrc);
   for (let id = 1; id <= messageCount; id++) {
     store.send(id, random.below(QUEUE_COUNT), Buffer.alloc(random.between(1, 400), id & 0xff));
     if (id % 8 === 0) {

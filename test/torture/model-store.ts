@@ -10,6 +10,7 @@ import { ACK_OK, createLaneMemory, LaneProducer } from "../../src/ring/lane.ts";
 import { FlusherDuty, QueueIndexerDuty } from "../../src/runtime/duties.ts";
 import type { EngineInit } from "../../src/store/engine-init.ts";
 import { LogReader } from "../../src/store/log/log-reader.ts";
+import { CHECK_BODY, CHECK_RECORD } from "../../src/store/log/log-scan.ts";
 import { LogWriter } from "../../src/store/log/log-writer.ts";
 import { batchFileSizeFor } from "../../src/store/queue/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../../src/store/queue/consume-queue.ts";
@@ -61,8 +62,8 @@ export class ModelStore {
   /** Appended, and by now in the log, in its order. */
   readonly appended: Stored[] = [];
 
-  /** Recovers the store as `Engine` does. */
-  constructor(disk: ModelDisk, isSyncFlush: boolean, nowMs: number) {
+  /** Recovers the store as `Engine` does. @param hasRecordCrc as enabledAppendPropCRC */
+  constructor(disk: ModelDisk, isSyncFlush: boolean, nowMs: number, hasRecordCrc = false) {
     this.#disk = disk;
     this.clock = new VirtualClock(nowMs);
     new Float64Array(slotsMemory.cells).fill(0, 0, 4 * slotCount);
@@ -80,7 +81,8 @@ export class ModelStore {
     };
     const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
     const isBatch = (): boolean => false;
-    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, isSyncFlush, recordSizeMax: RECORD_SIZE_MAX });
+    const check = hasRecordCrc ? CHECK_RECORD : CHECK_BODY;
+    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, isSyncFlush, recordSizeMax: RECORD_SIZE_MAX, check });
     rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
     publishRecovered(this.log, this.recovered);
     const topics = new Map([[TOPIC, slotsOf(TOPIC, QUEUE_COUNT)]]);
@@ -106,6 +108,7 @@ export class ModelStore {
       dedupWindow: undefined,
       clock: this.clock.shared,
       isSyncFlush,
+      hasRecordCrc,
       flushIntervalMs: 100,
       flushLeastPages: 1,
       flushThoroughIntervalMs: 1000,

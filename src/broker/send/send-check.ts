@@ -1,7 +1,8 @@
 import type { Clock } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import { RETRY_PREFIX, TOPIC_SIZE_MAX, topicNameFault, UNSENDABLE_TOPICS } from "../../format/names.ts";
-import { decodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../../format/record/properties.ts";
+import { decodeProperties, PROPERTY } from "../../format/record/properties.ts";
+import { propertiesSizeMaxOf } from "../../format/record/record-crc.ts";
 import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import type { RemotingCommand } from "../../format/remoting/remoting-command.ts";
 import { type SendRequest, sendRequestOf, subMessagesOf } from "../../format/remoting/send-request.ts";
@@ -26,6 +27,7 @@ export interface SendCheckOptions {
 
 /** Names as in the configuration. */
 export interface SendCheckSettings {
+  enabledAppendPropCRC: boolean;
   brokerIP1: string;
   brokerPermission: number;
   /** ms since the epoch. */
@@ -113,6 +115,7 @@ export class SendCheck {
 
   #checkContent(command: RemotingCommand, { topic, batch, properties }: SendRequest): SendRefusal | undefined {
     const { maxMessageSize } = this.#o.settings;
+    const propertiesSizeMax = propertiesSizeMaxOf(this.#o.settings);
     if (batch && topic.length > TOPIC_SIZE_MAX) return illegal(`message topic length too long ${topic.length}`);
     if (batch && topic.startsWith(RETRY_PREFIX)) return illegal(`batch request does not support retry group ${topic}`);
     if (topic.length > TOPIC_SIZE_MAX && !topic.startsWith(RETRY_PREFIX))
@@ -124,8 +127,8 @@ export class SendCheck {
       );
     }
     // Its length in characters at most equals that in bytes, so the cheap look comes first.
-    if (properties.length > PROPERTIES_SIZE_MAX || Buffer.byteLength(properties) > PROPERTIES_SIZE_MAX) {
-      return illegal(`the message is illegal, its properties are larger than the limit of ${PROPERTIES_SIZE_MAX} bytes`);
+    if (properties.length > propertiesSizeMax || Buffer.byteLength(properties) > propertiesSizeMax) {
+      return illegal(`the message is illegal, its properties are larger than the limit of ${propertiesSizeMax} bytes`);
     }
     return undefined;
   }

@@ -8,7 +8,8 @@ import {
   SYS_FLAG_STORE_HOST_V6,
   SYS_FLAG_TRANSACTION_MASK,
 } from "../../format/record/message.ts";
-import { decodeProperties, encodeProperties, PROPERTIES_SIZE_MAX, PROPERTY } from "../../format/record/properties.ts";
+import { decodeProperties, encodeProperties, PROPERTY } from "../../format/record/properties.ts";
+import { propertiesSizeMaxOf } from "../../format/record/record-crc.ts";
 import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import type { RemotingCommand } from "../../format/remoting/remoting-command.ts";
 import type { SendRequest, SubMessage } from "../../format/remoting/send-request.ts";
@@ -45,6 +46,7 @@ export interface SpecialSendsOptions {
 
 /** Names as in the configuration. */
 export interface SpecialSendSettings {
+  enabledAppendPropCRC: boolean;
   brokerIP1: string;
   brokerName: string;
   brokerClusterName: string;
@@ -94,10 +96,10 @@ export class SpecialSends {
     if (further !== undefined) return responses.refused(command, further);
     const message = this.#moved(command, request, received);
     if ("code" in message) return responses.refused(command, message);
-    if (Buffer.byteLength(encodeProperties(message.properties)) > PROPERTIES_SIZE_MAX) {
+    if (Buffer.byteLength(encodeProperties(message.properties)) > propertiesSizeMaxOf(settings)) {
       return responses.refused(
         command,
-        illegal(`the properties are larger than ${PROPERTIES_SIZE_MAX} bytes with those that the broker adds`),
+        illegal(`the properties are larger than ${propertiesSizeMaxOf(settings)} bytes with those that the broker adds`),
       );
     }
     try {

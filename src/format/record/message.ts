@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { decodeProperties } from "./properties.ts";
+import { withoutRecordCrc } from "./record-crc.ts";
 
 /**
  * One message as it stands in the CommitLog and in pull answers. All integers are big-endian.
@@ -254,7 +255,7 @@ export interface MessageFields {
 /** Encodes one record with queueOffset, physicalOffset and storeTimestamp left 0. Cold path. */
 export function encodeMessage(fields: MessageFields): Buffer {
   const topic = Buffer.from(fields.topic);
-  const properties = Buffer.from(fields.properties);
+  const properties = Buffer.from(withoutRecordCrc(fields.properties));
   const bornHost = encodeHost(fields.bornHost);
   const storeHost = encodeHost(fields.storeHost);
   const isV2 = topic.length > TOPIC_SIZE_MAX_V1;

@@ -22,15 +22,20 @@ const SUB_MESSAGE_SIZE_MIN = 22;
 export class InnerBatchWriter {
   readonly #storeHost: Buffer;
   readonly #added: Buffer;
+  readonly #propertiesSizeMax: number;
   /** Of the record last written. */
   readonly properties: RecordProperties = new RecordProperties();
   /** Its messages. */
   count = 0;
 
-  /** @param added properties that the broker adds */
-  constructor(storeHost: Buffer, added: Buffer) {
+  /**
+   * @param added     properties that the broker adds
+   * @param tailSize  bytes that the log writer adds to them
+   */
+  constructor(storeHost: Buffer, added: Buffer, tailSize: number) {
     this.#storeHost = storeHost;
     this.#added = added;
+    this.#propertiesSizeMax = PROPERTIES_SIZE_MAX - tailSize;
   }
 
   /** Writes the record at data[at], where there is room. @returns its end, or one of the outcomes above */
@@ -85,7 +90,7 @@ export class InnerBatchWriter {
     end += this.#added.copy(data, end);
     if (!properties.isInner) end += data.write(`INNER_NUM\u0001${count}\u0002`, end, "latin1");
     end = reserveInnerBase(data, end);
-    if (end - propertiesAt > PROPERTIES_SIZE_MAX) return INNER_BATCH_UNUSUAL;
+    if (end - propertiesAt > this.#propertiesSizeMax) return INNER_BATCH_UNUSUAL;
     finishRecord(data, at, propertiesAt, end);
     this.count = count;
     return end;

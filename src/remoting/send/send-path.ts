@@ -53,6 +53,8 @@ export interface SendPathOptions {
   maxMessageSize: number;
   /** What a log file can hold, bytes. */
   batchSizeMax: number;
+  /** Bytes that the log writer adds to each record. */
+  tailSize: number;
   newUniqueKey: () => string;
   /** Works in the lane's memory; without it JavaScript does everything. */
   kernel?: BatchKernel | undefined;
@@ -74,6 +76,8 @@ export class SendPath {
   readonly #added: Buffer;
   readonly #maxMessageSize: number;
   readonly #batchSizeMax: number;
+  readonly #tailSize: number;
+  readonly #propertiesSizeMax: number;
   readonly #newUniqueKey: () => string;
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
@@ -92,9 +96,11 @@ export class SendPath {
     this.#tables = options.tables;
     this.#storeHost = options.storeHost;
     this.#added = options.addedProperties;
-    this.#innerBatch = new InnerBatchWriter(options.storeHost, options.addedProperties);
+    this.#innerBatch = new InnerBatchWriter(options.storeHost, options.addedProperties, options.tailSize);
     this.#maxMessageSize = options.maxMessageSize;
     this.#batchSizeMax = Math.min(options.batchSizeMax, options.lane.data.length / 2);
+    this.#tailSize = options.tailSize;
+    this.#propertiesSizeMax = PROPERTIES_SIZE_MAX - options.tailSize;
     this.#newUniqueKey = options.newUniqueKey;
     this.#batchTemplate = new BatchTemplate(options.kernel);
   }
@@ -249,7 +255,7 @@ export class SendPath {
       data[end++] = VALUE_END;
     }
     end += this.#added.copy(data, end);
-    if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
+    if (end - propertiesAt > this.#propertiesSizeMax) return SEND_UNUSUAL;
     properties.keyStart = keyStart;
     properties.keyEnd = keyEnd;
     properties.writeNotes(data, this.#view, at, hostFlags(bornHost), topic.keyHashSeed);
@@ -293,7 +299,7 @@ export class SendPath {
     const headerSizeMax = scan.has(fields.FIELD_PROPERTIES)
       ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES)
       : 0;
-    const sizeMax = Math.max(headerSizeMax, bodySize + count * (RECORD_OVERHEAD_MAX + topic.key.length + 1));
+    const sizeMax = Math.max(headerSizeMax, bodySize + count * (RECORD_OVERHEAD_MAX + topic.key.length + 1 + this.#tailSize));
     if (sizeMax > this.#batchSizeMax) return SEND_UNUSUAL;
     const at = this.#lane.reserve(sizeMax);
     if (at === RESERVE_FULL) return SEND_BLOCKED;
@@ -374,7 +380,7 @@ export class SendPath {
         );
       let end = propertiesAt + bytes.copy(data, propertiesAt, sourcePropertiesAt, subEnd);
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
-      if (end - propertiesAt > PROPERTIES_SIZE_MAX) return SEND_UNUSUAL;
+      if (end - propertiesAt > this.#propertiesSizeMax) return SEND_UNUSUAL;
       this.#properties.scan(data, propertiesAt, end);
       if (this.#properties.isSpecial || this.#properties.isInner) return SEND_UNUSUAL;
       this.#properties.writeNotes(data, this.#view, record, hostFlags(bornHost), seed);
@@ -397,6 +403,7 @@ export class SendPath {
     if (ticket < 0) return SEND_BLOCKED;
     this.#tickets.keySizes[ticket] = 0;
     this.#tickets.noWaits[ticket] = isNoWait ? 1 : 0;
+    if (this.#tailSize > 0) for (let i = 0; i < sizes.length; i++) sizes[i]! += this.#tailSize;
     this.#tickets.batchSizes[ticket] = sizes;
     this.#commit(record - at, ticket, topic, queueId, sizes.length, keyStart, keyEnd, APPEND_NOTED);
     return SEND_TAKEN;

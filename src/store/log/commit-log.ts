@@ -253,7 +253,7 @@ export class CommitLog {
       at += size;
       physical += size;
     }
-    if (isInnerBatch) fillInnerBase(view, at, queueOffset);
+    if (isInnerBatch) fillInnerBase(view, at - lane.tailSize, queueOffset);
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");
     if (hasQueue) this.#slots.setAppendedOffset(slot, queueOffset + lane.count);
     if (!isNoted) this.#leaveToIndexer(slot);
@@ -287,7 +287,7 @@ export class CommitLog {
     // From what was before: a queue that is named twice has the message once.
     for (let i = undoFrom; i < this.#undoFurther.length; i += 2)
       this.#slots.setAppendedOffset(this.#undoFurther[i]!, this.#undoFurther[i + 1]! + 1);
-    lane.size = size;
+    lane.size = lane.withTail(lane.dataStart, size);
   }
 
   #isLikelyDuplicate(lane: LaneConsumer): boolean {
@@ -312,6 +312,7 @@ export class CommitLog {
   #copyRun(lane: LaneConsumer, runStart: number, runEnd: number): void {
     const size = runEnd - runStart;
     if (size === 0) return;
+    lane.seal(runStart, runEnd);
     try {
       this.#file.write(this.#position, lane.data, runStart, runEnd);
       this.#position += size;

@@ -9,6 +9,7 @@ import type { RecentRecords } from "../queue/recent-records.ts";
 import { SharedLog } from "../shared-log.ts";
 import { StorePaths } from "../store-paths.ts";
 import { CommitLog } from "./commit-log.ts";
+import { SealingLane } from "./sealing-lane.ts";
 
 /** The flusher is woken each time so many bytes were appended: it prepares the next file in time. */
 const FLUSHER_WAKE_SIZE = 4 * 1_048_576;
@@ -36,7 +37,7 @@ export class LogWriter {
     const paths = new StorePaths(init.storePath, init.commitLogPath);
     this.#log = log;
     this.#lanes = init.lanes.map((memory, lane) => ({
-      consumer: new LaneConsumer(memory),
+      consumer: init.hasRecordCrc === true ? new SealingLane(memory) : new LaneConsumer(memory),
       doorbell: lane === ownLane ? undefined : log.doorbell(shared.DOORBELL_LANES + lane),
     }));
     this.#indexer = log.doorbell(shared.DOORBELL_QUEUE_INDEXER);

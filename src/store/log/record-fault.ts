@@ -13,6 +13,7 @@ import {
   SYS_FLAG_OFFSET,
 } from "../../format/record/message.ts";
 import { NAME_END, VALUE_END } from "../../format/record/properties.ts";
+import { RECORD_CRC_SIZE, RECORD_CRC_WRONG, recordCrcStart, recordCrcState } from "../../format/record/record-crc.ts";
 import type { FindingKind } from "../verify/verify-findings.ts";
 
 export interface RecordFault {
@@ -47,6 +48,10 @@ export function recordFault(bytes: Buffer, at: number, end: number, physicalOffs
   parts.locate(bytes, at);
   const crc = crc32(bytes, parts.bodyStart, parts.bodyEnd) & 0x7fff_ffff;
   const written = bytes.readUInt32BE(at + BODY_CRC_OFFSET);
+  if (crc === written && recordCrcState(bytes, at, parts.propertiesEnd, parts.propertiesStart) === RECORD_CRC_WRONG) {
+    const changed = "the checksum of the whole record is not its own: a field, or the checksum, was changed";
+    return { kind: "record-checksum", text: changed };
+  }
   const text = `the CRC of its body is 0x${crc.toString(16)}, but its CRC field says 0x${written.toString(16)}: one of them was changed`;
   return { kind: "record-crc", text };
 }
@@ -71,8 +76,12 @@ export function propertiesFault(bytes: Buffer, start: number, end: number): stri
   for (let at = 0; at < text.length; ) {
     const found = text.indexOf(VALUE_END, at);
     const segmentEnd = found < 0 ? text.length : found;
-    // What INNER_BASE leaves of its room (format/files/batch-consume-queue.ts) is at the end, and nothing else is.
-    if (segmentEnd === at && text.subarray(at).every((byte) => byte === VALUE_END)) break;
+    // What INNER_BASE leaves of its room (format/files/batch-consume-queue.ts) is at the end, or before the checksum.
+    if (segmentEnd === at) {
+      const behind = text.findIndex((byte, i) => i > at && byte !== VALUE_END);
+      if (behind < 0) break;
+      if (recordCrcStart(text, behind, text.length) === behind && text.length - behind === RECORD_CRC_SIZE) break;
+    }
     const nameEnd = text.indexOf(NAME_END, at);
     if (nameEnd < 0 || nameEnd >= segmentEnd) return `byte ${at} of its properties begins one without a value`;
     if (nameEnd === at) return `byte ${at} of its properties begins one without a name`;

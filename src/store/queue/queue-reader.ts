@@ -33,8 +33,8 @@ export interface ReadLimits {
   sizeOnDisk: number;
   /** Distance from the log's end up to which data counts as in memory, bytes. */
   inMemoryDistance: number;
-  /** Whether each record is looked at before it is handed out; what is damaged is passed over. Default false. */
-  isChecked?: boolean;
+  /** How each record is looked at before it is handed out; what is damaged is passed over. CHECK_…; default: not at all. */
+  check?: number | undefined;
 }
 
 /** Bytes of entries that a filtered read looks at, at least. Source: Apache `maxFilterMessageSize`. */
@@ -182,7 +182,8 @@ export class QueueReader {
 
   /** Whether the record is what was written, as far as its checksum tells; always, where nobody asks. */
   #isWhole(physicalOffset: number, size: number, logEnd: number): boolean {
-    return this.#limits.isChecked !== true || checkedSize(this.#log, physicalOffset, logEnd, this.#parts) === size;
+    const { check } = this.#limits;
+    return check === undefined || checkedSize(this.#log, physicalOffset, logEnd, this.#parts, check) === size;
   }
 
   /** What is no valid record passes no filter. */

@@ -35,6 +35,8 @@ export interface QueueRecoveryOptions {
   believedEnd: number;
   /** The machine died: what is not believed may be garbage. Otherwise it is right as far as it goes, and stays till then. */
   isCacheLost: boolean;
+  /** What of a record is compared: CHECK_… of log-scan.ts. */
+  check: number;
 }
 
 /** What a queue's files are good for. */
@@ -203,14 +205,14 @@ export class QueueRecovery {
   }
 
   #isRight(physicalOffset: number, size: number, queueOffset: number, queueId: number, topic: string): boolean {
-    const { reader, logStart, believedEnd } = this.#o;
+    const { reader, logStart, believedEnd, check } = this.#o;
     if (size < RECORD_SIZE_MIN || physicalOffset < 0 || physicalOffset + size > believedEnd) return false;
     if (physicalOffset + size <= logStart) return true; // Deleted with its log file.
     const record = physicalOffset < logStart ? undefined : reader.record(physicalOffset, physicalOffset + size);
     if (record?.length !== size) return false;
     const parts = this.#parts;
     parts.locate(record, 0);
-    if (!isIntact(record, 0, parts)) return false;
+    if (!isIntact(record, 0, parts, check)) return false;
     if (isLmq(topic)) return queueId === 0 && this.#further.offsetIn(record, parts, Buffer.from(topic)) === queueOffset;
     if (readInt64(record, QUEUE_OFFSET_OFFSET) !== queueOffset || parts.queueId !== queueId) return false;
     return record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;

@@ -3,7 +3,7 @@ import { decodeKnownQueues, type KnownQueues, type QueueBounds } from "../../for
 import type { Drive } from "../../os/api.ts";
 import { basePath, listBases, repairBases } from "../log/log-files.ts";
 import { LogReader } from "../log/log-reader.ts";
-import { type LogGap, scanLog } from "../log/log-scan.ts";
+import { CHECK_BODY, type LogGap, scanLog } from "../log/log-scan.ts";
 import { BatchQueueRecovery, type InspectedBatchQueue } from "../queue/batch-queue-recovery.ts";
 import { type InspectedQueue, listQueues, QueueRecovery } from "../queue/queue-recovery.ts";
 import type { StorePaths } from "../store-paths.ts";
@@ -19,8 +19,8 @@ export interface RecoveryOptions {
   isBatch: (topic: string) => boolean;
   /** Largest possible record, bytes: how far behind a bad one the next good one is looked for. */
   recordSizeMax: number;
-  /** Whether the bodies' CRCs are compared. Default true. */
-  isCrcChecked?: boolean;
+  /** What of each record is compared: CHECK_… of log-scan.ts. Default CHECK_BODY. */
+  check?: number;
   /** SYNC_FLUSH: what the log has is on the disk on return, also where only the process died. */
   isSyncFlush: boolean;
   /** Told from time to time how much of the log has been scanned. */
@@ -63,7 +63,7 @@ export interface RecoveredStore {
  * `CommitLog.recoverNormally`, `recoverAbnormally`.
  */
 export function recoverStore(options: RecoveryOptions): RecoveredStore {
-  const { drive, paths, logFileSize, isCrcChecked = true, onProgress } = options;
+  const { drive, paths, logFileSize, check = CHECK_BODY, onProgress } = options;
   const { names } = drive;
   const exit = lastExit(names, paths.abort);
   const checkpoint = decodeCheckpoint(names.readSmall(paths.checkpoint));
@@ -90,7 +90,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const { queueFileSize, batchQueueFileSize } = options;
   const { consumeQueue, batchConsumeQueue } = paths;
   const isCacheLost = exit === "machine-died";
-  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize, isCacheLost });
+  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize, isCacheLost, check });
   const batches = new BatchQueueRecovery({ ...where, batchConsumeQueue, batchQueueFileSize });
   const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
@@ -103,7 +103,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     start: dispatchFrom,
     limit: logLimit,
     searchSize: 2 * options.recordSizeMax,
-    isCrcChecked,
+    check,
     onProgress: (offset) => onProgress?.(offset - dispatchFrom, logLimit - dispatchFrom),
   });
   reader.close();

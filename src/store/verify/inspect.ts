@@ -1,7 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import { type DecodedMessage, decodeMessage, RecordParts } from "../../format/record/message.ts";
 import type { Drive } from "../../os/api.ts";
-import { checkedSize } from "../log/log-scan.ts";
+import { CHECK_RECORD, checkedSize } from "../log/log-scan.ts";
 import { recordFault } from "../log/record-fault.ts";
 import { QueueEntries } from "../queue/queue-entries.ts";
 import { StoppedLog } from "./stopped-log.ts";
@@ -32,7 +32,7 @@ export class StoreInspector {
     const log = this.#log;
     const end = log.endAt(physicalOffset);
     if (physicalOffset < 0 || physicalOffset >= end) return { physicalOffset, fault: "that is outside of the log as it is" };
-    const size = checkedSize(log, physicalOffset, end, new RecordParts());
+    const size = checkedSize(log, physicalOffset, end, new RecordParts(), CHECK_RECORD);
     if (size > 0) {
       return { physicalOffset, message: decodeMessage(Buffer.from(log.bytes.subarray(log.at, log.at + size))) };
     }

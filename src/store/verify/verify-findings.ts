@@ -8,6 +8,7 @@ export type FindingKind =
   | "record-size"
   | "record-physical-offset"
   | "record-crc"
+  | "record-checksum"
   | "record-topic"
   | "record-properties"
   | "record-without-entry"

@@ -19,7 +19,7 @@ import {
 } from "../../format/record/message.ts";
 import type { Drive } from "../../os/api.ts";
 import { basePath } from "../log/log-files.ts";
-import { checkedSize, nextRecord } from "../log/log-scan.ts";
+import { CHECK_RECORD, checkedSize, nextRecord } from "../log/log-scan.ts";
 import { propertiesFault, recordFault, sizeOfParts } from "../log/record-fault.ts";
 import { QueueEntries } from "../queue/queue-entries.ts";
 import { StoppedLog } from "./stopped-log.ts";
@@ -115,7 +115,7 @@ class LogFileCheck {
     const log = this.#log;
     const limit = this.#limit;
     for (let offset = result.base; offset < limit; ) {
-      const size = checkedSize(log, offset, limit, this.#parts);
+      const size = checkedSize(log, offset, limit, this.#parts, CHECK_RECORD);
       if (size === RECORD_BLANK) {
         result.isClosed = true;
         break;
@@ -164,7 +164,7 @@ class LogFileCheck {
     const sizes = end - at < RECORD_SIZE_MIN ? [] : [bytes.readUInt32BE(at), sizeOfParts(bytes, at, end)];
     // The size it claims, if a record follows there: so two damaged neighbours are two findings.
     for (const size of sizes) if (size >= RECORD_SIZE_MIN && this.#isBoundary(offset + size)) return offset + size;
-    return nextRecord(this.#log, offset + 1, this.#limit, this.#parts);
+    return nextRecord(this.#log, offset + 1, this.#limit, this.#parts, CHECK_RECORD);
   }
 
   #isBoundary(offset: number): boolean {

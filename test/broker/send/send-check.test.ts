@@ -76,6 +76,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
       brokerClusterName: "c",
       regionId: "R",
       traceOn: true,
+      enabledAppendPropCRC: change.settings?.enabledAppendPropCRC ?? false,
       rejectTransactionMessage: change.rejectTransactionMessage ?? false,
       delayLevelCount: 18,
     },
@@ -92,6 +93,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
     brokerIP1: "10.1.2.3",
     brokerPermission: 6,
     startAcceptSendRequestTimeStamp: 0,
+    enabledAppendPropCRC: false,
     maxMessageSize: 1000,
     ...change.settings,
   };

@@ -76,6 +76,7 @@ class Sender {
       addedProperties: Buffer.from("CLUSTER\u0001C\u0002"),
       maxMessageSize: sizeMax,
       batchSizeMax: 60_000,
+      tailSize: 0,
       newUniqueKey: () => "MADE",
       kernel,
     });
