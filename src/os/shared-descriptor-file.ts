@@ -5,9 +5,9 @@ import { PlainFile } from "./plain-file.ts";
 
 /** Files of this thread that hold a descriptor at present, the longest held first. */
 const holders = new Set<SharedDescriptorFile>();
-/** Descriptors that a thread holds at most, and the part of the process's limit that it takes at most. */
+/** Descriptors that a thread holds at most, and the part of the process's limit that it takes at most (see `connectionsMaxOf`). */
 const HELD_MAX = 4096;
-const HELD_SHARE = 8;
+const HELD_SHARE = 32;
 /**
  * Of files that find no descriptor free, each nth takes the place of the one that has held its own the longest; the others
  * open and close. Were it each, a round over more files than there are descriptors would never meet an open one.
@@ -15,6 +15,15 @@ const HELD_SHARE = 8;
 const TAKE_OVER_EVERY = 8;
 let heldMax = 0;
 let refused = 0;
+
+/** @returns false: none is held */
+function closeLongestHeld(): boolean {
+  for (const longest of holders) {
+    longest.close();
+    return true;
+  }
+  return false;
+}
 
 /** One of many small files, read and written by calls: there are more of them than a process may hold descriptors. */
 export class SharedDescriptorFile implements StoreFile {
@@ -36,11 +45,14 @@ export class SharedDescriptorFile implements StoreFile {
 
   #take(): PlainFile {
     if (this.#held !== undefined) return this.#held;
-    try {
-      const fd = fs.openSync(this.path, this.#isWritable ? fs.constants.O_RDWR : fs.constants.O_RDONLY);
-      return new PlainFile(this.path, this.size, fd);
-    } catch (error) {
-      throw storeError(error, "open", this.path);
+    for (;;) {
+      try {
+        const fd = fs.openSync(this.path, this.#isWritable ? fs.constants.O_RDWR : fs.constants.O_RDONLY);
+        return new PlainFile(this.path, this.size, fd);
+      } catch (error) {
+        const isNoneLeft = ["EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "");
+        if (!isNoneLeft || !closeLongestHeld()) throw storeError(error, "open", this.path);
+      }
     }
   }
 
@@ -49,10 +61,7 @@ export class SharedDescriptorFile implements StoreFile {
     heldMax ||= Math.max(64, Math.min(HELD_MAX, Math.floor(openFilesLimit() / HELD_SHARE)));
     if (holders.size >= heldMax) {
       if (++refused % TAKE_OVER_EVERY !== 0) return file.close();
-      for (const longest of holders) {
-        longest.close();
-        break;
-      }
+      closeLongestHeld();
     }
     this.#held = file;
     holders.add(this);

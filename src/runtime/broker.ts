@@ -432,10 +432,10 @@ function ioWorkerInit(
   };
 }
 
-/** Connections leave descriptors for the store's files: half of a small number, else 1,024. */
+/** Connections leave descriptors for the store's files: half of a small number, else 1,024 and an eighth, for those of queues. */
 function connectionsMaxOf({ connectionsMax, ioWorkers }: ConfigValues): number {
   const openFilesMax = openFilesLimit();
-  const reserved = Math.min(1024, Math.floor(openFilesMax / 2));
+  const reserved = Math.min(1024 + Math.floor(openFilesMax / 8), Math.floor(openFilesMax / 2));
   return Math.min(connectionsMax, Math.max(1, Math.floor((openFilesMax - reserved) / ioWorkers)));
 }
 

@@ -78,7 +78,7 @@ export interface EngineOptions {
 const LANE_ENTRY_COUNT = 8192;
 const LANE_DATA_SIZE = 16 * 1_048_576;
 /** Entries of queues are in memory only for so long, ms. */
-const TAIL_MS_MAX = 2000;
+const TAIL_MS_MAX = 4000;
 const PROGRESS_MS = 500;
 const DAMAGES_REPORTED_MAX = 10;
 
