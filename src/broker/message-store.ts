@@ -61,9 +61,20 @@ export interface PickedMessages {
   status: number;
   /** One past the last entry looked at. */
   nextOffset: number;
+  /** Of a whole batch its first message's, which may stand before where was begun. */
   queueOffsets: number[];
   /** physicalOffset and size of each. */
   records: number[];
+}
+
+/** The queueOffset behind the message, or behind the whole batch that it is in. */
+export function offsetBehind(
+  store: Pick<MessageStore, "queueEntry">,
+  topic: string,
+  queueId: number,
+  queueOffset: number,
+): number {
+  return store.queueEntry(topic, queueId, queueOffset)?.endOffset ?? queueOffset + 1;
 }
 
 export interface QueueEntry {

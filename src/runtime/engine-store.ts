@@ -116,10 +116,13 @@ export class EngineStore implements MessageStore {
       wanted,
       filter,
       this.maxPhysicalOffset(),
+      queue instanceof BatchConsumeQueue ? this.#engine.slots.entryCount(this.#engine.slotOf(topic, queueId)!) : 0,
     );
     picked.nextOffset = picker.nextOffset;
-    if (picked.status === READ_ENTRY_MISSING) picked.nextOffset = queue.fileStart(queueOffset) + queue.entriesPerFile;
-    for (let i = 0; i < picker.messageCount; i++) {
+    if (picked.status === READ_ENTRY_MISSING && !(queue instanceof BatchConsumeQueue)) {
+      picked.nextOffset = queue.fileStart(queueOffset) + queue.entriesPerFile;
+    }
+    for (let i = 0; i < picker.pickCount; i++) {
       picked.queueOffsets.push(picks[i * 3]!);
       picked.records.push(picks[i * 3 + 1]!, picks[i * 3 + 2]!);
     }

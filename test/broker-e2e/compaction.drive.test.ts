@@ -16,8 +16,7 @@ const FOUND = 0;
 const RETRY_IMMEDIATELY = 20;
 const OFFSET_MOVED = 21;
 
-async function setUp(client: RawClient): Promise<void> {
-  const attributes = "+cleanup.policy=COMPACTION";
+async function setUp(client: RawClient, attributes = "+cleanup.policy=COMPACTION"): Promise<void> {
   const answer = await client.ask(ask.CREATE_TOPIC, { ...ask.topicHeader(TOPIC, QUEUES), attributes });
   if (answer.code !== 0) throw new Error(answer.remark);
   await client.ask(ask.CREATE_GROUP, {}, Buffer.from(JSON.stringify({ groupName: GROUP, consumeEnable: true })));
@@ -129,6 +128,39 @@ test("a message without a key is refused; a deleted topic leaves nothing", async
   await until(() => readdirSync(join(store, "compaction")).includes(TOPIC));
   t.is((await client.ask(ask.DELETE_TOPIC, { topic: TOPIC })).code, 0);
   await until(() => !readdirSync(join(store, "compaction")).includes(TOPIC));
+});
+
+test("of a topic of whole batches as well, the messages of batches are compacted one by one", async (t) => {
+  const lab = new Lab(t);
+  const store = lab.directory();
+  const config = { compactionScheduleInternal: 100 };
+  await lab.start({ store, config });
+  let client = await lab.raw();
+  await setUp(client, "+cleanup.policy=COMPACTION,+queue.type=BatchCQ");
+  const single = (key: string, value: string): Buffer => {
+    const properties = ask.propertiesText({ KEYS: key });
+    const bytes = Buffer.alloc(22 + value.length + properties.length);
+    bytes.writeInt32BE(bytes.length, 0);
+    bytes.writeInt32BE(value.length, 16);
+    bytes.writeInt16BE(properties.length, 20 + bytes.write(value, 20));
+    bytes.write(properties, 22 + value.length);
+    return bytes;
+  };
+  for (let i = 0; i < 20; i++) {
+    const batch = Buffer.concat(["a", "b", "c"].map((key) => single(key, `${key}${i}`)));
+    const { code } = await client.ask(ask.SEND_BATCH, ask.sendHeaderV2({ topic: TOPIC, queueId: 0, batch: true }), batch);
+    t.is(code, 0);
+  }
+  await put(client, "b", "last");
+  const wanted = [["a", "a19"], ["b", "last"], ["c", "c19"]] as [string, string][]; // biome-ignore format: one thing.
+  await until(async () => {
+    const reads = await readAll(client);
+    return reads.reduce((sum, { offsets }) => sum + offsets.length, 0) <= 5 && merged(reads).join() === wanted.join();
+  });
+  await lab.broker.close();
+  await lab.start({ store, config });
+  client = await lab.raw();
+  t.deepEqual(merged(await readAll(client)), wanted);
 });
 
 test("a group goes on over the boundary", async (t) => {

@@ -115,6 +115,82 @@ test("batches of all sizes, beside single messages, come out one by one from any
   }
 });
 
+const POP = 200_050;
+const ACK = 200_051;
+
+async function pop(client: RawClient, more: Readonly<Record<string, string | number | boolean>> = {}) {
+  const header = {
+    consumerGroup: GROUP, topic: TOPIC, queueId: -1, maxMsgNums: 32, invisibleTime: 600_000, pollTime: 0, bornTime: Date.now(),
+    initMode: 0, order: false, ...more,
+  }; // biome-ignore format: one thing.
+  const { code, extFields, body } = await client.ask(POP, header);
+  return { code, extFields, messages: code === 0 ? decodeMessages(body) : [] };
+}
+
+async function ack(client: RawClient, { popTime, reviveQid }: Readonly<Record<string, string>>, from: number, offset: number) {
+  const extraInfo = `${from} ${popTime} 600000 ${reviveQid} 0 b 0 ${offset}`;
+  const { code } = await client.ask(ACK, { consumerGroup: GROUP, topic: TOPIC, queueId: 0, extraInfo, offset });
+  if (code !== 0) throw new Error(`acknowledgement: ${code}`);
+}
+
+test("batches are popped whole, and come back message by message; what is acknowledged does not", async (t) => {
+  const lab = new Lab(t);
+  const store = lab.directory();
+  await lab.start({ store });
+  let client = await lab.raw();
+  await setUp(client);
+  await sendBatch(client, "b-1", ["a", "b", "c"]);
+  await sendBatch(client, "b-2", ["d", "e"]);
+  await client.ask(ask.SEND_V2, ask.sendHeaderV2({ topic: TOPIC, properties: { UNIQ_KEY: "k-f" } }), Buffer.from("f"));
+  await endReached(client, 6);
+
+  const first = await pop(client, { maxMsgNums: 2 });
+  t.like(first.extFields, { startOffsetInfo: "0 0 0", msgOffsetInfo: "0 0 0", restNum: "3" });
+  t.deepEqual(
+    first.messages.map(({ queueOffset, properties }) => [queueOffset, properties.get("INNER_NUM")]),
+    [[0, "3"]],
+  );
+  const second = await pop(client, { invisibleTime: 3000 });
+  t.like(second.extFields, { startOffsetInfo: "0 0 3", msgOffsetInfo: "0 0 3,5", restNum: "0" });
+  t.is((await pop(client)).code, 210);
+  await ack(client, first.extFields, 0, 0);
+
+  await lab.broker.close();
+  await lab.start({ store });
+  client = await lab.raw();
+  const back = new Map<string, number>();
+  await until(async () => {
+    for (const { body, reconsumeTimes, properties } of (await pop(client)).messages) {
+      t.is(properties.get("UNIQ_KEY"), `k-${body}`);
+      t.is(properties.get("INNER_NUM"), undefined);
+      back.set(body.toString(), reconsumeTimes);
+    }
+    return back.size === 3;
+  });
+  t.deepEqual([...back].toSorted(), [["d", 1], ["e", 1], ["f", 1]]); // biome-ignore format: one thing.
+  t.is((await pop(client)).code, 210);
+});
+
+test("in order, a batch blocks its queue until it is acknowledged, and then the next one comes", async (t) => {
+  const lab = new Lab(t);
+  await lab.start();
+  const client = await lab.raw();
+  await setUp(client);
+  await sendBatch(client, "b-1", ["a", "b", "c"]);
+  await sendBatch(client, "b-2", ["d", "e"]);
+  await endReached(client, 5);
+  for (const from of [0, 3]) {
+    const { messages, extFields } = await pop(client, { order: true, maxMsgNums: 1 });
+    t.deepEqual(
+      messages.map(({ queueOffset }) => queueOffset),
+      [from],
+    );
+    t.is((await pop(client, { order: true })).code, 210);
+    await ack(client, extFields, from, from);
+  }
+  t.is((await pop(client, { order: true })).code, 210);
+});
+
 for (const compression of ["none", "zlib", "lz4"] as const) {
   test(`producer and consumer, batches compressed by ${compression}`, async (t) => {
     const lab = new Lab(t);

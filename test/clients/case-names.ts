@@ -56,7 +56,7 @@ export const JAVA_SHORT_CASES: readonly string[] = [
 ];
 
 /** Batches that are stored whole; of the 5.x client, which takes them apart. */
-export const JAVA_WHOLE_CASES: readonly string[] = ["wholeBatch", "autoBatch", "wholeRetry"];
+export const JAVA_WHOLE_CASES: readonly string[] = ["wholeBatch", "autoBatch", "wholeRetry", "wholePop"];
 /** What only Millrace has. */
 export const JAVA_WHOLE_OWN_CASES: readonly string[] = ["wholeCompressed"];
 

@@ -7,7 +7,7 @@ import { type HeaderValues, type RemotingCommand, response } from "../../format/
 import type { Log } from "../../observe/log.ts";
 import type { Channel, RequestHandler } from "../channel.ts";
 import type { HandlerTable, OffsetLookup, TopicLookup } from "../contracts.ts";
-import type { MessageStore } from "../message-store.ts";
+import { type MessageStore, offsetBehind } from "../message-store.ts";
 import type { CheckPoints } from "./check-points.ts";
 import type { HeldRequests } from "./held-requests.ts";
 import { ORDER_ILLEGAL, type OrderInfos } from "./order-info.ts";
@@ -88,7 +88,7 @@ export class PopAcks {
     popTime: number,
     channel: Channel,
   ): Refusal | undefined {
-    const { offsets, orders, held } = this.#o;
+    const { offsets, orders, held, store } = this.#o;
     const committed = offsets.get(group, topic, queueId);
     if (offset < committed) return undefined;
     const next = orders.acknowledge(topic, group, queueId, offset, popTime);
@@ -98,7 +98,9 @@ export class PopAcks {
       return { code: ResponseCode.MESSAGE_ILLEGAL, remark };
     }
     if (next < 0) return undefined;
-    if (offsets.pendingReset(group, topic, queueId) < 0) offsets.commit(group, topic, queueId, next);
+    // All of a whole batch goes by its first message.
+    const place = Math.max(next, offsetBehind(store, topic, queueId, next - 1));
+    if (offsets.pendingReset(group, topic, queueId) < 0) offsets.commit(group, topic, queueId, place);
     if (!orders.isBlocked(undefined, topic, group, queueId)) held.look(topic, group, queueId);
     return undefined;
   }

@@ -3,7 +3,6 @@ import { type EntryFilter, entryFilter } from "../../filter/entry-filter.ts";
 import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { PERM_READ, type TopicConfig } from "../../format/topic-config.ts";
 import type { GroupLookup, TopicLookup } from "../contracts.ts";
-import { isBatchTopic } from "../topics/attributes.ts";
 
 export interface PopCheckOptions {
   topics: TopicLookup;
@@ -51,12 +50,6 @@ export class PopChecks {
     }
     if (!group.consumeEnable) {
       return { code: ResponseCode.NO_PERMISSION, remark: `subscription group no permission, ${groupName}` };
-    }
-    if (isBatchTopic(topic.attributes)) {
-      return {
-        code: ResponseCode.REQUEST_CODE_NOT_SUPPORTED,
-        remark: `topic[${name}] keeps whole batches, which cannot be popped`,
-      };
     }
     return topic;
   }

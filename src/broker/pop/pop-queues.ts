@@ -100,7 +100,8 @@ export class PopQueues {
     const from = offset < min ? min : Math.min(offset, max);
     if (from === max) return { status: READ_FOUND, from, nextOffset: from, queueOffsets: [], records: [] };
     const picked = store.pick(topic, queueId, from, count, filter);
-    return { ...picked, nextOffset: Math.min(Math.max(from + 1, picked.nextOffset), max), from };
+    const nextOffset = Math.min(Math.max(from + 1, picked.nextOffset), max);
+    return { ...picked, nextOffset, from: Math.min(from, picked.queueOffsets[0] ?? from) };
   }
 
   /** Messages of the queue that the group has not popped. */

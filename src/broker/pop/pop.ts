@@ -3,7 +3,7 @@ import { reviveTopic } from "../../format/record/pop-records.ts";
 import type { Log } from "../../observe/log.ts";
 import type { ConfigFile } from "../config-file.ts";
 import type { GroupLookup, HandlerTable, TopicLookup } from "../contracts.ts";
-import type { MessageStore } from "../message-store.ts";
+import { type MessageStore, offsetBehind } from "../message-store.ts";
 import type { Offsets } from "../offsets/offsets.ts";
 import { CheckPoints } from "./check-points.ts";
 import { HeldRequests, type Wanted } from "./held-requests.ts";
@@ -88,7 +88,7 @@ export class Pop {
       log,
       onDue: (point) => this.#revival.revive(point),
       onFound: ({ topic, group, queueId, startOffset, distances }) => {
-        const end = startOffset + distances.at(-1)! + 1;
+        const end = offsetBehind(store, topic, queueId, startOffset + distances.at(-1)!);
         const isThere = end <= store.maxQueueOffset(topic, queueId);
         if (isThere && offsets.get(group, topic, queueId) < end) offsets.commit(group, topic, queueId, end);
       },

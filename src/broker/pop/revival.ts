@@ -1,6 +1,7 @@
 import { RETRY_PREFIX } from "../../format/names.ts";
 import { decodeMessage } from "../../format/record/message.ts";
 import { PROPERTY } from "../../format/record/properties.ts";
+import { singlesOf } from "../../format/record/whole-batch.ts";
 import { popNormalTopic, popRetryTopic } from "../../format/remoting/pop-info.ts";
 import { PERM_READ, PERM_WRITE } from "../../format/topic-config.ts";
 import type { Log } from "../../observe/log.ts";
@@ -110,22 +111,23 @@ export class Revival {
     }
     const making = this.#making.get(retryTopic);
     if (making !== undefined) await making.finally(() => this.#making.delete(retryTopic));
-    const properties = new Map(message.properties);
-    if (message.reconsumeTimes === 0 || !properties.has(FIRST_POP_TIME)) properties.set(FIRST_POP_TIME, String(popTime));
-    properties.set(PROPERTY.ORIGIN_GROUP, group);
-    const outgoing: OutgoingMessage = {
-      topic: retryTopic,
-      queueId: 0,
-      flag: message.flag,
-      sysFlag: message.sysFlag,
-      bornTimestamp: message.bornTimestamp,
-      bornHost: storeHost,
-      reconsumeTimes: message.reconsumeTimes + (isSuspended ? 0 : 1),
-      preparedTransactionOffset: 0,
-      properties,
-      body: Buffer.from(message.body),
-    };
-    await store.append(outgoing);
+    for (const { flag, sysFlag, body, properties } of singlesOf(message)) {
+      if (message.reconsumeTimes === 0 || !properties.has(FIRST_POP_TIME)) properties.set(FIRST_POP_TIME, String(popTime));
+      properties.set(PROPERTY.ORIGIN_GROUP, group);
+      const outgoing: OutgoingMessage = {
+        topic: retryTopic,
+        queueId: 0,
+        flag,
+        sysFlag,
+        bornTimestamp: message.bornTimestamp,
+        bornHost: storeHost,
+        reconsumeTimes: message.reconsumeTimes + (isSuspended ? 0 : 1),
+        preparedTransactionOffset: 0,
+        properties,
+        body: Buffer.from(body),
+      };
+      await store.append(outgoing);
+    }
     onRevived(popNormalTopic(topic, group), group);
     return true;
   }

@@ -26,9 +26,12 @@ export function dedupWindowOf(attributes: Readonly<Record<string, string>>): num
 
 const QUEUE_TYPE = "queue.type";
 
-/** Are batches sent to the topic stored whole, one record each? */
+/**
+ * Are batches sent to the topic stored whole, one record each? Not where it is also compacted, which goes by the keys of single
+ * messages: Apache's broker takes whole batches there, and no reader ever gets them.
+ */
 export function isBatchTopic(attributes: Readonly<Record<string, string>>): boolean {
-  return attributes[QUEUE_TYPE] === "BatchCQ";
+  return attributes[QUEUE_TYPE] === "BatchCQ" && attributes["cleanup.policy"] !== "COMPACTION";
 }
 
 export const TOPIC_ATTRIBUTES: AttributeKinds = new Map([

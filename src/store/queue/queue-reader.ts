@@ -62,6 +62,8 @@ export class QueueReader {
   messageCount = 0;
   totalSize = 0;
   nextOffset = 0;
+  /** Of what is picked: records, which may be whole batches. */
+  pickCount = 0;
 
   /** @param picks see #picks; three numbers a message, for as many as are ever asked for at once */
   constructor(log: LogReader, limits: ReadLimits, picks?: Float64Array) {
@@ -89,6 +91,7 @@ export class QueueReader {
     this.messageCount = 0;
     this.totalSize = 0;
     this.nextOffset = queueOffset;
+    this.pickCount = 0;
     if (queue instanceof BatchConsumeQueue) return this.#readBatches(queue, maxOffset, count, filter, logEnd, entryCount);
     const scanLimit = Math.min(maxOffset, queueOffset + Math.max(FILTER_SCAN_SIZE / ENTRY_SIZE, count));
     const message = filter.message;
@@ -142,12 +145,7 @@ export class QueueReader {
           isFull = true;
           break;
         }
-        if (this.#picks !== undefined) {
-          const pick = this.messageCount * 3;
-          this.#picks[pick] = this.nextOffset - 1;
-          this.#picks[pick + 1] = physicalOffset;
-          this.#picks[pick + 2] = size;
-        }
+        if (this.#picks !== undefined) this.#pick(this.#picks, this.nextOffset - 1, physicalOffset, size);
         this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
       }
     }
@@ -227,6 +225,7 @@ export class QueueReader {
       if (!this.#isWhole(physicalOffset, size, logEnd)) continue;
       // As in Apache's broker: what the batch as a whole says of itself counts, not what its messages say.
       if (filter.message !== undefined && !this.#matches(filter.message, physicalOffset, size, logEnd)) continue;
+      if (this.#picks !== undefined) this.#pick(this.#picks, baseOffset, physicalOffset, size);
       this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, batchCount);
     }
     queue.noteNext(this.nextOffset, index);
@@ -259,6 +258,13 @@ export class QueueReader {
     const isInMemory = logEnd - physicalOffset <= limits.inMemoryDistance;
     if (this.messageCount >= (isInMemory ? limits.countInMemory : limits.countOnDisk)) return true;
     return this.totalSize + size > (isInMemory ? limits.sizeInMemory : limits.sizeOnDisk);
+  }
+
+  #pick(picks: Float64Array, queueOffset: number, physicalOffset: number, size: number): void {
+    const at = this.pickCount++ * 3;
+    picks[at] = queueOffset;
+    picks[at + 1] = physicalOffset;
+    picks[at + 2] = size;
   }
 
   #add(file: StoreFile, position: number, size: number, count: number): void {

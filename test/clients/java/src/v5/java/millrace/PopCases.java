@@ -141,7 +141,7 @@ final class PopCases {
     return new Popped(lab.ask(RemotingCommand.createRequestCommand(RequestCode.POP_MESSAGE, header)));
   }
 
-  private static int ack(Lab lab, Popped popped, MessageExt message, String group) throws Exception {
+  static int ack(Lab lab, Popped popped, MessageExt message, String group) throws Exception {
     String handle = popped.handle(message, lab.brokerName());
     String[] parts = ExtraInfoUtil.split(handle);
     AckMessageRequestHeader header = new AckMessageRequestHeader();

@@ -39,6 +39,7 @@ final class WholeBatchCases {
     cases.put("wholeBatch", WholeBatchCases::wholeBatch);
     cases.put("autoBatch", WholeBatchCases::autoBatch);
     cases.put("wholeRetry", WholeBatchCases::wholeRetry);
+    cases.put("wholePop", WholeBatchCases::wholePop);
   }
 
   /** What only Millrace has. */
@@ -159,6 +160,29 @@ final class WholeBatchCases {
     synchronized (deliveries) {
       for (String body : bodies) equal(deliveries.get(body), body.equals("retried-2") ? 2 : 1, "deliveries of " + body);
     }
+  }
+
+  /** A pop takes batches as they are, by the place of their first message; the rest counts messages. */
+  private static void wholePop(Lab lab) throws Exception {
+    String topic = batchTopic(lab, "popped", 1);
+    String group = lab.name("poppers");
+    lab.producer().send(batch(topic, SendCases.bodies("first", 5)));
+    lab.producer().send(batch(topic, SendCases.bodies("second", 3)));
+    lab.send(SendCases.message(topic, "single"));
+    await("all are in the queue", 10, () -> lab.admin().maxOffset(lab.queue(topic, 0)) == 9);
+    String[][] wanted = {{"0 0 0", "0 0 0", "4", "[0]"}, {"0 0 5", "0 0 5,8", "0", "[5, 8]"}};
+    for (int i = 0; i < wanted.length; i++) {
+      PopCases.Popped popped = PopCases.pop(lab, topic, group, 60_000, 0, false, i == 0 ? 2 : 32);
+      Map<String, String> told = popped.answer.getExtFields();
+      equal(told.get("startOffsetInfo"), wanted[i][0], "startOffsetInfo");
+      equal(told.get("msgOffsetInfo"), wanted[i][1], "msgOffsetInfo");
+      equal(told.get("restNum"), wanted[i][2], "restNum");
+      List<Long> places = new ArrayList<>();
+      popped.messages.forEach(message -> places.add(message.getQueueOffset()));
+      equal(places.toString(), wanted[i][3], "places");
+      for (MessageExt message : popped.messages) equal(PopCases.ack(lab, popped, message, group), 0, "ack");
+    }
+    equal(PopCases.pop(lab, topic, group, 60_000, 0, false, 32).messages.size(), 0, "nothing is left");
   }
 
   /** As Millrace's own producer sends it with compressBatches. */
