@@ -33,7 +33,7 @@ function subMessage(body: string, properties: Readonly<Record<string, string>>):
 }
 
 function batchOf(bodies: readonly string[]): Buffer {
-  return Buffer.concat(bodies.map((body) => subMessage(body, { UNIQ_KEY: `k-${body.toString()}` })));
+  return Buffer.concat(bodies.map((body) => subMessage(body, { UNIQ_KEY: `k-${body}` })));
 }
 
 /** Physical offset, as its id says it. */
