@@ -6,7 +6,7 @@ import { runBench } from "./harness.ts";
 
 const writer = new SendResponseWriter(encodeHost("10.1.2.3:10911"), "DefaultRegion", true);
 const key = Buffer.from("FD0000000000000000000000000000019C2D4E0E2F2A67B00000".slice(0, 32));
-const sizes = new Array<number>(32).fill(1200);
+const sizes = new Int32Array(32).fill(1200);
 const keys = new DataView(key.buffer, key.byteOffset, key.length);
 const target = Buffer.alloc(8192);
 const view = new DataView(target.buffer, target.byteOffset, target.length);
@@ -23,7 +23,7 @@ await runBench(
     },
     "send response, batch of 32": () => {
       physicalOffset += 1200 * 32;
-      work += writer.batch(target, view, 0, 0, opaque++, 3, 123_456, physicalOffset, sizes);
+      work += writer.batch(target, view, 0, 0, opaque++, 3, 123_456, physicalOffset, sizes, sizes.length);
     },
     "pull response": () => {
       work += writePullResponse(target, 0, 0, opaque++, "FOUND", 0, 123_456, 0, 234_567, 0, 32_000);

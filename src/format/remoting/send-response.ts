@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { copyWords } from "../../base/words.ts";
 import { DECIMAL_SIZE_MAX, writeDecimal } from "../text/decimal.ts";
 import { specialMarks } from "../text/json-bytes.ts";
 import { REMOTING_VERSION } from "./remoting-command.ts";
@@ -23,6 +24,7 @@ const UPPER_HEX: Buffer = Buffer.from("0123456789ABCDEF");
 /** A byte or UTF-16 unit as `\u0001`. */
 const ESCAPE_SIZE = 6;
 const OFFSET_HEX_SIZE = 16;
+const HALF_HEX_SIZE = 8;
 const LONG_SIZE_MAX = DECIMAL_SIZE_MAX;
 
 /** Longest unique key that is answered as transactionId, bytes. Official ones have 32 or 56. */
@@ -189,7 +191,7 @@ export class SendResponseWriter {
    * The answer to a batch: ids of all its records, joined by commas.
    * @param queueOffset of the first record
    * @param physicalOffset of the first record; the others follow it without a gap
-   * @param sizes of the records, bytes
+   * @param sizes of the records, bytes: the first `count`
    * @returns the end of the frame
    */
   batch(
@@ -201,15 +203,22 @@ export class SendResponseWriter {
     queueId: number,
     queueOffset: number,
     physicalOffset: number,
-    sizes: readonly number[],
+    sizes: Int32Array,
+    count: number,
   ): number {
     target.set(this.#head, start);
-    let at = start + this.#head.length;
+    let at = this.#writeId(view, start + this.#head.length, physicalOffset);
+    const sameSize = this.#hostHex.size + HALF_HEX_SIZE;
+    const high = Math.floor(physicalOffset / 4_294_967_296);
     let offset = physicalOffset;
-    for (let i = 0; i < sizes.length; i++) {
-      if (i > 0) target[at++] = COMMA;
-      at = this.#writeId(view, at, offset);
-      offset += sizes[i]!;
+    for (let i = 1; i < count; i++) {
+      offset += sizes[i - 1]!;
+      target[at++] = COMMA;
+      if (Math.floor(offset / 4_294_967_296) === high) {
+        copyWords(view, at - 1 - HALF_HEX_SIZE - sameSize, view, at, sameSize); // As in the id before.
+        writeHex32(view, at + sameSize, offset | 0);
+        at += sameSize + HALF_HEX_SIZE;
+      } else at = this.#writeId(view, at, offset);
     }
     at = writeDecimal(target, SEND_QUEUE_ID.write(view, at), queueId);
     at = writeDecimal(target, SEND_QUEUE_OFFSET.write(view, at), queueOffset);

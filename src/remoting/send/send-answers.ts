@@ -147,14 +147,14 @@ export class SendAnswers {
     const tickets = this.#tickets;
     const connection = tickets.connections[ticket]!;
     if (tickets.oneways[ticket] === 0 && !connection.isClosed) {
-      const batch = tickets.batchSizes[ticket];
-      connection.reserve(this.#writer.sizeMax(batch === undefined ? 1 : batch.length));
+      const batchCount = tickets.batchCounts[ticket]!;
+      connection.reserve(this.#writer.sizeMax(Math.max(1, batchCount)));
       const keyStart = tickets.keyStart(ticket);
       const keyEnd = keyStart + tickets.keySizes[ticket]!;
       const opaque = tickets.opaques[ticket]!;
       const queueId = tickets.queueIds[ticket]!;
       connection.staged =
-        batch === undefined
+        batchCount === 0
           ? this.#writer.single(
               connection.stage,
               connection.stageView,
@@ -178,7 +178,8 @@ export class SendAnswers {
               queueId,
               queueOffset,
               physicalOffset,
-              batch,
+              tickets.batchSizes[ticket]!,
+              batchCount,
             );
       connection.markStaged();
     }

@@ -65,7 +65,7 @@ const SUB_BODY_OFFSET = 20;
 
 /**
  * Turns send requests into finished records in the lane to the log writer: 10, 310, 320. One instance an I/O
- * worker. Allocates nothing for a single message; a batch costs one array.
+ * worker. Allocates nothing.
  * Source: Apache `SendMessageProcessor`, `MessageExtEncoder`.
  */
 export class SendPath {
@@ -85,6 +85,8 @@ export class SendPath {
   readonly #innerBatch: InnerBatchWriter;
   readonly #view: DataView;
   #nextQueue = 0;
+  /** Of the records of the batch that is being taken. */
+  #sizes = new Int32Array(64);
   /** Records were committed to the lane since the last `publish`. */
   hasCommitted = false;
 
@@ -311,7 +313,9 @@ export class SendPath {
     }
     const { bornHost } = connection;
     const store = this.#storeHost;
-    const sizes: number[] = [];
+    if (this.#sizes.length < count) this.#sizes = new Int32Array(2 * count);
+    const sizes = this.#sizes;
+    let done = 0;
     let record = at;
     let isNoWait = false;
     // A batch that is sent again is known by the key of its first message.
@@ -328,7 +332,7 @@ export class SendPath {
         isLoaded ??= kernel.load(bytes, bodyStart, bodyEnd);
         const made = isLoaded ? kernel.explode(sub - bodyStart, bodySize, record) : 0;
         if (made > 0) {
-          for (let i = 0; i < made; i++) sizes.push(kernel.sizeOf(i));
+          for (let i = 0; i < made; i++) sizes[done++] = kernel.sizeOf(i);
           isNoWait ||= template.isNoWait;
           record = kernel.record;
           sub = bodyStart + kernel.sub;
@@ -356,7 +360,7 @@ export class SendPath {
           seed,
         );
         isNoWait ||= template.isNoWait;
-        sizes.push(next - record);
+        sizes[done++] = next - record;
         record = next;
         sub = subEnd;
         continue;
@@ -395,7 +399,7 @@ export class SendPath {
         const flags = hostFlags(bornHost) | (store.length > 8 ? SYS_FLAG_STORE_HOST_V6 : 0);
         template.begin(data, this.#view, record, tailAt, propertiesAt, end, this.#properties, flags, seed);
       }
-      sizes.push(end - record);
+      sizes[done++] = end - record;
       record = end;
       sub = subEnd;
     }
@@ -403,9 +407,9 @@ export class SendPath {
     if (ticket < 0) return SEND_BLOCKED;
     this.#tickets.keySizes[ticket] = 0;
     this.#tickets.noWaits[ticket] = isNoWait ? 1 : 0;
-    if (this.#tailSize > 0) for (let i = 0; i < sizes.length; i++) sizes[i]! += this.#tailSize;
-    this.#tickets.batchSizes[ticket] = sizes;
-    this.#commit(record - at, ticket, topic, queueId, sizes.length, keyStart, keyEnd, APPEND_NOTED);
+    if (this.#tailSize > 0) for (let i = 0; i < count; i++) sizes[i]! += this.#tailSize;
+    this.#tickets.setBatch(ticket, sizes, count);
+    this.#commit(record - at, ticket, topic, queueId, count, keyStart, keyEnd, APPEND_NOTED);
     return SEND_TAKEN;
   }
 

@@ -2,6 +2,10 @@ import type { IoConnection } from "../io-connection.ts";
 
 /** Unique keys up to this size are kept in place; longer ones are no official client's. */
 const KEY_SIZE_MAX = 128;
+const NO_SIZES = new Int32Array(0);
+/** Room for the messages of a batch, at least, and kept at most. */
+const SIZES_MIN = 32;
+const SIZES_KEPT_MAX = 256;
 
 /**
  * Sends on their way through the store: what the answer needs when the ack comes. A ticket is an index into
@@ -20,8 +24,10 @@ export class SendTickets {
   readonly keys: Buffer;
   readonly keysView: DataView;
   readonly keySizes: Uint8Array;
-  /** Sizes of a batch's records, in order; undefined for single messages. */
-  readonly batchSizes: (number[] | undefined)[];
+  /** Messages of a batch; 0: a single message. */
+  readonly batchCounts: Int32Array;
+  /** Sizes of a batch's records, in order: the first so many. Kept for the ticket's next batch. */
+  readonly batchSizes: Int32Array[];
   /** 1: a batch in one record; the answer says so by repeating its key. */
   readonly innerBatches: Uint8Array;
   readonly #free: Int32Array;
@@ -37,7 +43,8 @@ export class SendTickets {
     this.keys = Buffer.alloc(capacity * KEY_SIZE_MAX);
     this.keysView = new DataView(this.keys.buffer, this.keys.byteOffset, this.keys.length);
     this.keySizes = new Uint8Array(capacity);
-    this.batchSizes = new Array(capacity).fill(undefined);
+    this.batchCounts = new Int32Array(capacity);
+    this.batchSizes = Array.from({ length: capacity }, () => NO_SIZES);
     this.innerBatches = new Uint8Array(capacity);
     this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#freeCount = capacity;
@@ -67,9 +74,18 @@ export class SendTickets {
     return ticket * KEY_SIZE_MAX;
   }
 
+  /** The ticket is a batch's, whose records have the first `count` of these sizes. */
+  setBatch(ticket: number, sizes: Int32Array, count: number): void {
+    this.batchCounts[ticket] = count;
+    if (this.batchSizes[ticket]!.length < count) this.batchSizes[ticket] = new Int32Array(Math.max(count, SIZES_MIN));
+    const kept = this.batchSizes[ticket]!;
+    for (let i = 0; i < count; i++) kept[i] = sizes[i]!;
+  }
+
   release(ticket: number): void {
     this.connections[ticket] = undefined;
-    this.batchSizes[ticket] = undefined;
+    this.batchCounts[ticket] = 0;
+    if (this.batchSizes[ticket]!.length > SIZES_KEPT_MAX) this.batchSizes[ticket] = NO_SIZES;
     this.#free[this.#freeCount++] = ticket;
   }
 }

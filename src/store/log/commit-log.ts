@@ -233,25 +233,37 @@ export class CommitLog {
     const queueOffset = hasQueue ? this.#slots.appendedOffset(slot) : 0;
     const timestamp = this.#lastTimestamp;
     const timestampHigh = Math.floor(timestamp / TWO_32);
+    const timestampLow = (timestamp - timestampHigh * TWO_32) | 0;
     const isNoted = (lane.flags & APPEND_NOTED) !== 0;
     let at = lane.dataStart;
     let physical = physicalOffset;
     const isInnerBatch = (lane.flags & APPEND_INNER_BATCH) !== 0;
     const recordCount = isInnerBatch ? 1 : lane.count;
+    // Halves of the two offsets, of which only the lower ones change from record to record, but for their overflows.
+    let queueHigh = Math.floor(queueOffset / TWO_32);
+    let queueLow = (queueOffset - queueHigh * TWO_32) | 0;
+    let physicalHigh = Math.floor(physicalOffset / TWO_32);
+    let physicalLow = (physicalOffset - physicalHigh * TWO_32) | 0;
     for (let i = 0; i < recordCount; i++) {
-      const recordQueueOffset = hasQueue ? queueOffset + i : 0;
       const sysFlag = view.getUint8(at + SYS_FLAG_OFFSET + 3);
-      const size = view.getUint32(at);
-      if (isNoted) this.#feeds.add(view, at, sysFlag, slot, recordQueueOffset, physical, timestamp, size);
-      view.setUint32(at + QUEUE_OFFSET_OFFSET, recordQueueOffset / TWO_32);
-      view.setUint32(at + QUEUE_OFFSET_OFFSET + 4, recordQueueOffset % TWO_32);
-      view.setUint32(at + PHYSICAL_OFFSET_OFFSET, physical / TWO_32);
-      view.setUint32(at + PHYSICAL_OFFSET_OFFSET + 4, physical % TWO_32);
+      const size = view.getInt32(at);
+      if (isNoted) this.#feeds.add(view, at, sysFlag, slot, hasQueue ? queueOffset + i : 0, physical, timestamp, size);
+      view.setInt32(at + QUEUE_OFFSET_OFFSET, queueHigh);
+      view.setInt32(at + QUEUE_OFFSET_OFFSET + 4, queueLow);
+      view.setInt32(at + PHYSICAL_OFFSET_OFFSET, physicalHigh);
+      view.setInt32(at + PHYSICAL_OFFSET_OFFSET + 4, physicalLow);
       const timestampAt = at + STORE_TIMESTAMP_OFFSET_V4 + bornHostShift(sysFlag);
-      view.setUint32(timestampAt, timestampHigh);
-      view.setUint32(timestampAt + 4, timestamp - timestampHigh * TWO_32);
+      view.setInt32(timestampAt, timestampHigh);
+      view.setInt32(timestampAt + 4, timestampLow);
       at += size;
       physical += size;
+      if (hasQueue) {
+        queueLow = (queueLow + 1) | 0;
+        if (queueLow === 0) queueHigh++;
+      }
+      const before = physicalLow;
+      physicalLow = (physicalLow + size) | 0;
+      if (before < 0 && physicalLow >= 0) physicalHigh++;
     }
     if (isInnerBatch) fillInnerBase(view, at - lane.tailSize, queueOffset);
     assert(at === lane.dataStart + lane.size, "a descriptor covers whole records");

@@ -114,7 +114,8 @@ class Sender {
       for (let i = Math.max(0, hashCount); i < NOTED_KEYS_MAX; i++) one.writeInt32BE(0, keyNoteOffset(0, i));
       records.push(one.toString("hex"));
     }
-    const sizes = tickets.batchSizes[ticket];
+    const batchCount = tickets.batchCounts[ticket]!;
+    const sizes = batchCount === 0 ? undefined : [...tickets.batchSizes[ticket]!.subarray(0, batchCount)];
     writer.ack(ticket, 0, 0, 0, 0);
     writer.publish();
     this.#lane.takeAck();

@@ -7,7 +7,7 @@ import { nativeFreeDrive } from "../../../native-free/drive.ts";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { MillraceError } from "../../../src/base/errors.ts";
 import { topicHashOfBytes } from "../../../src/format/files/index-file.ts";
-import { encodeMessage, RecordParts } from "../../../src/format/record/message.ts";
+import { encodeMessage, PHYSICAL_OFFSET_OFFSET, RecordParts, readInt64 } from "../../../src/format/record/message.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
 import type { Drive, StoreFile } from "../../../src/os/api.ts";
 import { makeDirectory } from "../../../src/os/files.ts";
@@ -42,7 +42,10 @@ let directories = 0;
 let runs = 0;
 
 const TOPIC = "T";
-const LOG_FILE_SIZE = 65_536;
+const LOG_FILE_SIZE = 65_000;
+/** Where the log may begin: the second place is not far from 2^32, and that not at a file's end. */
+const STARTS = [0, 66_076 * LOG_FILE_SIZE];
+const QUEUE_FILE_SIZE = 20_000;
 const QUEUE_COUNT = 3;
 const names = fc.constantFrom("KEYS", "TAGS", "UNIQ_KEY", "WAIT", "K", "TAG", "Ü");
 const values = fc.constantFrom("", "a", "TagA", "one two", " three  four ", "a b c d e", "Ärger", "AaAa", "BBBB", "x".repeat(40));
@@ -115,7 +118,7 @@ function encode(message: Message): Buffer {
 }
 
 /** Sends all messages. @returns end of the log */
-function append(t: ExecutionContext, directory: string, all: Message[], feeds: IndexFeedMemory[]): number {
+function append(t: ExecutionContext, directory: string, start: number, all: Message[], feeds: IndexFeedMemory[]): number {
   const { drive, failNext } = failingDrive();
   const lanes = createLaneMemory({ entryCount: 128, dataSize: 4_194_304 });
   const producer = new LaneProducer(lanes);
@@ -123,7 +126,8 @@ function append(t: ExecutionContext, directory: string, all: Message[], feeds: I
   const log = new SharedLog();
   const slots = new QueueSlots(createQueueSlotsMemory(64));
   const options = { drive, directory, fileSize: LOG_FILE_SIZE, log, slots, clock: new VirtualClock(1_795_103_125_571) };
-  const commitLog = new CommitLog({ ...options, dedupWindow: undefined, queueFeed: feeds[0]!, keyFeed: feeds[1] }, 0);
+  const commitLog = new CommitLog({ ...options, dedupWindow: undefined, queueFeed: feeds[0]!, keyFeed: feeds[1] }, start);
+  if (start > 0) slots.setAppendedOffset(1, 2 ** 32 - 3);
   const noted = new RecordProperties();
   const parts = new RecordParts();
   const seed = topicHashOfBytes(Buffer.from(TOPIC), 0, 1);
@@ -155,10 +159,15 @@ function append(t: ExecutionContext, directory: string, all: Message[], feeds: I
 }
 
 /** What the dispatcher makes of the log. */
-function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | undefined): { bytes: Buffer[]; ends: number[] } {
+function dispatch(
+  base: string,
+  start: number,
+  logEnd: number,
+  queueFeed: IndexFeedMemory | undefined,
+): { bytes: Buffer[]; ends: number[] } {
   const queues = path.join(base, queueFeed === undefined ? "read" : "fed");
   const reader = new LogReader(nativeFreeDrive, path.join(base, "log"), LOG_FILE_SIZE);
-  const topics = new TopicSlotsTable(nativeFreeDrive, queues, 20_000, true);
+  const topics = new TopicSlotsTable(nativeFreeDrive, queues, QUEUE_FILE_SIZE, true);
   topics.update({ topic: TOPIC, slots: Array.from({ length: QUEUE_COUNT }, (_, i) => i) });
   const slots = new QueueSlots(createQueueSlotsMemory(64));
   const tails = new QueueTails(slots, topics);
@@ -172,7 +181,7 @@ function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | und
     refreshTopics: () => false,
     ...given,
   });
-  for (let offset = 0; offset < logEnd; ) {
+  for (let offset = start; offset < logEnd; ) {
     const done = dispatcher.dispatch(offset, logEnd);
     if (done === offset) throw new Error(`no record at ${offset} of ${logEnd}`);
     offset = done;
@@ -181,9 +190,12 @@ function dispatch(base: string, logEnd: number, queueFeed: IndexFeedMemory | und
   const ends = Array.from({ length: QUEUE_COUNT }, (_, slot) => slots.maxOffset(slot));
   topics.close();
   reader.close();
-  const bytes = ends.map((end, queueId) =>
-    end === 0 ? Buffer.alloc(0) : fs.readFileSync(path.join(queues, TOPIC, String(queueId), "00000000000000000000")),
-  );
+  const bytes = ends.map((end, queueId) => {
+    const directory = path.join(queues, TOPIC, String(queueId));
+    return end === 0
+      ? Buffer.alloc(0)
+      : Buffer.concat(fs.readdirSync(directory).map((name) => fs.readFileSync(path.join(directory, name))));
+  });
   return { bytes, ends };
 }
 
@@ -202,6 +214,7 @@ function checkKeys(t: ExecutionContext, base: string, logEnd: number, keyFeed: I
     from = consumer.cells[(at >> 1) + FEED_PHYSICAL_OFFSET]!;
     for (let i = 0; i < count; i++, records++, from += words[at + FEED_SIZE]!) {
       const record = reader.record(from, logEnd)!;
+      t.is(readInt64(record, PHYSICAL_OFFSET_OFFSET), from);
       parts.locate(record, 0);
       keys.find(record, parts);
       const hashesAt = at + KEY_FEED_HASHES + i * keyCount;
@@ -215,13 +228,13 @@ function checkKeys(t: ExecutionContext, base: string, logEnd: number, keyFeed: I
 
 test("with and without what the log writer says, the indexers make the same of a log", (t) => {
   let keyEntries = 0;
-  const property = fc.property(messages, fc.constantFrom(32, 4096), (all, capacity) => {
+  const property = fc.property(messages, fc.constantFrom(32, 4096), fc.constantFrom(...STARTS), (all, capacity, start) => {
     const base = path.join(root, String(++directories));
     makeDirectory(path.join(base, "log"));
     const queueFeed = createIndexFeedMemory(capacity);
     const keyFeed = createIndexFeedMemory(capacity);
-    const logEnd = append(t, path.join(base, "log"), all, [queueFeed, keyFeed]);
-    t.deepEqual(dispatch(base, logEnd, queueFeed), dispatch(base, logEnd, undefined));
+    const logEnd = append(t, path.join(base, "log"), start, all, [queueFeed, keyFeed]);
+    t.deepEqual(dispatch(base, start, logEnd, queueFeed), dispatch(base, start, logEnd, undefined));
     keyEntries += checkKeys(t, base, logEnd, keyFeed);
     fs.rmSync(base, { recursive: true });
   });
