@@ -35,3 +35,4 @@ export {
   openEngine,
   type ReadOptions,
 } from "./runtime/embedded-engine.ts";
+export type { RetentionKeys } from "./runtime/retention-options.ts";

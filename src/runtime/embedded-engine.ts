@@ -18,9 +18,15 @@ import { subMessagesOf } from "../format/remoting/send-request.ts";
 import { type Log, silentLog } from "../observe/log.ts";
 import { Engine } from "./engine.ts";
 import { EngineStore } from "./engine-store.ts";
+import { Retention } from "./retention.ts";
+import { checkedRetention, type RetentionKeys, retentionOptions } from "./retention-options.ts";
 import { DELAY_LEVELS_MS, STORE_DEFAULTS } from "./store-defaults.ts";
 
-export interface OpenEngineOptions {
+/**
+ * Messages are kept as by the broker, and by its keys (`fileReservedTime`, in hours, and so on): 72 h; less where the disk
+ * is full to 85 %, and above 90 % appends fail (MILLRACE_DISK_WATERMARK).
+ */
+export interface OpenEngineOptions extends Partial<RetentionKeys> {
   /** Directory of the store; created when missing. */
   storePath: string;
   /** Run without foreign calls. Default: only where they do not work. */
@@ -66,6 +72,7 @@ const FOLLOW_MS = 5;
 export class EmbeddedEngine implements AsyncDisposable {
   readonly #engine: Engine;
   readonly #store: EngineStore;
+  readonly #retention: Retention;
   readonly #clock: Clock;
   readonly #maxMessageSize: number;
   readonly #topicKeys = new Map<string, Buffer>();
@@ -75,6 +82,8 @@ export class EmbeddedEngine implements AsyncDisposable {
   static async open(options: OpenEngineOptions): Promise<EmbeddedEngine> {
     const clock = options.clock ?? new SystemClock();
     const maxMessageSize = options.maxMessageSize ?? STORE_DEFAULTS.maxMessageSize;
+    const retention = retentionOptions(checkedRetention(options));
+    const log = options.log ?? silentLog;
     const engine = await Engine.open({
       ...STORE_DEFAULTS,
       storePath: options.storePath,
@@ -88,17 +97,25 @@ export class EmbeddedEngine implements AsyncDisposable {
       delayLevelsMs: DELAY_LEVELS_MS,
       dedupMaxEntries: 0,
       clock,
-      log: options.log ?? silentLog,
+      log,
       onFailure:
         options.onFailure ??
         ((error) => {
           throw error;
         }),
     });
-    return new EmbeddedEngine(engine, clock, maxMessageSize);
+    return new EmbeddedEngine(engine, clock, maxMessageSize, (onDeleted) => {
+      const beforeDelete = (): Promise<boolean> => Promise.resolve(true); // No compacted topics here.
+      return new Retention({ ...retention, engine, clock, log, beforeDelete, onDeleted });
+    });
   }
 
-  private constructor(engine: Engine, clock: Clock, maxMessageSize: number) {
+  private constructor(
+    engine: Engine,
+    clock: Clock,
+    maxMessageSize: number,
+    startRetention: (onDeleted: () => void) => Retention,
+  ) {
     this.#engine = engine;
     this.#clock = clock;
     this.#maxMessageSize = maxMessageSize;
@@ -106,6 +123,7 @@ export class EmbeddedEngine implements AsyncDisposable {
     this.#store.lane.onRoom = () => {
       for (const resolve of this.#room.splice(0)) resolve();
     };
+    this.#retention = startRetention(() => this.#store.forgetDeleted());
   }
 
   /** Which drive the store runs on: "ffi" or "native-free". */
@@ -245,6 +263,7 @@ export class EmbeddedEngine implements AsyncDisposable {
     const queueId = options.queueId ?? 0;
     let offset = options.from ?? this.minOffset(topic, queueId);
     while (options.signal?.aborted !== true) {
+      offset = Math.max(offset, this.minOffset(topic, queueId)); // What is older may go while we read.
       const end = Math.min(this.maxOffset(topic, queueId), offset + 256);
       for (const message of this.readBatch(topic, queueId, offset, end - offset)) yield message;
       if (end > offset) {
@@ -258,6 +277,7 @@ export class EmbeddedEngine implements AsyncDisposable {
 
   /** Stores what is under way, brings it to the disk and releases the store. */
   async close(): Promise<void> {
+    await this.#retention.close();
     await this.#store.close();
     await this.#engine.close();
   }

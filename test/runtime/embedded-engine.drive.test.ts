@@ -2,7 +2,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "ava";
-import { type OpenEngineOptions, openEngine } from "../../src/runtime/embedded-engine.ts";
+import { VirtualClock } from "../../src/base/clock.ts";
+import { type EmbeddedEngine, type OpenEngineOptions, openEngine } from "../../src/runtime/embedded-engine.ts";
 
 const nativeFree = process.env["MILLRACE_DRIVE"] === "native-free";
 
@@ -138,4 +139,67 @@ test("a producer that fills the rings and waits for room never waits for ever", 
   }
   while (stored < count) await engine.room();
   t.is(stored, count);
+});
+
+const TERABYTES = 1e15;
+const HOUR_MS = 3_600_000;
+
+/** Appends so many messages of 8,000 bytes. */
+async function fill(engine: EmbeddedEngine, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await engine.append("T", Buffer.alloc(8000, "r"), { keys: `k${i}` });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test("what is old goes as in the broker; readers go on where the queue begins by then", async (t) => {
+  const storePath = directory(t);
+  const clock = new VirtualClock(Date.now());
+  const retention = {
+    fileReservedTime: 1,
+    deleteWhen: "00;01;02;03;04;05;06;07;08;09;10;11;12;13;14;15;16;17;18;19;20;21;22;23",
+  };
+  const more = { ...retention, deleteCommitLogFilesInterval: 0, clock, mappedFileSizeCommitLog: 131_072, maxMessageSize: 10_000 };
+  await using engine = await openEngine(options(storePath, more));
+  engine.createTopic("T");
+  await fill(engine, 60);
+  await until(() => engine.maxOffset("T") === 60);
+  const reader = engine.read("T");
+  t.is((await reader.next()).value?.queueOffset, 0);
+  clock.advance(60_000); // Full files are noted with the time of their last message.
+  clock.advance(2 * HOUR_MS);
+  await until(() => {
+    clock.advance(10_000);
+    return engine.minOffset("T") > 30;
+  });
+  const min = engine.minOffset("T");
+  t.true(min < 60, "the file that is written stays");
+  t.is(engine.readBatch("T", 0, 0, 1).length, 0);
+  const rest: number[] = [];
+  for await (const { queueOffset } of engine.read("T", { from: 0 })) rest.push(queueOffset);
+  t.deepEqual(
+    rest,
+    Array.from({ length: 60 - min }, (_, i) => min + i),
+  );
+  await reader.return();
+  const bases = fs.readdirSync(path.join(storePath, "commitlog")).map(Number);
+  t.true(Math.min(...bases) > 0, String(bases));
+});
+
+test("appends fail above the watermark, reads go on; keys are checked as the broker's", async (t) => {
+  const storePath = directory(t);
+  {
+    await using engine = await openEngine(options(storePath));
+    engine.createTopic("T");
+    await engine.append("T", "before");
+  }
+  const full = { cleanFileForciblyEnable: false, diskSpaceWarningLevelFreeBytes: TERABYTES };
+  await using engine = await openEngine(options(storePath, full));
+  await t.throwsAsync(() => engine.append("T", "refused"), { code: "MILLRACE_DISK_WATERMARK" });
+  t.is(engine.readBatch("T", 0, 0, 1)[0]?.body.toString(), "before");
+  await t.throwsAsync(() => openEngine(options(directory(t), { deleteWhen: "25" })), {
+    code: "MILLRACE_CONFIG_INVALID",
+    message: /deleteWhen=25 is not valid/,
+  });
 });
