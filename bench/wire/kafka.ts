@@ -4,6 +4,8 @@ const PRODUCE = 0;
 const FETCH = 1;
 const CREATE_TOPICS = 19;
 const CLIENT = "bench";
+/** Ten thousand partitions take minutes on a busy machine. */
+export const CREATE_MS_MAX = 300_000;
 /** apiKey, apiVersion, correlationId, clientId. */
 const CORRELATION_AT = 8;
 
@@ -158,7 +160,7 @@ export class KafkaFetches implements WireReader {
 
 /** @returns a request that makes the topic, and reads its answer's error code: 0, or 36 for one that is there */
 export function createTopicRequest(topic: string, partitions: number): Buffer {
-  const request = header(CREATE_TOPICS, 2).i32(1).text(topic).i32(partitions).i16(1).i32(0).i32(0).i32(30_000).i8(0);
+  const request = header(CREATE_TOPICS, 2).i32(1).text(topic).i32(partitions).i16(1).i32(0).i32(0).i32(CREATE_MS_MAX).i8(0);
   return framed(request.done());
 }
 
