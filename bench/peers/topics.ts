@@ -2,10 +2,12 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { CREATE_MS_MAX, createTopicRequest } from "../wire/kafka.ts";
+import { CREATE_MS_MAX, createPartitionsRequest, createTopicRequest } from "../wire/kafka.ts";
 import type { Peer } from "./peer.ts";
 
 const SETTLE_MS = 500;
+const KAFKA_PARTITIONS_AT_ONCE = 5000;
+const ERROR_EXISTS = 36;
 
 /** Makes a topic, and for readers a group. @throws Error when the broker refuses */
 export async function makeTopic(peer: Peer, topic: string, queues: number, isWhole: boolean): Promise<void> {
@@ -32,8 +34,22 @@ async function makeRemotingTopic(peer: Peer, topic: string, queues: number, isWh
 
 /** The leader of a new partition takes a moment. */
 async function makeKafkaTopic(port: number, topic: string, partitions: number): Promise<void> {
+  const first = Math.min(partitions, KAFKA_PARTITIONS_AT_ONCE);
+  const error = await askKafka(port, createTopicRequest(topic, first));
+  if (error === ERROR_EXISTS) return sleep(SETTLE_MS);
+  if (error !== 0) throw new Error(`kafka: topic ${topic} could not be made, error code ${error}`);
+  for (let made = first; made < partitions; ) {
+    made = Math.min(partitions, made + KAFKA_PARTITIONS_AT_ONCE);
+    const code = await askKafka(port, createPartitionsRequest(topic, made));
+    if (code !== 0) throw new Error(`kafka: topic ${topic} could not get ${made} partitions, error code ${code}`);
+  }
+  await sleep(SETTLE_MS + 2 * partitions);
+}
+
+/** @returns the error code of the one topic that is asked about */
+async function askKafka(port: number, request: Buffer): Promise<number> {
   const answer = await new Promise<Buffer>((resolve, reject) => {
-    const socket = connect({ host: "127.0.0.1", port }, () => socket.write(createTopicRequest(topic, partitions)));
+    const socket = connect({ host: "127.0.0.1", port }, () => socket.write(request));
     socket.setTimeout(CREATE_MS_MAX, () => socket.destroy(new Error("kafka does not answer")));
     socket.once("error", reject);
     socket.once("data", (bytes: Buffer) => {
@@ -42,7 +58,5 @@ async function makeKafkaTopic(port: number, topic: string, partitions: number): 
     });
   });
   // size, correlationId, throttle, topics [name, errorCode …]
-  const error = answer.readInt16BE(18 + answer.readInt16BE(16));
-  if (error !== 0 && error !== 36) throw new Error(`kafka: topic ${topic} could not be made, error code ${error}`);
-  await sleep(SETTLE_MS + (error === 36 ? 0 : 2 * partitions)); // 36: it is there already.
+  return answer.readInt16BE(18 + answer.readInt16BE(16));
 }

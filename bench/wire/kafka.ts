@@ -3,6 +3,7 @@ import { type Answer, bodyOf, type WireProtocol, type WireReader, type WireShape
 const PRODUCE = 0;
 const FETCH = 1;
 const CREATE_TOPICS = 19;
+const CREATE_PARTITIONS = 37;
 const CLIENT = "bench";
 /** Ten thousand partitions take minutes on a busy machine. */
 export const CREATE_MS_MAX = 300_000;
@@ -161,6 +162,12 @@ export class KafkaFetches implements WireReader {
 /** @returns a request that makes the topic, and reads its answer's error code: 0, or 36 for one that is there */
 export function createTopicRequest(topic: string, partitions: number): Buffer {
   const request = header(CREATE_TOPICS, 2).i32(1).text(topic).i32(partitions).i16(1).i32(0).i32(0).i32(CREATE_MS_MAX).i8(0);
+  return framed(request.done());
+}
+
+/** Of a topic that has fewer: Kafka makes less than 10,000 at a time. */
+export function createPartitionsRequest(topic: string, partitions: number): Buffer {
+  const request = header(CREATE_PARTITIONS, 0).i32(1).text(topic).i32(partitions).i32(-1).i32(CREATE_MS_MAX).i8(0);
   return framed(request.done());
 }
 
