@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import test, { type ExecutionContext } from "ava";
 import { MillraceError } from "../../../src/base/errors.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../../../src/format/files/consume-queue.ts";
@@ -115,6 +116,48 @@ for (const isNativeFree of [false, true]) {
     t.false(tails.writeOld(Number.POSITIVE_INFINITY, 2));
     t.is(tails.writtenThrough(9e9), 9e9);
     for (const slot of [1, 2]) t.deepEqual(readFiles(slot, 0, 260), places(slot, 0, 260));
+  });
+
+  test(`${on}: a reader beside the writer finds no entry but the right one`, async (t) => {
+    const root = mkdtempSync(join(tmpdir(), "millrace-"));
+    t.teardown(() => rmSync(root, { recursive: true, force: true }));
+    const memory = createQueueSlotsMemory(1);
+    const slots = new QueueSlots(memory);
+    const { drive } = await chooseDrive(isNativeFree);
+    const [count, fileSize] = [100_000, 6_000_000];
+    const file = new URL("./tail-writer-thread.ts", import.meta.url);
+    const writer = new Worker(file, { workerData: { memory, root, fileSize, count, drive: drive.name } });
+    const failed = new Promise<never>((_, reject) => writer.once("error", reject));
+    const queue = new ConsumeQueue(drive, queueDirectory(root, "T", 0), fileSize, false, { tail: { slots, slot: 0 } });
+    t.teardown(() => queue.close());
+    const entries = Buffer.alloc(40 * ENTRY_SIZE);
+    let looks = 0;
+    let mapped = 0;
+    for (let max = 0; max < count; looks++) {
+      if (looks % 64 === 0) await Promise.race([new Promise((resolve) => setImmediate(resolve)), failed]);
+      max = slots.maxOffset(0);
+      const from = Math.max(0, max - 1 - ((looks * 31) % 100));
+      if (from >= max) continue;
+      let found = queue.read(from, 40, entries);
+      let bytes: Buffer = entries;
+      let at = 0;
+      const memoryOfFile = looks % 2 === 0 ? undefined : queue.mappedFor(from);
+      if (memoryOfFile !== undefined) {
+        mapped++;
+        bytes = memoryOfFile;
+        at = queue.positionInFile(from);
+        found = Math.min(40, queue.mappedEnd - from, (bytes.length - at) / ENTRY_SIZE);
+      }
+      if (found === 0) throw new Error(`nothing at ${from} of ${max}`);
+      for (let i = 0; i < found; i++, at += ENTRY_SIZE) {
+        const place = entryPhysicalOffset(bytes, at);
+        if (place !== (from + i) * 1000 || entryTagsCode(bytes, at) !== from + i || entrySize(bytes, at) !== 1000)
+          throw new Error(`entry ${from + i} of ${max} says ${place}`);
+      }
+    }
+    t.true(looks > 0);
+    if (isNativeFree) t.is(mapped, 0);
+    await writer.terminate();
   });
 
   test(`${on}: runs of records of one size, of any length`, async (t) => {
