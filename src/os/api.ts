@@ -110,11 +110,20 @@ export interface FileNames {
   replaceSmall(file: string, bytes: Buffer): void;
 }
 
+/** Brings all that was written to a file system to its disk, since this was made: for very many files, cheaper than one by one. */
+export interface FileSystemSyncer {
+  /** @throws MillraceError MILLRACE_STORE_IO; never call again after that */
+  sync(): void;
+  close(): void;
+}
+
 export interface Drive {
   readonly name: DriveName;
   readonly names: FileNames;
   /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
   openFile(path: string, options: OpenFileOptions): StoreFile;
+  /** Of the file system that holds the directory; undefined: this drive has none. */
+  fileSystemSyncer?(directory: string): FileSystemSyncer;
   /** A file that another thread of this process opened, and will not close; not mapped. */
   adoptFile(path: string, size: number, fd: number): StoreFile;
   /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
-import type { Drive, FileLock, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
+import type { Drive, FileLock, FileSystemSyncer, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
 import { mapAnonymous, unmap } from "./memory.ts";
 import { PlainFile } from "./plain-file.ts";
@@ -19,6 +19,7 @@ const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, in
 const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
 const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
+const syncfs = libc.func("int syncfs(int fd)");
 const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
 
 const PROT_READ = 1;
@@ -46,6 +47,7 @@ export const ffiDrive: Drive = {
     if (options.mapped !== false) return MappedFile.open(path, options);
     return options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : PlainFile.open(path, options, allocate);
   },
+  fileSystemSyncer: openFileSystemSyncer,
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
   lockStore,
   lockForReading,
@@ -69,6 +71,19 @@ function allocate(fd: number, path: string, position: number, size: number): voi
   if (errno === 0) return;
   const text = `posix_fallocate ${path}: errno ${errno}`;
   throw new MillraceError(errno === ENOSPC || errno === EDQUOT ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
+}
+
+/** The descriptor stays open between, so that the system tells of writes that have failed meanwhile. */
+function openFileSystemSyncer(directory: string): FileSystemSyncer {
+  const fd = fs.openSync(directory, fs.constants.O_RDONLY);
+  return {
+    sync: () => {
+      if (syncfs(fd) === 0) return;
+      const errno = koffi.errno();
+      throw new MillraceError("MILLRACE_STORE_IO", `syncfs ${directory}: errno ${errno}`, { directory, errno });
+    },
+    close: () => closeFd(fd),
+  };
 }
 
 class MappedFile implements StoreFile {
