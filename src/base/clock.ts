@@ -6,7 +6,7 @@ export interface Clock {
   /** Milliseconds since the Unix epoch; never goes back. */
   now(): number;
   /** Calls `task` once after `delayMs`. */
-  setTimer(task: () => void, delayMs: number): Timer;
+  setTimer(task: () => unknown, delayMs: number): Timer;
   /**
    * Calls `task` every `periodMs`, first within one period. A promise that it returns is waited for before virtual time goes on
    * (it must not itself wait for time to pass); it must not reject.
@@ -64,7 +64,7 @@ export class SystemClock implements Clock {
     return this.#last;
   }
 
-  setTimer(task: () => void, delayMs: number): Timer {
+  setTimer(task: () => unknown, delayMs: number): Timer {
     const handle = setTimeout(task, delayMs);
     if (!this.#keepsProcess) handle.unref();
     return { cancel: () => clearTimeout(handle) };
@@ -141,7 +141,7 @@ export class VirtualClock implements Clock {
     return this.#now[VIRTUAL_NOW]!;
   }
 
-  setTimer(task: () => void, delayMs: number): Timer {
+  setTimer(task: () => unknown, delayMs: number): Timer {
     return this.#add(task, delayMs, 0);
   }
 

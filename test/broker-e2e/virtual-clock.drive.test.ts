@@ -12,6 +12,7 @@ const GROUP = "virtual-g";
 const REAL_MS_MAX = 20_000;
 /** Of the delay levels 3 to 18, s. */
 const LEVELS_S = [10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+const GIVEN_UP_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC";
 /** Between two tries. */
 const STEP_S = 7201;
 
@@ -83,6 +84,28 @@ test("16 retries, each later than the one before, and then the dead letters, in 
   t.is(waits.length, 16);
   await broker.advance(0);
   t.is(await stored(client, `%DLQ%${GROUP}`), 1);
+});
+
+test("15 questions about a transaction that nobody decides, and then it is given up, in a moment", async (t) => {
+  const lab = new Lab(t);
+  const broker = await lab.start({ clock: "virtual" });
+  const client = await lab.raw();
+  await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
+  const start = performance.now();
+  const half = ask.sendHeaderV2({ topic: TOPIC, properties: { UNIQ_KEY: "half", TRAN_MSG: "true", PGROUP: "undecided" } });
+  // Born now: what is older than fileReservedTime is given up without a question.
+  t.is((await client.ask(ask.SEND_V2, { ...half, g: Date.now() }, Buffer.from("half"))).code, 0);
+  await broker.advance("7m30s");
+  t.is(await stored(client, GIVEN_UP_TOPIC), 0, "15 rounds of 30 s: it has been asked about each time");
+  await broker.advance("1m");
+  const elapsedMs = performance.now() - start;
+  t.true(elapsedMs < REAL_MS_MAX, `${elapsedMs} ms`);
+  t.log(`${Math.round(elapsedMs)} ms`);
+  const answer = await client.ask(ask.PULL, ask.pullHeader({ group: GROUP, topic: GIVEN_UP_TOPIC }));
+  const given = decodeMessages(answer.body);
+  t.is(given.length, 1);
+  t.is(given[0]!.properties.get("TRANSACTION_CHECK_TIMES"), "15");
+  t.is(await stored(client, TOPIC), 0);
 });
 
 test("what is no length of time, or no virtual clock, is refused", async (t) => {

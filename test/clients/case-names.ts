@@ -3,7 +3,7 @@
 
 /** Of both Java versions. */
 export const JAVA_CASES: readonly string[] = [
-  ...["transactionChecked", "transactionTakenOver", "transactionEnds"],
+  ...["transactionGivenUp", "transactionChecked", "transactionTakenOver", "transactionEnds"],
   ...["queueEdges", "resetWhileRunning"],
   ...["resetLitePull", "cloneOffsets", "suspendPush", "pauseLitePull", "fromWhere"],
   ...["sixteenRetries", "toDeadLetters", "toDeadLettersAtOnce", "orderlyToDeadLetters"],

@@ -3,7 +3,7 @@
 // Method: named cases on the official Java client (5.5.0 and 4.9.8), the Go client and ali-ons from npm; one process for
 // a client, each case one test here. The same cases run against any broker, and were made against Apache's 5.5.0:
 //   MILLRACE_CLIENTS_TARGET=apache:NAMESRV_HOST:PORT   runs them there instead of starting Millrace; its file says
-//     enablePropertyFilter=true, traceTopicEnable=true and recallMessageEnable=true
+//     enablePropertyFilter=true, traceTopicEnable=true, recallMessageEnable=true and transactionCheckInterval=2000
 //   MILLRACE_VOLUME_MESSAGES=200000                    messages of each of the 8 producers in the volume case (2000)
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ const TRACING = "traceTopicEnable=true\n";
 /** Off by default, as with RocketMQ. */
 const RECALL = "recallMessageEnable=true\n";
 /** Half messages are asked about within seconds; by default within a minute. */
-const SOON_ASKED = "transactionCheckInterval=5000\n";
+const SOON_ASKED = "transactionCheckInterval=2000\n";
 
 const target = /^apache:(.+)$/.exec(process.env["MILLRACE_CLIENTS_TARGET"] ?? "")?.[1];
 const workspace = mkdtempSync(join(tmpdir(), "millrace-clients-"));

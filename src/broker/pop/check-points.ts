@@ -31,6 +31,8 @@ export interface CheckPointsOptions {
   log: Log;
   /** Its time is over, and not all of its messages are acknowledged. */
   onDue: (point: CheckPoint) => void;
+  /** Resolves once all that was due so far has come back, or could not; undefined: it has. */
+  onIdle: () => Promise<void> | undefined;
   /** Found in the log at the start, newer than the saved offsets: the group has popped these messages. */
   onFound: (point: CheckPointRecord) => void;
   /** So many of a queue's messages are not invisible any more. */
@@ -112,7 +114,10 @@ export class CheckPoints {
     }
     if (this.#points.size > 0) log.info({ checkPoints: this.#points.size }, "popped messages wait for their acknowledgement");
     this.#ticker = clock.setTicker(
-      () => this.#tick(),
+      () => {
+        this.#tick();
+        return this.#o.onIdle(); // A virtual clock waits for it.
+      },
       TICK_MS,
       () => this.#nextMs(),
     );

@@ -87,6 +87,7 @@ export class Pop {
       clock,
       log,
       onDue: (point) => this.#revival.revive(point),
+      onIdle: () => this.#revival.idle(),
       onFound: ({ topic, group, queueId, startOffset, distances }) => {
         const end = offsetBehind(store, topic, queueId, startOffset + distances.at(-1)!);
         const isThere = end <= store.maxQueueOffset(topic, queueId);

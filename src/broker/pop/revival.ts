@@ -43,6 +43,8 @@ export class Revival {
   #waiting: CheckPoint[] = [];
   #head = 0;
   #running = 0;
+  /** Resolved when nothing runs any more. */
+  #idle: { promise: Promise<void>; resolve: () => void } | undefined;
   #isClosed = false;
 
   constructor(options: RevivalOptions) {
@@ -53,6 +55,17 @@ export class Revival {
   revive(point: CheckPoint): void {
     this.#waiting.push(point);
     this.#next();
+  }
+
+  /** Resolves once nothing is under way; undefined: it is so. */
+  idle(): Promise<void> | undefined {
+    if (this.#running === 0) return undefined;
+    if (this.#idle === undefined) {
+      let resolve = (): void => {};
+      const promise = new Promise<void>((done) => (resolve = done));
+      this.#idle = { promise, resolve };
+    }
+    return this.#idle.promise;
   }
 
   #next(): void {
@@ -67,6 +80,9 @@ export class Revival {
       void this.#reviveOne(point).finally(() => {
         this.#running--;
         this.#next();
+        if (this.#running > 0) return;
+        this.#idle?.resolve();
+        this.#idle = undefined;
       });
     }
   }

@@ -92,6 +92,7 @@ export class HalfCheck {
           this.#round = undefined;
           this.start();
         });
+      return this.#round;
     }, settings.transactionCheckInterval);
   }
 

@@ -99,7 +99,7 @@ export class HalfMarks {
     this.#waiting.push(halfOffset);
     this.#waitingSize += String(halfOffset).length + SEPARATOR.length;
     if (this.#waitingSize > settings.transactionOpMsgMaxSize) void this.write();
-    else this.#timer ??= clock.setTimer(() => void this.write(), settings.transactionOpBatchInterval);
+    else this.#timer ??= clock.setTimer(() => this.write(), settings.transactionOpBatchInterval);
   }
 
   /** Forgets those whose mark is in its queue for everybody to read. */
@@ -156,7 +156,7 @@ export class HalfMarks {
       log.warn({ count: offsets.length, error: String(error) }, "marks of ended transactions cannot be written now, and wait");
       this.#waiting.push(...offsets);
       this.#waitingSize += body.length;
-      this.#timer ??= clock.setTimer(() => void this.write(), Math.max(1000, settings.transactionOpBatchInterval));
+      this.#timer ??= clock.setTimer(() => this.write(), Math.max(1000, settings.transactionOpBatchInterval));
     }
   }
 

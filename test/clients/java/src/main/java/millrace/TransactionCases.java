@@ -24,9 +24,13 @@ final class TransactionCases {
   /** The broker's interval between questions is 30 s unless it is told otherwise, and what is too young waits for the next. */
   private static final int CHECK_SECONDS = 75;
 
+  /** The broker's transactionCheckMax. */
+  private static final int QUESTIONS = 15;
+
   private TransactionCases() {}
 
   static void register(Map<String, Case> cases) {
+    cases.put("transactionGivenUp", TransactionCases::givenUp);
     cases.put("transactionChecked", TransactionCases::checked);
     cases.put("transactionTakenOver", TransactionCases::takenOver);
     cases.put("transactionEnds", TransactionCases::ends);
@@ -127,6 +131,25 @@ final class TransactionCases {
     Thread.sleep(5000);
     equal(inbox.bodies(), Collections.singletonList("yes"), "messages in the end");
     equal(decisions.questions("yes").size() + decisions.questions("no").size(), 2, "questions");
+  }
+
+  /** Never decided: asked about 15 times, and then put where an administrator finds it. */
+  private static void givenUp(Lab lab) throws Exception {
+    String topic = lab.topic("givenUp", 1);
+    Inbox inbox = SendCases.consume(lab, topic);
+    Decisions decisions = new Decisions(text -> LocalTransactionState.UNKNOW, text -> LocalTransactionState.UNKNOW);
+    String id = send(producer(lab, lab.name("givenUp"), decisions), topic, "never").getMsgId();
+    // The broker must be told to ask every 2 s or so; with its own 30 s this would take 8 minutes.
+    await(QUESTIONS + " questions", 80, () -> decisions.questions("never").size() >= QUESTIONS);
+    await("it is given up", 30, () ->
+        Inbox.text(lab.admin().viewMessage("TRANS_CHECK_MAX_TIME_TOPIC", id)).equals("never"));
+    Thread.sleep(3000);
+    List<String> times = new ArrayList<>();
+    List<String> wanted = new ArrayList<>();
+    for (MessageExt question : decisions.questions("never")) times.add(question.getProperty("TRANSACTION_CHECK_TIMES"));
+    for (int i = 1; i <= QUESTIONS; i++) wanted.add(Integer.toString(i));
+    equal(times, wanted, "counts of the questions");
+    equal(inbox.size(), 0, "deliveries");
   }
 
   /** The producer goes before it has decided: another one of its group is asked. */
