@@ -49,10 +49,27 @@ export class IndexFile {
     try {
       // Before anybody looks at it: in memory file systems even a look takes a block, and ends the process without one.
       this.#region.reserve(0, Math.min(HEADER_RESERVED, indexFileSize(shape)));
+      this.#mendEnd();
     } catch (error) {
       this.#region.close();
       throw error;
     }
+  }
+
+  /**
+   * The end is that of the newest entry. Where the process died between the stores of the count and of the end, it is
+   * behind, and records would be entered twice.
+   */
+  #mendEnd(): void {
+    const region = this.#region;
+    const newest = this.count - 1;
+    if (newest === NO_ENTRY) return;
+    const at = this.#entryAt(newest);
+    const physicalOffset = region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
+    if (physicalOffset <= this.endPhysicalOffset) return;
+    region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physicalOffset);
+    const timestamp = this.beginTimestamp + region.int32(at + ENTRY_SECONDS_OFFSET) * 1000 + 999; // Not less than it was.
+    if (timestamp > this.endTimestamp) region.setInt64(END_TIMESTAMP_OFFSET, timestamp);
   }
 
   get name(): string {
