@@ -90,6 +90,8 @@ export interface FileNames {
   size(file: string): number;
   /** Last change of its bytes, ms since the epoch. */
   modifiedMs(file: string): number;
+  /** Whether the file has holes. A look at one through a mapping takes a block in memory file systems, and without one is a SIGBUS. */
+  isSparse(file: string): boolean;
   /** Names in the directory, sorted; empty when it does not exist. */
   list(directory: string): string[];
   /** With all above it. @param isDurable  new names are on the disk on return (default); else see to it with syncDirectory */

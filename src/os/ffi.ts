@@ -69,8 +69,9 @@ function allocate(fd: number, path: string, position: number, size: number): voi
   let errno: number = EINTR;
   while (errno === EINTR) errno = posixFallocate(fd, position, size);
   if (errno === 0) return;
-  const text = `posix_fallocate ${path}: errno ${errno}`;
-  throw new MillraceError(errno === ENOSPC || errno === EDQUOT ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
+  const isFull = errno === ENOSPC || errno === EDQUOT;
+  const text = `${isFull ? "disk full: " : ""}posix_fallocate ${path}: errno ${errno}`;
+  throw new MillraceError(isFull ? "MILLRACE_STORE_FULL" : "MILLRACE_STORE_IO", text, { errno });
 }
 
 /** The descriptor stays open between, so that the system tells of writes that have failed meanwhile. */

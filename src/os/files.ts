@@ -108,6 +108,11 @@ export function modifiedMs(file: string): number {
   return fs.statSync(file).mtimeMs;
 }
 
+export function isSparseFile(file: string): boolean {
+  const { blocks, size } = fs.statSync(file);
+  return blocks * 512 < size;
+}
+
 export function readSmallFile(file: string): Buffer | undefined {
   try {
     return fs.readFileSync(file);
@@ -204,6 +209,7 @@ export const realFileNames: FileNames = {
   exists: fileExists,
   size: fileSize,
   modifiedMs,
+  isSparse: isSparseFile,
   list: listDirectory,
   makeDirectory,
   syncDirectory,

@@ -64,13 +64,17 @@ async function slowDown({ drive, directory, isShort }: Torture, round: number, d
     const [address] = await broker.ready;
     await createTopic(address);
     const producers = Array.from({ length: PRODUCER_COUNT }, () => ledger.produce(address, BODY_SIZE, () => isOn));
-    await sleep(500);
+    await until(() => ledger.acked >= PRODUCER_COUNT, "nothing is stored on a fast disk");
     const before = broker.rssBytes();
     const slowFrom = Date.now();
     setFaults(control, [{ call: "write", path: "commitlog", action: "delay", ms: delayMs }]);
     const pressing = press(address, ledger, () => isOn);
     let grown = 0;
-    for (const end = Date.now() + (isShort ? 2500 : 6000); Date.now() < end; await sleep(100)) {
+    // Until it is told, in a short round; and then somewhat longer, for memory to grow.
+    const isTold = (): boolean =>
+      delayMs < QUEUE_MS || ledger.answers.some(({ sentMs, code }) => sentMs >= slowFrom && code === ResponseCode.SYSTEM_BUSY);
+    if (isShort) await until(isTold, "nobody was told that the broker is busy");
+    for (const end = Date.now() + (isShort ? 600 : 6000); Date.now() < end; await sleep(100)) {
       must(!hasEnded, "the process ended");
       grown = Math.max(grown, broker.rssBytes() - before);
     }
@@ -107,6 +111,10 @@ async function slowDown({ drive, directory, isShort }: Torture, round: number, d
   }
 }
 
+async function until(condition: () => boolean, what: string): Promise<void> {
+  for (const deadline = Date.now() + 30_000; !condition(); await sleep(20)) must(Date.now() < deadline, what);
+}
+
 /** Sends at its own pace, whether the last send is answered or not. */
 async function press(address: string, ledger: Ledger, isOn: () => boolean): Promise<void> {
   const clients = await Promise.all(Array.from({ length: 4 }, () => RawClient.connect(address)));
@@ -137,10 +145,12 @@ async function runOutOfDescriptors({ drive, directory }: Torture, round: number)
       socket.on("error", () => {});
       sockets.push(socket);
     }
-    await sleep(800);
+    await until(
+      () => hasEnded || sockets.some(({ destroyed }) => destroyed),
+      "all connections were taken: the round proves nothing",
+    );
     must(!hasEnded, "the process ended when it had no descriptors left");
     const refused = sockets.filter(({ destroyed }) => destroyed).length;
-    must(refused > 0, "all connections were taken: the round proves nothing");
     // The one that was there first: sends, topics and files of theirs go on.
     for (let i = 0; i < 20; i++) must((await ledger.send(client, 100)).code === ResponseCode.SUCCESS, "a send was refused");
     const made = await client.ask(requests.CREATE_TOPIC, requests.topicHeader(`${TOPIC}2`, 2));

@@ -46,6 +46,7 @@ export class ModelDisk implements Drive {
       exists: (file) => this.#inodes.has(file),
       size: (file) => this.#inode(file).bytes.length,
       modifiedMs: (file) => this.#inode(file).modifiedMs ?? 0,
+      isSparse: () => false,
       list: (directory) => this.#list(directory),
       makeDirectory: () => this.#call(),
       syncDirectory: (directory) => this.#syncDirectory(directory),

@@ -30,6 +30,7 @@ export const LOG_FILE_SIZE = 24_576;
 export const LOG_DIRECTORY = "/store/commitlog";
 const QUEUE_FILE_SIZE = 400;
 const RECORD_SIZE_MAX = 8192;
+const PATHS = new StorePaths("/store");
 const HOST = "127.0.0.1:1";
 /** One for all: it is large, and most of it is never touched. */
 const slotsMemory = createQueueSlotsMemory();
@@ -44,14 +45,47 @@ export interface Stored {
   physicalOffset: number;
 }
 
+interface RecoveredModel {
+  recovered: RecoveredStore;
+  log: SharedLog;
+  slots: QueueSlots;
+  slotsOf: (topic: string, queueCount: number) => number[];
+  sizes: { logFileSize: number; queueFileSize: number; batchQueueFileSize: number };
+}
+
+/** The first part of a start: what is there, before any thread begins. Good until the next one. */
+export function recoverModel(disk: ModelDisk, isSyncFlush: boolean, hasRecordCrc = false): RecoveredModel {
+  new Float64Array(slotsMemory.cells).fill(0, 0, 4 * slotCount);
+  new Int32Array(slotsMemory.waiters).fill(0, 0, slotCount);
+  new Float64Array(slotsMemory.written).fill(0, 0, slotCount);
+  slotCount = QUEUE_COUNT;
+  const slots = new QueueSlots(slotsMemory);
+  const log = new SharedLog();
+  const slotsByTopic = new Map([[TOPIC, Array.from({ length: QUEUE_COUNT }, (_, queueId) => queueId)]]);
+  const slotsOf = (topic: string, queueCount: number): number[] => {
+    const ofTopic = slotsByTopic.get(topic) ?? [];
+    while (ofTopic.length < queueCount) ofTopic.push(slotCount++);
+    slotsByTopic.set(topic, ofTopic);
+    return ofTopic;
+  };
+  const batchQueueFileSize = batchFileSizeFor(QUEUE_FILE_SIZE);
+  const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
+  const common = { drive: disk, paths: PATHS, ...sizes, isBatch: () => false };
+  const check = hasRecordCrc ? CHECK_RECORD : CHECK_BODY;
+  const recovered = recoverStore({ ...common, isSyncFlush, recordSizeMax: RECORD_SIZE_MAX, check });
+  rebuildQueues(recovered, { ...common, slots, delayLevelsMs: [], slotsOf });
+  publishRecovered(log, recovered);
+  return { recovered, log, slots, slotsOf, sizes };
+}
+
 /** One life of a store: from a recovery to a kill, a power cut or a clean stop. */
 export class ModelStore {
   readonly recovered: RecoveredStore;
-  readonly log: SharedLog = new SharedLog();
+  readonly log: SharedLog;
   readonly slots: QueueSlots = new QueueSlots(slotsMemory);
   readonly clock: VirtualClock;
   readonly #disk: ModelDisk;
-  readonly #paths = new StorePaths("/store");
+  readonly #paths = PATHS;
   readonly #producer: LaneProducer;
   readonly #writer: LogWriter;
   readonly #indexer: QueueIndexerDuty;
@@ -66,25 +100,10 @@ export class ModelStore {
   constructor(disk: ModelDisk, isSyncFlush: boolean, nowMs: number, hasRecordCrc = false) {
     this.#disk = disk;
     this.clock = new VirtualClock(nowMs);
-    new Float64Array(slotsMemory.cells).fill(0, 0, 4 * slotCount);
-    new Int32Array(slotsMemory.waiters).fill(0, 0, slotCount);
-    new Float64Array(slotsMemory.written).fill(0, 0, slotCount);
-    slotCount = QUEUE_COUNT;
+    const { recovered, log, slotsOf, sizes } = recoverModel(disk, isSyncFlush, hasRecordCrc);
+    this.recovered = recovered;
+    this.log = log;
     const paths = this.#paths;
-    const batchQueueFileSize = batchFileSizeFor(QUEUE_FILE_SIZE);
-    const slotsByTopic = new Map([[TOPIC, Array.from({ length: QUEUE_COUNT }, (_, queueId) => queueId)]]);
-    const slotsOf = (topic: string, queueCount: number): number[] => {
-      const slots = slotsByTopic.get(topic) ?? [];
-      while (slots.length < queueCount) slots.push(slotCount++);
-      slotsByTopic.set(topic, slots);
-      return slots;
-    };
-    const sizes = { logFileSize: LOG_FILE_SIZE, queueFileSize: QUEUE_FILE_SIZE, batchQueueFileSize };
-    const isBatch = (): boolean => false;
-    const check = hasRecordCrc ? CHECK_RECORD : CHECK_BODY;
-    this.recovered = recoverStore({ drive: disk, paths, ...sizes, isBatch, isSyncFlush, recordSizeMax: RECORD_SIZE_MAX, check });
-    rebuildQueues(this.recovered, { drive: disk, paths, ...sizes, isBatch, slots: this.slots, delayLevelsMs: [], slotsOf });
-    publishRecovered(this.log, this.recovered);
     const topics = new Map([[TOPIC, slotsOf(TOPIC, QUEUE_COUNT)]]);
     const { checkpoint } = this.recovered;
     const common = { drive: disk, paths, ...sizes, log: this.log, slots: this.slots, clock: this.clock, checkpoint };

@@ -84,6 +84,11 @@ export class IndexFile {
     return this.#region.int64(END_TIMESTAMP_OFFSET);
   }
 
+  /** physicalOffset of the oldest record in the file. */
+  get beginPhysicalOffset(): number {
+    return this.#region.int64(BEGIN_PHYSICAL_OFFSET_OFFSET);
+  }
+
   /** physicalOffset of the newest record in the file. */
   get endPhysicalOffset(): number {
     return this.#region.int64(END_PHYSICAL_OFFSET_OFFSET);
@@ -236,6 +241,49 @@ export class IndexFile {
     return Math.max(NO_ENTRY, entry);
   }
 
+  /** Places that `isSound` looks at. */
+  get lookSize(): number {
+    return this.#shape.slotCount + this.count;
+  }
+
+  /**
+   * Whether slots and entries agree with each other, so that each key in the file is found; what a process that died was
+   * about to write does not count. Somebody else may have damaged the file, or the system.
+   */
+  isSound(): boolean {
+    const region = this.#region;
+    const { slotCount, entryCount } = this.#shape;
+    const count = region.int32(COUNT_OFFSET);
+    if (count < 1 || count > entryCount || this.beginTimestamp < 0 || this.beginTimestamp > this.endTimestamp) return false;
+    const newest = new Int32Array(slotCount);
+    const end = this.endPhysicalOffset;
+    let last = 0;
+    let lastSeconds = 0;
+    if (count > 1 && region.int64(this.#entryAt(1) + ENTRY_PHYSICAL_OFFSET_OFFSET) !== this.beginPhysicalOffset) return false;
+    for (let number = 1; number < count; number++) {
+      const at = this.#entryAt(number);
+      const keyHash = region.int32(at);
+      const physicalOffset = region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
+      const seconds = region.int32(at + ENTRY_SECONDS_OFFSET);
+      if (keyHash < 0 || physicalOffset < last || seconds < (number > 1 ? lastSeconds : 0)) return false;
+      // The header may be behind by the newest entry.
+      if (physicalOffset > end && number < count - 1) return false;
+      const slot = keyHash % slotCount;
+      if (region.int32(at + ENTRY_PREVIOUS_OFFSET) !== newest[slot]) return false;
+      newest[slot] = number;
+      last = physicalOffset;
+      if (number > 1) lastSeconds = seconds; // The first one's count from the begin of the file before.
+    }
+    if (count > 1 && (end > last || (end === last && count > 2 && lastSeconds !== this.#secondsOf(this.endTimestamp))))
+      return false;
+    for (let slot = 0; slot < slotCount; slot++) {
+      const known = region.int32(INDEX_HEADER_SIZE + SLOT_SIZE * slot);
+      // Ahead of the header where the process died: `#knownEntry` finds the way.
+      if (known !== newest[slot] && (known < count || known >= entryCount)) return false;
+    }
+    return true;
+  }
+
   /** How many of the newest entries are of the record at `physicalOffset`. */
   newestEntriesOf(physicalOffset: number): number {
     let found = 0;
@@ -259,6 +307,7 @@ export class IndexFile {
    */
   select(found: number[], keyHash: number, countMax: number, beginMs: number, endMs: number): void {
     const region = this.#region;
+    if (this.count <= 1) return; // Its slots may have no disk space yet: a look would end the process.
     const begin = this.beginTimestamp;
     let number = region.int32(this.#slotAt(keyHash));
     while (number > NO_ENTRY && number < this.#shape.entryCount && found.length < countMax) {

@@ -1,10 +1,15 @@
 import path from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
-import { INDEX_FILE_NAME, type IndexShape, indexFileName, indexFileTime } from "../../format/files/index-file.ts";
+import { INDEX_FILE_NAME, type IndexShape, indexFileName, indexFileSize, indexFileTime } from "../../format/files/index-file.ts";
 import type { Drive } from "../../os/api.ts";
 import { listDirectory, makeDirectory, removeFile, syncDirectory } from "../../os/files.ts";
 import { IndexFile } from "./index-file.ts";
+
+/** Slots and entries that a start looks at: less than a second's work. */
+const LOOKED_AT_MAX = 25_000_000;
+
+const GAP_MAX = 16_777_216;
 
 export interface KeyIndexOptions {
   drive: Drive;
@@ -18,6 +23,8 @@ export interface KeyIndexOptions {
    * indexMsgTimestamp) may lack pages on the disk; they are removed, and built anew from the log.
    */
   trustedTimestamp?: number;
+  /** Log between two files, bytes: where it is more, a file is missing. Default 16 MiB, less than one file covers. */
+  gapMax?: number;
 }
 
 /**
@@ -42,19 +49,43 @@ export class KeyIndex {
     this.#shape = options.shape;
     this.#clock = options.clock;
     makeDirectory(options.directory);
-    for (const file of listIndexFiles(options.directory)) this.#load(file, options);
+    const files = listIndexFiles(options.directory);
+    const short = files.findIndex((file) => this.#drive.names.size(file) < indexFileSize(this.#shape));
+    // Too small: it was cut, or made for fewer keys.
+    if (short >= 0) for (const file of files.splice(short)) removeFile(file);
+    const unsound = this.#unsound(files);
+    for (const file of files) {
+      this.#isCut ||= unsound.has(file);
+      this.#load(file, options);
+    }
     const last = this.#sealed.pop();
     if (last !== undefined) this.#last = this.#open(last.path);
   }
 
+  /** Of the newest files, as far as a start has the time to look at all that is in them, those that are damaged. */
+  #unsound(files: readonly string[]): Set<string> {
+    const unsound = new Set<string>();
+    let left = LOOKED_AT_MAX;
+    for (const file of files.toReversed()) {
+      const index = this.#open(file);
+      left -= index.lookSize;
+      if (left >= 0 && !index.isSound()) unsound.add(file);
+      index.close();
+      if (left < 0) break;
+    }
+    return unsound;
+  }
+
   /** Takes the file in, or removes it: with what follows, the log will be indexed again from where the last good file ends. */
-  #load(file: string, { logEnd, trustedTimestamp }: KeyIndexOptions): void {
+  #load(file: string, { logEnd, trustedTimestamp, gapMax = GAP_MAX }: KeyIndexOptions): void {
     const index = this.#open(file);
-    const { endPhysicalOffset, endTimestamp, count } = index;
+    const { beginPhysicalOffset, endPhysicalOffset, endTimestamp, count } = index;
     index.close();
     const before = this.#sealed.at(-1);
     const isTrusted = trustedTimestamp === undefined || endTimestamp <= trustedTimestamp;
-    const isInOrder = before === undefined || endPhysicalOffset >= before.endPhysicalOffset;
+    const isInOrder =
+      before === undefined ||
+      (endPhysicalOffset >= before.endPhysicalOffset && beginPhysicalOffset - before.endPhysicalOffset <= gapMax);
     // A file without entries says nothing that the one before it does not; the next key makes it anew.
     if (isTrusted && isInOrder && count > 1 && endPhysicalOffset < logEnd && !this.#isCut) {
       this.#sealed.push({ path: file, endPhysicalOffset, endTimestamp });

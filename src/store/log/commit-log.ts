@@ -122,14 +122,24 @@ export class CommitLog {
     this.#position = appendedOffset - this.#base;
     this.#lastTimestamp = options.log.offset(shared.LAST_STORE_TIMESTAMP);
     this.#view = new DataView(new ArrayBuffer(0));
-    this.#file = this.#open(this.#base);
+    this.#file = this.#openLast();
     this.#log.setOffset(shared.CURRENT_FILE_BASE, this.#base);
   }
 
-  #open(base: number): StoreFile {
+  /** A start on a full disk serves what there is; what is then written is refused until there is room. */
+  #openLast(): StoreFile {
+    try {
+      return this.#open(this.#base, true);
+    } catch (error) {
+      if (refusalOf(error) !== ACK_STORE_FULL) throw error;
+      return this.#open(this.#base, false);
+    }
+  }
+
+  #open(base: number, isReserved = true): StoreFile {
     const file = this.#drive.openFile(basePath(this.#directory, base), { size: this.#fileSize, writable: true, mapped: false });
     try {
-      file.reserve();
+      if (isReserved) file.reserve();
     } catch (error) {
       file.close();
       throw error;

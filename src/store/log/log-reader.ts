@@ -15,6 +15,7 @@ export class LogReader {
   readonly #drive: Drive;
   readonly #directory: string;
   readonly fileSize: number;
+  readonly #looksBehindEnd: boolean;
   readonly #files = new Map<number, StoreFile>();
   #scan: Buffer = Buffer.alloc(0);
   #scanBase = -1;
@@ -25,9 +26,11 @@ export class LogReader {
   at = 0;
   end = 0;
 
-  constructor(drive: Drive, directory: string, fileSize: number) {
+  /** @param looksBehindEnd  it reads past what was written, where files may have holes (see FileNames.isSparse) */
+  constructor(drive: Drive, directory: string, fileSize: number, looksBehindEnd = false) {
     this.#drive = drive;
     this.#directory = directory;
+    this.#looksBehindEnd = looksBehindEnd;
     this.fileSize = fileSize;
   }
 
@@ -43,7 +46,8 @@ export class LogReader {
     const path = basePath(this.#directory, base);
     if (!this.#drive.names.exists(path)) return undefined;
     try {
-      const file = this.#drive.openFile(path, { size: this.fileSize, writable: false });
+      const mapped = !(this.#looksBehindEnd && this.#drive.names.isSparse(path));
+      const file = this.#drive.openFile(path, { size: this.fileSize, writable: false, mapped });
       this.#files.set(base, file);
       return file;
     } catch (error) {

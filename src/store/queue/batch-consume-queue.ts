@@ -32,8 +32,9 @@ export class BatchConsumeQueue extends ConsumeQueue {
   /** queueOffset behind its last message. */
   endOffset = 0;
 
-  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean) {
-    super(drive, directory, fileSize, writable, { entrySize: BATCH_ENTRY_SIZE });
+  /** @param isMapped false: it is read past its end, where its files may have holes */
+  constructor(drive: Drive, directory: string, fileSize: number, writable: boolean, isMapped = true) {
+    super(drive, directory, fileSize, writable, { entrySize: BATCH_ENTRY_SIZE, isMapped });
   }
 
   /** Reads an entry into the fields. @returns false when its file is gone */

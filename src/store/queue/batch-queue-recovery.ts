@@ -48,7 +48,7 @@ export class BatchQueueRecovery {
       drive.names.removeTree(directory);
       return { ...nothing, damage: fault };
     }
-    const queue = new BatchConsumeQueue(drive, directory, batchQueueFileSize, false);
+    const queue = new BatchConsumeQueue(drive, directory, batchQueueFileSize, false, false);
     try {
       const starts = queue.fileStarts();
       const first = starts[0] ?? 0;
