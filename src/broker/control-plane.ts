@@ -16,7 +16,7 @@ import { ConfigFile } from "./config-file.ts";
 import type { HandlerTable } from "./contracts.ts";
 import { Assignments, type RoutedQueue } from "./groups/assignments.ts";
 import { ClientCalls } from "./groups/client-calls.ts";
-import { ConsumerFilters } from "./groups/consumer-filters.ts";
+import { ConsumerFilters, type ConsumerFiltersOptions } from "./groups/consumer-filters.ts";
 import { Consumers } from "./groups/consumers.ts";
 import { Heartbeats } from "./groups/heartbeat.ts";
 import { Producers } from "./groups/producers.ts";
@@ -69,6 +69,8 @@ export interface ControlPlaneOptions {
   retention: RetentionRequests;
   /** The newest so many bytes of the log count as in memory. */
   inMemorySize: number;
+  /** See ConsumerFiltersOptions.mark. */
+  markFilters?: ConsumerFiltersOptions["mark"];
   /** For messages that come without one. */
   newUniqueKey: () => string;
   /** Readable queues of the topic on all brokers, as the name servers tell them; undefined: they know of none. */
@@ -185,7 +187,13 @@ export class ControlPlane {
       countMax: values.maxTransferCountOnMessageInMemory,
       onCompacted: (topic) => topics.republishOne(topic),
     });
-    this.#filters = new ConsumerFilters({ file: file("consumerFilter.json"), settings: values, clock: keeping, log });
+    this.#filters = new ConsumerFilters({
+      file: file("consumerFilter.json"),
+      settings: values,
+      clock: keeping,
+      log,
+      mark: options.markFilters,
+    });
     const filters = this.#filters;
     this.#consumers = new Consumers({
       clock: peers,

@@ -1,3 +1,5 @@
+import type { BloomBits } from "../filter/entry-filter.ts";
+
 /** What the control thread tells the I/O workers, so that they serve plain requests without asking. */
 export interface TablePublisher {
   topicChanged(topic: PublishedTopic): void;
@@ -39,6 +41,8 @@ export interface PublishedFilter {
   expression: string;
   /** The client's subVersion. */
   version: number;
+  /** undefined: messages are not marked when they are stored. */
+  bloom?: BloomBits | undefined;
 }
 
 export interface PublishedGroup {

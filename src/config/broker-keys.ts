@@ -52,6 +52,7 @@ export interface BrokerValues {
   enablePropertyFilter: boolean;
   filterSupportRetry: boolean;
   filterDataCleanTimeSpan: number;
+  enableCalcFilterBitMap: boolean;
   maxErrorRateOfBloomFilter: number;
   expectConsumerNumUseFilter: number;
 
@@ -167,6 +168,10 @@ export const BROKER_KEYS: KeyTable<BrokerValues> = {
   enablePropertyFilter: flag(false, "Serve SQL92 filters."),
   filterSupportRetry: flag(false, "Filter retry topics by the original subscription too."),
   filterDataCleanTimeSpan: whole(86_400_000, "ms", 0, INT_MAX, "An expression is kept for so long after its last consumer."),
+  enableCalcFilterBitMap: flag(
+    false,
+    "With enableConsumeQueueExt: ask each message when it is stored which groups' expressions it passes.",
+  ),
   maxErrorRateOfBloomFilter: whole(20, "%", 1, 99, "Shape of the bloom filter in consumerFilter.json."),
   expectConsumerNumUseFilter: whole(32, "groups", 1, 10_000, "Shape of the bloom filter in consumerFilter.json."),
 

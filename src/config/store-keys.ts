@@ -64,6 +64,8 @@ export interface StoreValues {
   timerFlushIntervalMs: number;
   mappedFileSizeTimerLog: number;
 
+  enableConsumeQueueExt: boolean;
+  mappedFileSizeConsumeQueueExt: number;
   enableLmq: boolean;
   enableMultiDispatch: boolean;
   enableLmqQuota: boolean;
@@ -153,6 +155,8 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   timerFlushIntervalMs: whole(1000, "ms", 1, INT_MAX, "Time between flushes of the timer's files."),
   mappedFileSizeTimerLog: whole(104_857_600, "bytes", 4096, INT_MAX, "Size of one file of the timer log."),
 
+  enableConsumeQueueExt: flag(false, "Keep more of each message beside its queue entry: store time, and who filters it out."),
+  mappedFileSizeConsumeQueueExt: whole(50_331_648, "bytes", 65_536, INT_MAX, "Size of one file of what stands beside a queue."),
   enableLmq: flag(false, "Take %LMQ% names: queues that messages of other topics go to as well, and groups that read them."),
   enableMultiDispatch: flag(false, "With enableLmq: messages go to the queues that their INNER_MULTI_DISPATCH names."),
   enableLmqQuota: flag(false, "Refuse messages and pulls that name more queues than maxLmqConsumeQueueNum."),

@@ -10,6 +10,17 @@ export interface EntryFilter {
   /** Java hashes of the tags wanted. */
   readonly codes: ReadonlySet<number>;
   readonly message?: MessageFilter | undefined;
+  /** By which bits of what the entry points at messages are told apart that cannot pass `message`. */
+  readonly bloom?: BloomBits | undefined;
+}
+
+/** Bits of a group and topic in the map that messages were marked in when they were stored. Source: Apache `BloomFilterData`. */
+export interface BloomBits {
+  readonly bitPos: readonly number[];
+  /** Bits of the whole map. */
+  readonly bitNum: number;
+  /** Only messages stored after this (ms) were asked about the group's expression. */
+  readonly bornTime: number;
 }
 
 export const NO_CODES: ReadonlySet<number> = new Set();

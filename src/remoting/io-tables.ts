@@ -149,5 +149,6 @@ function subscriptionOf(
   if (group.filterRetries && topic.startsWith(RETRY_PREFIX)) {
     return { subVersion, matchesAll: true, codes: NO_CODES, message: new RetryFilter(group.filters) };
   }
-  return { subVersion: Math.min(subVersion, filter.version), ...filters.get(filter.expressionType, filter.expression) };
+  const compiled = filters.get(filter.expressionType, filter.expression);
+  return { subVersion: Math.min(subVersion, filter.version), ...compiled, bloom: filter.bloom };
 }

@@ -111,6 +111,7 @@ export class IoWorker {
     this.#slots = new QueueSlots(engine.queueSlots);
     const batch = { root: paths.batchConsumeQueue, fileSize: engine.batchQueueFileSize };
     this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, batch, this.#slots);
+    if (engine.queueExtFileSize > 0) this.#queues.ext = { root: paths.consumeQueueExt, fileSize: engine.queueExtFileSize };
     this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
     const tickets = new SendTickets(engine.lanes[worker]!.entryCount);

@@ -13,6 +13,7 @@ import { Flusher } from "../store/log/flusher.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { nextRecord } from "../store/log/log-scan.ts";
 import { QueueDispatcher } from "../store/queue/queue-dispatcher.ts";
+import { QueueExtMaker, type TopicFiltersUpdate } from "../store/queue/queue-ext-maker.ts";
 import { QueueFlusher } from "../store/queue/queue-flusher.ts";
 import { QueueSlots } from "../store/queue/queue-slots.ts";
 import { QueueTails } from "../store/queue/queue-tails.ts";
@@ -37,6 +38,7 @@ export class QueueIndexerDuty implements Duty {
   readonly #slots: QueueSlots;
   readonly #reader: LogReader;
   readonly #topics: TopicSlotsTable;
+  readonly #ext: QueueExtMaker | undefined;
   readonly #dispatcher: QueueDispatcher;
   readonly #tails: QueueTails;
   readonly #own: Doorbell;
@@ -64,6 +66,9 @@ export class QueueIndexerDuty implements Duty {
       doorbell: this.#log.doorbell(shared.DOORBELL_LANES + lane),
     }));
     this.#tails = new QueueTails(this.#slots, this.#topics);
+    if (init.queueExtFileSize > 0) {
+      this.#ext = new QueueExtMaker(drive, { root: paths.consumeQueueExt, fileSize: init.queueExtFileSize }, this.#slots);
+    }
     this.#dispatcher = new QueueDispatcher({
       reader: this.#reader,
       topics: this.#topics,
@@ -71,6 +76,7 @@ export class QueueIndexerDuty implements Duty {
       tails: this.#tails,
       feed: new IndexFeedConsumer(init.queueFeed),
       isMultiDispatch: init.isMultiDispatch,
+      ext: this.#ext,
       delayLevelsMs: init.delayLevelsMs,
       refreshTopics: () => this.#readUpdates(),
     });
@@ -87,15 +93,24 @@ export class QueueIndexerDuty implements Duty {
     if (version === this.#topicsVersion) return false;
     this.#topicsVersion = version;
     for (let next = receiveMessageOnPort(this.#updates); next !== undefined; next = receiveMessageOnPort(this.#updates)) {
-      const update = next.message as TopicSlotsUpdate;
-      this.#topics.update(update);
-      // Of an indexer before this one, whose memory is gone.
-      this.#tails.adopt(update.slots, this.#log.offset(shared.QUEUES_WRITTEN_OFFSET));
+      this.#update(next.message as TopicSlotsUpdate | TopicFiltersUpdate);
     }
     this.#dispatcher.forgetLastTopic();
     Atomics.store(this.#log.words, shared.TOPICS_SEEN, version);
     Atomics.notify(this.#log.words, shared.TOPICS_SEEN);
     return true;
+  }
+
+  #update(update: TopicSlotsUpdate | TopicFiltersUpdate): void {
+    if ("filtersOf" in update) {
+      this.#ext?.setFilters(update);
+      return;
+    }
+    const name = Buffer.from(update.topic);
+    if (update.slots.length === 0) this.#ext?.forget(this.#topics.get(name, 0, name.length)?.slots ?? []);
+    this.#topics.update(update);
+    // Of an indexer before this one, whose memory is gone.
+    this.#tails.adopt(update.slots, this.#log.offset(shared.QUEUES_WRITTEN_OFFSET));
   }
 
   work(): boolean {

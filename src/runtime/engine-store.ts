@@ -12,7 +12,7 @@ import {
 } from "../broker/message-store.ts";
 import { TIMER_TOPIC } from "../broker/topics/system-topics.ts";
 import type { EntryFilter } from "../filter/entry-filter.ts";
-import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../format/files/consume-queue.ts";
+import { ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode, isExtAddress } from "../format/files/consume-queue.ts";
 import {
   encodeMessage,
   RecordParts,
@@ -31,6 +31,7 @@ import { FurtherQueues } from "../store/log/further-queues.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { BatchConsumeQueue } from "../store/queue/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../store/queue/consume-queue.ts";
+import { QueueExtReader } from "../store/queue/queue-ext.ts";
 import { QueueReader, READ_ENTRY_MISSING, type ReadLimits } from "../store/queue/queue-reader.ts";
 import type { Engine } from "./engine.ts";
 import { type AppendOnce, LaneClient } from "./lane-client.ts";
@@ -167,6 +168,10 @@ export class EngineStore implements MessageStore {
         : new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false, {
             tail: { slots: this.#engine.slots, slot },
           });
+      const { queueExtFileSize } = init;
+      if (queueExtFileSize > 0 && !(queue instanceof BatchConsumeQueue)) {
+        queue.ext = new QueueExtReader(drive, queueDirectory(paths.consumeQueueExt, topic, queueId), queueExtFileSize);
+      }
       this.#queues.set(slot, queue);
     }
     return queue;
@@ -190,7 +195,9 @@ export class EngineStore implements MessageStore {
     }
     const entry = Buffer.alloc(ENTRY_SIZE);
     if (queue.read(queueOffset, 1, entry) === 0) return undefined;
-    return { physicalOffset: entryPhysicalOffset(entry, 0), size: entrySize(entry, 0), tagsCode: entryTagsCode(entry, 0) };
+    let tagsCode = entryTagsCode(entry, 0);
+    if (isExtAddress(tagsCode) && queue.ext?.load(entry, 0) === true) tagsCode = queue.ext.tagsCode;
+    return { physicalOffset: entryPhysicalOffset(entry, 0), size: entrySize(entry, 0), tagsCode };
   }
 
   readRecord(physicalOffset: number): Buffer | undefined {

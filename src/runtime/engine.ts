@@ -14,6 +14,7 @@ import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { createDedupWindowMemory } from "../store/log/dedup-window.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
+import type { TopicFiltersUpdate } from "../store/queue/queue-ext-maker.ts";
 import { areQueuesDurable, publishRecovered, rebuildQueues } from "../store/queue/queue-rebuild.ts";
 import { createQueueSlotsMemory, QUEUE_SLOTS_MAX, QueueSlots } from "../store/queue/queue-slots.ts";
 import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
@@ -61,6 +62,8 @@ export interface EngineOptions {
   /** Whether records get a checksum of their own. Default false. */
   hasRecordCrc?: boolean;
   delayLevelsMs: number[];
+  /** Size of a file of what entries point at, bytes. Default, 0: they hold all themselves. */
+  queueExtFileSize?: number;
   /** enableLmq and enableMultiDispatch. Default: false. */
   isLmq?: boolean;
   isMultiDispatch?: boolean;
@@ -100,6 +103,7 @@ export class Engine {
   readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
   /** By the thread at the other end. */
   readonly #topicPorts = new Map<ThreadName, MessagePort>();
+  readonly #filters = new Map<string, TopicFiltersUpdate>();
   readonly #supervisor: Supervisor;
   readonly #threads: { writers: Worker[]; indexers: Replaceable[]; flusher: Worker };
   readonly #ready: Promise<void>;
@@ -141,6 +145,8 @@ export class Engine {
       this.#batchTopics.add(topic);
     const batch = { batchQueueFileSize, isBatch: (topic: string) => this.isBatch(topic) };
     this.recovered = recoverStore({ drive, paths, ...options, ...batch, onProgress: this.#progress("the log is read") });
+    // What a dead machine has left of it may be torn; without it messages are read before they are filtered.
+    if (this.recovered.exit === "machine-died") drive.names.removeTree(paths.consumeQueueExt);
     this.#nextSlot = 0;
     this.#reportRecovery();
     rebuildQueues(this.recovered, {
@@ -189,6 +195,7 @@ export class Engine {
       queueFlushThoroughIntervalMs: options.queueFlushThoroughIntervalMs,
       tailMsMax: TAIL_MS_MAX,
       delayLevelsMs: options.delayLevelsMs,
+      queueExtFileSize: options.queueExtFileSize ?? 0,
       isLmq: options.isLmq === true,
       isMultiDispatch: this.#isMultiDispatch,
       isIndexed: options.isIndexed,
@@ -243,6 +250,7 @@ export class Engine {
     this.#topicPorts.set(thread, port1);
     port1.unref();
     for (const [topic, slots] of this.#topics) port1.postMessage(this.#updateOf(topic, slots));
+    if (thread === "queue-indexer") for (const update of this.#filters.values()) port1.postMessage(update);
     return port2;
   }
 
@@ -333,13 +341,28 @@ export class Engine {
     for (const listener of this.#listeners) listener(update);
   }
 
+  /**
+   * Tells the queue indexer what groups filter topics by; on return it asks each further message. Blocks, as #awaitIndexer.
+   * @throws MillraceError MILLRACE_BUSY
+   */
+  setTopicFilters(updates: readonly TopicFiltersUpdate[]): void {
+    for (const update of updates) {
+      if (update.filters.length > 0) this.#filters.set(update.filtersOf, update);
+      else this.#filters.delete(update.filtersOf);
+      this.#topicPorts.get("queue-indexer")?.postMessage(update);
+    }
+    Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
+    this.#awaitIndexer();
+  }
+
   /** Forgets the topic. A topic of that name made later starts with new slots. */
   dropQueues(topic: string): void {
     if (!this.#topics.delete(topic)) return;
     this.#publish(topic, []);
     this.#awaitIndexer();
     this.#batchTopics.delete(topic);
-    for (const root of [this.paths.consumeQueue, this.paths.batchConsumeQueue]) removeTree(path.join(root, topic));
+    const { consumeQueue, consumeQueueExt, batchConsumeQueue } = this.paths;
+    for (const root of [consumeQueue, consumeQueueExt, batchConsumeQueue]) removeTree(path.join(root, topic));
   }
 
   /**

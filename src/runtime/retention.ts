@@ -1,6 +1,7 @@
 import path from "node:path";
 import { type Clock, monotonicMs, sleep, type Timer } from "../base/clock.ts";
-import { ENTRY_SIZE, entryPhysicalOffset } from "../format/files/consume-queue.ts";
+import { ENTRY_SIZE, entryPhysicalOffset, entryTagsCode, isExtAddress } from "../format/files/consume-queue.ts";
+import { entryExtPosition } from "../format/files/queue-ext.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import { diskUse, listDirectory, removeFileLater } from "../os/files.ts";
@@ -259,6 +260,7 @@ export class Retention {
       const isBatch = engine.isBatch(topic);
       const directory = queueDirectory(isBatch ? paths.batchConsumeQueue : paths.consumeQueue, topic, queueId);
       const fileSize = isBatch ? init.batchQueueFileSize : init.queueFileSize;
+      if (!isBatch && init.queueExtFileSize > 0) await this.#cleanExt(topic, queueId, slot);
       const minPosition = isBatch ? this.#batchPosition(topic, queueId, slot) : slots.minOffset(slot) * ENTRY_SIZE;
       if (minPosition < fileSize) return;
       const bases = listDirectory(directory).filter((name) => /^\d{20}$/.test(name));
@@ -271,6 +273,25 @@ export class Retention {
     onDeleted();
     this.#cleanedOffset = minPhysicalOffset;
     if (count > 0) log.info({ count }, "files of queues deleted behind the log");
+  }
+
+  /** What the entries pointed at that are gone. Source: Apache `ConsumeQueueExt.truncateByMinAddress`. */
+  async #cleanExt(topic: string, queueId: number, slot: number): Promise<void> {
+    const { drive, paths, init, slots } = this.#o.engine;
+    const directory = queueDirectory(paths.consumeQueueExt, topic, queueId);
+    const bases = listDirectory(directory).filter((name) => /^\d{20}$/.test(name));
+    if (bases.length < 2) return;
+    const entry = Buffer.alloc(ENTRY_SIZE);
+    const queueFiles = queueDirectory(paths.consumeQueue, topic, queueId);
+    const queue = new ConsumeQueue(drive, queueFiles, init.queueFileSize, false, { isMapped: false });
+    const isThere = queue.read(slots.minOffset(slot), 1, entry) > 0 && isExtAddress(entryTagsCode(entry, 0));
+    queue.close();
+    if (!isThere) return;
+    const minPosition = entryExtPosition(entry, 0);
+    for (const name of bases.slice(0, -1)) {
+      if (Number(name) + init.queueExtFileSize > minPosition) break;
+      await removeFileLater(path.join(directory, name));
+    }
   }
 
   #batchQueue(topic: string, queueId: number): BatchConsumeQueue {

@@ -41,6 +41,8 @@ export interface EngineInit {
   /** So long entries of queues may be in memory only, ms. */
   tailMsMax: number;
   delayLevelsMs: number[];
+  /** enableConsumeQueueExt: size of a file of what entries point at, bytes; 0: they hold all themselves. */
+  queueExtFileSize: number;
   /** enableLmq: records that name further queues get their offsets there; enableMultiDispatch too: and their entries. */
   isLmq: boolean;
   isMultiDispatch: boolean;

@@ -6,6 +6,7 @@ export class StorePaths {
   readonly commitLog: string;
   readonly consumeQueue: string;
   readonly batchConsumeQueue: string;
+  readonly consumeQueueExt: string;
   readonly index: string;
   readonly compaction: string;
   readonly config: string;
@@ -20,6 +21,7 @@ export class StorePaths {
     this.commitLog = commitLog;
     this.consumeQueue = path.join(root, "consumequeue");
     this.batchConsumeQueue = path.join(root, "batchconsumequeue");
+    this.consumeQueueExt = path.join(root, "consumequeue_ext");
     this.index = path.join(root, "index");
     this.compaction = path.join(root, "compaction");
     this.config = path.join(root, "config");

@@ -136,6 +136,7 @@ export class ModelStore {
       queueFlushThoroughIntervalMs: 300,
       tailMsMax: nowMs % 2 === 0 ? 0 : 2000, // At once, or not in such a short life.
       delayLevelsMs: [],
+      queueExtFileSize: 0,
       isLmq: false,
       isMultiDispatch: false,
       isIndexed: false,

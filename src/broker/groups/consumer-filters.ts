@@ -6,6 +6,7 @@ import { FilterCache } from "../../filter/filter-cache.ts";
 import type { HeartbeatSubscription } from "../../format/remoting/heartbeat.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../../format/text/fastjson.ts";
 import type { Log } from "../../observe/log.ts";
+import type { TopicFiltersUpdate } from "../../store/queue/queue-ext-maker.ts";
 import type { ConfigFile } from "../config-file.ts";
 
 export interface ConsumerFiltersOptions {
@@ -15,6 +16,12 @@ export interface ConsumerFiltersOptions {
   settings: { maxErrorRateOfBloomFilter: number; expectConsumerNumUseFilter: number; filterDataCleanTimeSpan: number };
   clock: Clock;
   log: Log;
+  /**
+   * Has messages marked from now on, when they are stored, by what groups filter their topics by; undefined: nobody marks any.
+   * @returns store time, ms, above which messages are marked
+   * @throws MillraceError MILLRACE_BUSY
+   */
+  mark?: ((updates: readonly TopicFiltersUpdate[]) => number) | undefined;
 }
 
 /** An expression of another type than TAG that a group has subscribed with. Source: Apache `ConsumerFilterData`. */
@@ -107,19 +114,27 @@ export class ConsumerFilters {
       this.#o.log.warn({ group, topic, expression: subString, error: error.message }, "a consumer's filter is wrong");
       return before !== undefined && this.#byTopic.get(topic)!.delete(group);
     }
+    const bloomFilterData = this.#bloom.dataOf(`${group}#${topic}`);
+    const others = [...(this.#byTopic.get(topic)?.values() ?? [])].filter(({ consumerGroup }) => consumerGroup !== group);
+    // Before it counts: what is stored after its birth must have been asked about it.
+    const markedMs = this.#mark(topic, [...others, { expression: subString, expressionType, bloomFilterData }]);
     const filter: ConsumerFilter = {
       consumerGroup: group,
       topic,
       expression: subString,
       expressionType,
-      bornTime: this.#o.clock.now(),
+      bornTime: Math.max(this.#o.clock.now(), markedMs),
       deadTime: 0,
-      bloomFilterData: this.#bloom.dataOf(`${group}#${topic}`),
+      bloomFilterData,
       clientVersion: subVersion,
     };
     this.#put(filter);
     this.#o.log.info({ group, topic, expression: subString }, "a consumer filters by an expression");
     return true;
+  }
+
+  #mark(topic: string, filters: Iterable<Pick<ConsumerFilter, "expression" | "expressionType" | "bloomFilterData">>): number {
+    return this.#o.mark?.([markUpdate(topic, filters)]) ?? 0;
   }
 
   #put(filter: ConsumerFilter): void {
@@ -149,6 +164,7 @@ export class ConsumerFilters {
       if (filter.deadTime === 0) filter.deadTime = Math.max(filter.bornTime, this.#o.clock.now() - DEAD_AT_LOAD_MS);
       this.#put(filter);
     }
+    this.#o.mark?.([...this.#byTopic].map(([topic, groups]) => markUpdate(topic, groups.values())));
     this.#savedText = this.text();
   }
 
@@ -181,6 +197,16 @@ export class ConsumerFilters {
     this.#ticker.cancel();
     await this.save();
   }
+}
+
+function markUpdate(
+  topic: string,
+  filters: Iterable<Pick<ConsumerFilter, "expression" | "expressionType" | "bloomFilterData">>,
+): TopicFiltersUpdate {
+  const marks = [...filters].map(({ expression, expressionType, bloomFilterData: { bitPos, bitNum } }) => {
+    return { expression, expressionType, bitPos, bitNum };
+  });
+  return { filtersOf: topic, filters: marks };
 }
 
 function isDead({ deadTime, bornTime }: ConsumerFilter): boolean {

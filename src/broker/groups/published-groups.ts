@@ -9,7 +9,7 @@ export interface PublishedGroupsOptions {
   tables: TablePublisher;
   filters: Pick<ConsumerFilters, "get" | "ofGroup">;
   /** Names as in the configuration, read at each change. */
-  settings: { enablePropertyFilter: boolean; filterSupportRetry: boolean };
+  settings: { enablePropertyFilter: boolean; filterSupportRetry: boolean; enableConsumeQueueExt?: boolean };
 }
 
 /**
@@ -50,7 +50,7 @@ export class PublishedGroups {
     if (config === undefined) return undefined;
     const online = consumers.group(group);
     const subscriptions = [...(online?.subscriptions.values() ?? [])].map((data) =>
-      publishedSubscription(data, filters.get(data.topic, group)),
+      publishedSubscription(data, filters.get(data.topic, group), settings.enableConsumeQueueExt === true),
     );
     return {
       group,
@@ -66,23 +66,29 @@ export class PublishedGroups {
       forbiddenTopics: subscriptions.map(({ topic }) => topic).filter((topic) => groups.isForbidden(group, topic)),
       mayFilter: settings.enablePropertyFilter,
       filterRetries: settings.filterSupportRetry,
-      filters: filters.ofGroup(group).map(publishedFilter),
+      filters: filters.ofGroup(group).map((filter) => publishedFilter(filter, false)),
     };
   }
 }
 
-function publishedSubscription(data: SubscriptionData, filter: ConsumerFilter | undefined): PublishedSubscription {
+function publishedSubscription(
+  data: SubscriptionData,
+  filter: ConsumerFilter | undefined,
+  isMarked: boolean,
+): PublishedSubscription {
   const { topic, subString, expressionType, subVersion, codeSet } = data;
   return {
     topic,
     subString,
     subVersion,
-    filter: isTagType(expressionType) ? "tags" : filter && publishedFilter(filter),
+    filter: isTagType(expressionType) ? "tags" : filter && publishedFilter(filter, isMarked),
     codes: codeSet,
     matchAll: subString === "*",
   };
 }
 
-function publishedFilter({ topic, expressionType, expression, clientVersion }: ConsumerFilter): PublishedFilter {
-  return { topic, expressionType, expression, version: clientVersion };
+function publishedFilter(filter: ConsumerFilter, isMarked: boolean): PublishedFilter {
+  const { topic, expressionType, expression, clientVersion, bloomFilterData, bornTime } = filter;
+  const bloom = isMarked ? { ...bloomFilterData, bornTime } : undefined;
+  return { topic, expressionType, expression, version: clientVersion, bloom };
 }

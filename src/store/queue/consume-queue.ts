@@ -2,6 +2,7 @@ import path from "node:path";
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, writeEntry } from "../../format/files/consume-queue.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
 import { basePath, listBases } from "../log/log-files.ts";
+import type { QueueExtReader } from "./queue-ext.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 
 /** A file is mapped by its reader at the nth look into it: for a few, reads are cheaper. */
@@ -38,6 +39,8 @@ export interface ConsumeQueueOptions {
 export class ConsumeQueue {
   readonly directory: string;
   readonly entrySize: number;
+  /** Reads what its entries point at; undefined: nobody asked for that. */
+  ext: QueueExtReader | undefined;
   readonly #drive: Drive;
   readonly #fileSize: number;
   readonly #writable: boolean;
@@ -247,6 +250,7 @@ export class ConsumeQueue {
 
   close(): void {
     for (const file of this.#files.values()) this.#close(file);
+    this.ext?.close();
     this.#files.clear();
     this.#lastBase = -1;
     this.#last = undefined;

@@ -2,6 +2,7 @@ import { MillraceError } from "../../base/errors.ts";
 import { javaHashOfBytes } from "../../base/java-hash.ts";
 import { BATCH_COUNT_MAX } from "../../format/files/batch-consume-queue.ts";
 import { ENTRY_SIZE, writeEntry } from "../../format/files/consume-queue.ts";
+import { writeExtAddress } from "../../format/files/queue-ext.ts";
 import {
   QUEUE_OFFSET_OFFSET,
   RECORD_BLANK,
@@ -19,8 +20,9 @@ import * as feed from "../../ring/index-feed.ts";
 import type { LogReader } from "../log/log-reader.ts";
 import { BatchConsumeQueue } from "./batch-consume-queue.ts";
 import type { ConsumeQueue } from "./consume-queue.ts";
+import type { QueueExtMaker } from "./queue-ext-maker.ts";
 import type { QueueSlots } from "./queue-slots.ts";
-import type { QueueTails } from "./queue-tails.ts";
+import { NO_UNIT, type QueueTails } from "./queue-tails.ts";
 import type { RebuildOrder } from "./rebuild-order.ts";
 import { QUEUE_BATCH, QUEUE_NONE, type TopicSlots, type TopicSlotsTable } from "./topic-slots.ts";
 
@@ -47,6 +49,8 @@ export interface QueueDispatcherOptions {
   order?: RebuildOrder;
   /** Records go to the further queues that they name. Default: false. */
   isMultiDispatch?: boolean;
+  /** Entries point at units of these; undefined: they hold the tags code themselves. */
+  ext?: QueueExtMaker | undefined;
   /** Delay of each level in ms, level 1 first. */
   delayLevelsMs: readonly number[];
   /** Asked for a topic or queue that the table lacks; updates the table and says whether anything has changed. */
@@ -65,6 +69,7 @@ export class QueueDispatcher {
   readonly #tails: QueueTails;
   readonly #feed: feed.IndexFeedConsumer | undefined;
   readonly #order: RebuildOrder | undefined;
+  readonly #ext: QueueExtMaker | undefined;
   readonly #further: MultiDispatchScan | undefined;
   readonly #delayLevelsMs: readonly number[];
   readonly #refreshTopics: (topic: string, queueId: number) => boolean;
@@ -85,6 +90,7 @@ export class QueueDispatcher {
     this.#tails = options.tails;
     this.#feed = options.feed;
     this.#order = options.order;
+    this.#ext = options.ext;
     this.#further = options.isMultiDispatch === true ? new MultiDispatchScan() : undefined;
     this.#passMax = options.order === undefined ? PASS_MAX : PASS_MAX_RECOVERY;
     this.#delayLevelsMs = options.delayLevelsMs;
@@ -115,6 +121,7 @@ export class QueueDispatcher {
       for (const slot of this.#grown) this.#grownTo[slot] = 0;
       this.#grown.length = 0;
       this.#pending.clear();
+      this.#ext?.undo();
       return from;
     }
   }
@@ -154,7 +161,7 @@ export class QueueDispatcher {
   #dispatchFed(offset: number, limit: number): number {
     const from = this.#feed;
     const at = from === undefined ? -1 : from.seek(offset);
-    if (at < 0) return 0;
+    if (at < 0 || this.#ext !== undefined) return 0;
     const { words, cells } = from!;
     const count = from!.countFrom(at, offset, limit);
     if (count === 0) return 0;
@@ -190,7 +197,9 @@ export class QueueDispatcher {
       return;
     }
     if (this.#order !== undefined && !this.#fillGap(this.#order, queue, slot, queueOffset)) return;
-    this.#put(slot, queueOffset, physicalOffset, size, tagsCode);
+    const ext = topic.key.equals(SCHEDULE_TOPIC) ? undefined : this.#ext; // There the code is a time, which must not be lost.
+    const unit = ext === undefined ? NO_UNIT : this.#addUnit(ext, topic, queue, slot, bytes, tagsCode);
+    this.#put(slot, queueOffset, physicalOffset, size, tagsCode, unit);
     if (this.#further?.begin(bytes, parts) === true && mayDispatch(topic.topic))
       this.#putFurther(this.#further, bytes, physicalOffset, size, tagsCode);
   }
@@ -214,6 +223,20 @@ export class QueueDispatcher {
       } else if (offset > end || offset >= this.#slots.appendedOffset(slot)) continue;
       this.#put(slot, offset, physicalOffset, size, tagsCode);
     }
+  }
+
+  /** @returns position of the unit */
+  #addUnit(
+    ext: QueueExtMaker,
+    { topic }: TopicSlots,
+    queue: ConsumeQueue,
+    slot: number,
+    bytes: Buffer,
+    tagsCode: number,
+  ): number {
+    const { queueId, storeTimestampAt, propertiesStart, propertiesEnd } = this.#parts;
+    const storeTimeMs = readInt64(bytes, storeTimestampAt);
+    return ext.add(topic, queueId, slot, queue, tagsCode, storeTimeMs, bytes, propertiesStart, propertiesEnd);
   }
 
   /** A record that is no batch counts as a batch of one. */
@@ -282,15 +305,17 @@ export class QueueDispatcher {
     return javaHashOfBytes(bytes, this.#scan.start, this.#scan.end);
   }
 
-  #put(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
+  /** @param unit position of what the entry points at, or NO_UNIT */
+  #put(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number, unit = NO_UNIT): void {
     this.#grow(slot, queueOffset + 1);
-    if (this.#tails.put(slot, queueOffset, physicalOffset, size, tagsCode)) return;
+    if (this.#tails.put(slot, queueOffset, physicalOffset, size, tagsCode, unit)) return;
     let pending = this.#pending.get(slot);
     if (pending === undefined) {
       pending = new PendingEntries(this.#topics.queueOfSlot(slot)!);
       this.#pending.set(slot, pending);
     }
     writeEntry(this.#entry, 0, physicalOffset, size, tagsCode);
+    if (unit >= 0) writeExtAddress(this.#entry, 0, unit);
     pending.add(queueOffset, this.#entry);
   }
 
@@ -314,6 +339,7 @@ export class QueueDispatcher {
 
   #finishPass(): void {
     this.#feed?.release();
+    this.#ext?.flush();
     if (this.#pending.size > 0) {
       for (const pending of this.#pending.values()) {
         pending.write();

@@ -124,7 +124,7 @@ export class QueueReader {
           this.nextOffset++; // Its record is lost.
           continue;
         }
-        if (!filter.matchesAll && !mayPass(filter, entryTagsCode(bytes, at))) {
+        if ((!filter.matchesAll || filter.bloom !== undefined) && !mayPass(queue, filter, bytes, at)) {
           this.nextOffset++;
           continue;
         }
@@ -289,7 +289,11 @@ export class QueueReader {
   }
 }
 
-/** What cannot be told by the entry is for the client to tell: it compares the tags themselves anyway. */
-function mayPass(filter: EntryFilter, tagsCode: number): boolean {
-  return filter.codes.has(tagsCode) || isExtAddress(tagsCode);
+/** What cannot be told by the entry, or what it points at, is for the message itself to tell, or for the client. */
+function mayPass(queue: ConsumeQueue, filter: EntryFilter, entries: Buffer, at: number): boolean {
+  const tagsCode = entryTagsCode(entries, at);
+  if (!isExtAddress(tagsCode)) return filter.matchesAll || filter.codes.has(tagsCode);
+  if (queue.ext?.load(entries, at) !== true) return true;
+  if (!filter.matchesAll) return filter.codes.has(queue.ext.tagsCode);
+  return filter.bloom === undefined || queue.ext.mayPass(filter.bloom);
 }

@@ -1,4 +1,5 @@
 import { ENTRY_SIZE, writeEntryTo } from "../../format/files/consume-queue.ts";
+import { writeExtAddress } from "../../format/files/queue-ext.ts";
 import { type QueueSlots, TAIL_COUNT } from "./queue-slots.ts";
 import type { TopicSlotsTable } from "./topic-slots.ts";
 
@@ -10,6 +11,9 @@ const STATE = 3;
 const END = 0;
 const FIRST = 1;
 const SINCE = 2;
+
+/** The entry holds its tags code itself. */
+export const NO_UNIT = -1;
 
 /** Entries that are written at once, at most. */
 const STAGE_COUNT: number = 16 * TAIL_COUNT;
@@ -42,14 +46,23 @@ export class QueueTails {
 
   /**
    * Puts an entry behind the last of its queue.
+   * @param unit position of what the entry points at in place of the tags code, or NO_UNIT
    * @returns false: not this way, write it to the file; the queue has it already, or has no tail
    * @throws MillraceError MILLRACE_STORE_FULL; the entry is in the tail, and is to be put again
    */
-  put(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): boolean {
+  put(
+    slot: number,
+    queueOffset: number,
+    physicalOffset: number,
+    size: number,
+    tagsCode: number,
+    unit: number = NO_UNIT,
+  ): boolean {
     const at = slot * STATE;
     if (this.#state[at + END] !== queueOffset + 1 && !this.#goOn(slot, queueOffset)) return false;
     const state = this.#state;
     this.#slots.putTail(slot, queueOffset, physicalOffset, size, tagsCode, 1);
+    if (unit >= 0) writeExtAddress(this.#slots.tails, this.#slots.tailPosition(slot, queueOffset), unit);
     if (state[at + FIRST] === 0) this.#enter(slot, physicalOffset);
     state[at + END] = queueOffset + 2;
     if ((queueOffset & (TAIL_COUNT - 1)) === TAIL_COUNT - 1) this.write(slot);

@@ -3,6 +3,7 @@ import { ByteMap } from "../../base/byte-map.ts";
 import type { Drive } from "../../os/api.ts";
 import { BatchConsumeQueue, batchFileSizeFor } from "./batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
+import { QueueExtReader } from "./queue-ext.ts";
 import type { QueueSlots } from "./queue-slots.ts";
 
 /** What the control thread tells the other threads about a topic's queues; slots[queueId] is the slot. */
@@ -46,6 +47,8 @@ export class TopicSlotsTable {
   readonly #batch: QueueFiles;
   readonly #slots: QueueSlots | undefined;
   #kinds = new Uint8Array(1024);
+  /** Where lies what entries point at, for a table whose queues' entries are read. Set before the first queue is opened. */
+  ext: QueueFiles | undefined;
 
   /**
    * @param slots for readers: where the newest entries of plain queues are
@@ -117,6 +120,9 @@ export class TopicSlotsTable {
         topic.isBatch === true
           ? new BatchConsumeQueue(this.#drive, directory, fileSize, this.#writable)
           : new ConsumeQueue(this.#drive, directory, this.#fileSize, this.#writable, { tail });
+      if (this.ext !== undefined && topic.isBatch !== true) {
+        queue.ext = new QueueExtReader(this.#drive, queueDirectory(this.ext.root, topic.topic, queueId), this.ext.fileSize);
+      }
       this.#queues[slot] = queue;
     }
     return queue;
