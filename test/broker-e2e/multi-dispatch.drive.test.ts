@@ -220,7 +220,11 @@ test("switched off, the property is one like any other", async (t) => {
 
 test("a lite topic goes when it has got no messages for its time, one that still gets some stays", async (t) => {
   const lab = new Lab(t);
-  const broker = await lab.start({ store: "memory", clock: "virtual", config: ON });
+  const broker = await lab.start({
+    store: "memory",
+    clock: "virtual",
+    config: { enableLmq: "true", enableMultiDispatch: "true" },
+  });
   const client = await lab.raw();
   const header = { ...ask.topicHeader(TOPIC, 1), attributes: "+message.type=LITE,+lite.topic.expiration=60" };
   t.is((await client.ask(ask.CREATE_TOPIC, header)).code, 0);
