@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { type Clock, peersClock, SystemClock, VirtualClock } from "../base/clock.ts";
 import type { ServedTotals } from "../broker/admin/broker-stats.ts";
-import { ControlPlane, type ControlPlaneOptions } from "../broker/control-plane.ts";
+import { ControlPlane } from "../broker/control-plane.ts";
 import { BrokerRegistration } from "../broker/topics/registration.ts";
 import { storedBatchTopics } from "../broker/topics/topics.ts";
 import { NameServers } from "../client/connection/name-servers.ts";
@@ -236,7 +236,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       timer,
       retention,
       inMemorySize: inMemorySize(values),
-      markFilters: values.enableConsumeQueueExt && values.enableCalcFilterBitMap ? markFilters(engine) : undefined,
+      markFilters:
+        values.enableConsumeQueueExt && values.enableCalcFilterBitMap ? (updates) => engine.setTopicFilters(updates) : undefined,
       newUniqueKey: uniqueKeys(storeHost, clock),
       routedQueues: (topic) => routedQueues(topic, values.brokerName, control.topics, addresses.length > 0 ? routes : undefined),
       storedTopics: () => engine.topicNames(),
@@ -302,13 +303,6 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     for (const task of undo) await task();
     throw error;
   }
-}
-
-function markFilters(engine: Engine): ControlPlaneOptions["markFilters"] {
-  return (updates) => {
-    engine.setTopicFilters(updates);
-    return engine.log.offset(shared.LAST_STORE_TIMESTAMP);
-  };
 }
 
 function clockOf(clock: StartBrokerOptions["clock"]): Clock {

@@ -343,9 +343,10 @@ export class Engine {
 
   /**
    * Tells the queue indexer what groups filter topics by; on return it asks each further message. Blocks, as #awaitIndexer.
+   * @returns store time, ms, that no further message is below
    * @throws MillraceError MILLRACE_BUSY
    */
-  setTopicFilters(updates: readonly TopicFiltersUpdate[]): void {
+  setTopicFilters(updates: readonly TopicFiltersUpdate[]): number {
     for (const update of updates) {
       if (update.filters.length > 0) this.#filters.set(update.filtersOf, update);
       else this.#filters.delete(update.filtersOf);
@@ -353,6 +354,7 @@ export class Engine {
     }
     Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
     this.#awaitIndexer();
+    return this.log.offset(shared.LAST_STORE_TIMESTAMP);
   }
 
   /** Forgets the topic. A topic of that name made later starts with new slots. */
