@@ -33,7 +33,8 @@ const FLAGS = {
 export const HELP: string = `npm run bench:peers -- [flags]        (bench/README.md says what is fair)
 
 Throws the same bytes at Millrace and at other brokers, in turn, and prints the ratios. A broker whose program is not on this
-machine is left out with a line that says so. Apache RocketMQ and Apache Kafka are fetched with Maven (Java 17 is needed).
+machine is left out with a line that says so. Apache RocketMQ, Apache Kafka (Java 17 is needed) and, where it is not
+installed, Redis are fetched with Maven.
 
   --peers a,b       ${PEERS.join(", ")} (all)
   --cases a,b       ${PEER_CASES.map(({ name }) => name).join(", ")}

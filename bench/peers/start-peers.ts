@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -65,9 +65,14 @@ async function startMillrace({ isSmoke }: PeerOptions): Promise<Peer> {
 
 /** The jars of one profile of pom.xml. @throws PeerMissing */
 function jarsOf(profile: string): string {
-  const jars = join(CACHE, profile);
   if (has("java", "-version") === undefined) throw new PeerMissing("java is not installed");
-  if (existsSync(jars) && readdirSync(jars).length > 10) return join(jars, "*");
+  return join(fetched(profile), "*");
+}
+
+/** Directory of what one profile of pom.xml names, fetched by Maven where it is not there yet. @throws PeerMissing */
+function fetched(profile: string): string {
+  const jars = join(CACHE, profile);
+  if (existsSync(jars) && readdirSync(jars).length > 0) return jars;
   if (has("mvn", "-v") === undefined) throw new PeerMissing("mvn is not installed, which would fetch it");
   const pom = join(import.meta.dirname, "pom.xml");
   const goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
@@ -77,7 +82,7 @@ function jarsOf(profile: string): string {
     if (spawnSync("mvn", [...how, ...args], { encoding: "utf8" }).status !== 0) continue;
     mkdirSync(CACHE, { recursive: true });
     cpSync(`${jars}.part`, jars, { recursive: true });
-    return join(jars, "*");
+    return jars;
   }
   throw new PeerMissing("mvn could not fetch it");
 }
@@ -161,13 +166,31 @@ async function startKafka({ scratch, heap }: PeerOptions): Promise<Peer> {
   };
 }
 
+/** redis-server: the installed one, or one that a jar from Maven carries. @throws PeerMissing */
+function redisProgram(): string {
+  if (has("redis-server", "--version") !== undefined) return "redis-server";
+  const suffix = `${process.platform}-${process.arch === "x64" ? "amd64" : process.arch}`;
+  const directory = fetched("redis");
+  const isOurs = (name: string): boolean => name.startsWith("redis-server-") && name.endsWith(suffix);
+  const jar = readdirSync(directory).find((name) => name.startsWith("embedded-redis"));
+  if (!readdirSync(directory).some(isOurs) && jar !== undefined) {
+    if (has("jar", "--version") === undefined) throw new PeerMissing("redis-server is not installed, nor is jar, to unpack one");
+    spawnSync("jar", ["--extract", "--file", jar], { cwd: directory });
+  }
+  const name = readdirSync(directory).find(isOurs);
+  if (name === undefined) throw new PeerMissing(`redis-server is not installed, and there is none to fetch for ${suffix}`);
+  chmodSync(join(directory, name), 0o755);
+  return join(directory, name);
+}
+
 async function startRedis({ scratch }: PeerOptions): Promise<Peer> {
-  const version = has("redis-server", "--version");
-  if (version === undefined) throw new PeerMissing("redis-server is not installed");
+  const program = redisProgram();
+  const version = has(program, "--version");
+  if (version === undefined) throw new PeerMissing(`${program} does not run here`);
   const home = join(scratch, "redis");
   const port = await freePort();
   const args = ["--bind", "127.0.0.1", "--port", String(port), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
-  const server = await new PeerProcess(home, "redis", "redis-server", args).listening(port);
+  const server = await new PeerProcess(home, "redis", program, args).listening(port);
   const { child, startMs } = server;
   return {
     name: "redis",

@@ -23,6 +23,10 @@ export interface StoreFile {
   sync(): void;
   /** Reserves the blocks of [position, position + size), by default the whole file, where the drive can. @throws MillraceError MILLRACE_STORE_FULL */
   reserve(position?: number, size?: number): void;
+  /** Whether [position, position + size) can be read without waiting for the disk; false also where the drive cannot tell. */
+  isResident(position: number, size: number): boolean;
+  /** Makes it so, in another thread, then calls `done` on this one's event loop; also when that failed. */
+  load(position: number, size: number, done: () => void): void;
   /** Lets go of the pages that were touched through `mapped`; they stay in the page cache. */
   dropPages(): void;
   /** No view of `mapped` may be used afterwards. */

@@ -3,6 +3,7 @@ import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, FileSystemSyncer, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
+import { loadRange } from "./load-range.ts";
 import { mapAnonymous, unmap } from "./memory.ts";
 import { PlainFile } from "./plain-file.ts";
 import { SharedDescriptorFile } from "./shared-descriptor-file.ts";
@@ -20,6 +21,7 @@ const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
 const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
 const syncfs = libc.func("int syncfs(int fd)");
+const mincore = libc.func("int mincore(uintptr_t addr, size_t length, uintptr_t vec)");
 const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
 
 const PROT_READ = 1;
@@ -139,6 +141,21 @@ class MappedFile implements StoreFile {
     }
   }
 
+  isResident(position: number, size: number): boolean {
+    const from = position - (position % PAGE_SIZE);
+    const end = Math.min(position + size, this.size);
+    pagesKnown ??= new KnownPages();
+    for (let at = from; at < end; at += KNOWN_PAGES * PAGE_SIZE) {
+      const pages = Math.min(KNOWN_PAGES, Math.ceil((end - at) / PAGE_SIZE));
+      if (!pagesKnown.areResident(this.address + at, pages)) return false;
+    }
+    return true;
+  }
+
+  load(position: number, size: number, done: () => void): void {
+    loadRange(this.fd, this.path, position, Math.min(size, this.size - position), done);
+  }
+
   dropPages(): void {
     madvise(this.address, this.size, MADV_DONTNEED);
   }
@@ -148,6 +165,24 @@ class MappedFile implements StoreFile {
     if (this.fd >= 0) closeFd(this.fd);
   }
 }
+
+/** Pages asked about at once. */
+const KNOWN_PAGES = 64;
+
+/** What mincore says of pages: a byte each. */
+class KnownPages {
+  readonly #address = mapAnonymous(PAGE_SIZE);
+  readonly #bytes = Buffer.from(koffi.view(this.#address, KNOWN_PAGES));
+
+  areResident(address: number, count: number): boolean {
+    if (mincore(address, count * PAGE_SIZE, this.#address) !== 0) return true; // It cannot be told: as ever, then.
+    for (let i = 0; i < count; i++) if ((this.#bytes[i]! & 1) === 0) return false;
+    return true;
+  }
+}
+
+/** One a thread. */
+let pagesKnown: KnownPages | undefined;
 
 /** Ranges of closed files, the longest closed first; one list a thread. */
 const retired: { address: number; size: number }[] = [];

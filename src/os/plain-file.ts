@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import type { OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openSized, storeError, syncFd } from "./files.ts";
+import { loadRange } from "./load-range.ts";
 
 /** Reserves blocks of an open file. @throws MillraceError MILLRACE_STORE_FULL */
 export type Allocate = (fd: number, path: string, position: number, size: number) => void;
@@ -56,6 +57,14 @@ export class PlainFile implements StoreFile {
 
   reserve(position = 0, size: number = this.size - position): void {
     this.#allocate(this.fd, this.path, position, size);
+  }
+
+  isResident(): boolean {
+    return false;
+  }
+
+  load(position: number, size: number, done: () => void): void {
+    loadRange(this.fd, this.path, position, size, done);
   }
 
   dropPages(): void {

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import type { OpenFileOptions, StoreFile } from "./api.ts";
 import { closeFd, openFilesLimit, openSized, storeError } from "./files.ts";
+import { loadRange } from "./load-range.ts";
 import { PlainFile } from "./plain-file.ts";
 
 /** Files of this thread that hold a descriptor at present, the longest held first. */
@@ -99,6 +100,14 @@ export class SharedDescriptorFile implements StoreFile {
 
   dropPages(): void {
     // As in PlainFile.
+  }
+
+  isResident(): boolean {
+    return false;
+  }
+
+  load(position: number, size: number, done: () => void): void {
+    loadRange(-1, this.path, position, size, done);
   }
 
   close(): void {

@@ -28,6 +28,7 @@ import { FlowControl } from "./flow-control.ts";
 import { FRAME_BLOCKED, FRAME_DONE, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
+import { ColdReads } from "./pull/cold-reads.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
 import { PullResponder } from "./pull/pull-responder.ts";
@@ -162,6 +163,9 @@ export class IoWorker {
       logEnd: () => this.#log.offset(shared.APPENDED_OFFSET),
       isLongPolling: init.isLongPolling,
       shortPollingMs: init.shortPollingMs,
+      cold: new ColdReads(() => this.#clock.now()),
+      startOffset: this.#log.offset(shared.APPENDED_OFFSET),
+      onServed: () => this.#endTurn(),
       onCommit: (group, topic, queueId, offset) => this.#post({ kind: "commit", group, topic, queueId, offset }),
     });
     this.#commit = new CommitPath(this.#tables, cells);

@@ -116,6 +116,14 @@ class FaultyFile implements StoreFile {
     this.#file.reserve(position, size);
   }
 
+  isResident(position: number, size: number): boolean {
+    return this.#file.isResident(position, size);
+  }
+
+  load(position: number, size: number, done: () => void): void {
+    this.#file.load(position, size, done);
+  }
+
   dropPages(): void {
     this.#file.dropPages();
   }

@@ -172,6 +172,8 @@ export class ModelDisk implements Drive {
       },
       sync: () => this.#sync(inode),
       reserve: () => {},
+      isResident: () => true,
+      load: (_position, _size, done) => queueMicrotask(done),
       dropPages: () => {},
       close: () => {},
     };

@@ -6,12 +6,13 @@ import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { OFFSET_PENDING_RESET, OffsetCells } from "../../format/shared/offset-cells.ts";
 import { BatchConsumeQueue } from "../../store/queue/batch-consume-queue.ts";
 import type { ConsumeQueue } from "../../store/queue/consume-queue.ts";
-import { type QueueReader, READ_ENTRY_MISSING, READ_FOUND, READ_NO_MATCH } from "../../store/queue/queue-reader.ts";
+import { type QueueReader, READ_COLD, READ_ENTRY_MISSING, READ_FOUND, READ_NO_MATCH } from "../../store/queue/queue-reader.ts";
 import type { QueueSlots } from "../../store/queue/queue-slots.ts";
 import type { RecentRecords } from "../../store/queue/recent-records.ts";
 import type { TopicSlotsTable } from "../../store/queue/topic-slots.ts";
 import type { IoConnection } from "../io-connection.ts";
 import type { IoGroup, IoTables, IoTopic } from "../io-tables.ts";
+import type { ColdReads } from "./cold-reads.ts";
 import { HeldPulls } from "./held-pulls.ts";
 import type { PullResponder } from "./pull-responder.ts";
 
@@ -27,6 +28,12 @@ const FLAG_CLASS_FILTER = 8;
 
 /** Longest wait for the queue indexer to reach an acknowledged message, ms. */
 const DISPATCH_MS_MAX = 1000;
+/** What was appended so lately, since the start, is in memory, bytes. */
+const HOT_SIZE = 268_435_456;
+/** Entries so near the end of their queue are in memory: they share a granule with it, or nearly. */
+const HOT_ENTRIES = 4096;
+/** A pull waits so often for the disk; where memory is so short that what was read is gone again, it then takes its time. */
+const LOADS_MAX = 3;
 /** Pulls that one worker holds; further ones are answered at once. */
 const HELD_MAX = 200_000;
 
@@ -48,6 +55,8 @@ export interface PullRequest {
   /** Stands in the list of deadlines. */
   isTimed: boolean;
   isDone: boolean;
+  /** How often it has waited for old records to be read from the disk. */
+  loads: number;
 }
 
 export interface PullPathOptions {
@@ -65,6 +74,11 @@ export interface PullPathOptions {
   /** longPollingEnable; else a suspended pull waits shortPollingMs only. */
   isLongPolling: boolean;
   shortPollingMs: number;
+  cold: ColdReads;
+  /** End of the log when this process started. */
+  startOffset: number;
+  /** A pull was served outside of a turn: what is staged is to leave. */
+  onServed: () => void;
   /** A commit for which no cell is known yet. */
   onCommit: (group: string, topic: string, queueId: number, offset: number) => void;
 }
@@ -78,10 +92,15 @@ export class PullPath {
   readonly #held: HeldPulls;
   /** Slots that grew while a client that holds a pull there did not read. */
   readonly #starved = new Set<number>();
+  /** Whether the pull that is served now may wait for the disk. */
+  #isChecking = false;
 
   constructor(options: PullPathOptions) {
     this.#o = options;
     this.#held = new HeldPulls();
+    const { cold, reader, logEnd } = options;
+    reader.isThere = (file, position, size, physicalOffset) =>
+      !this.#isChecking || this.#isHot(physicalOffset, logEnd()) || cold.has(file, position, size);
   }
 
   get heldCount(): number {
@@ -131,6 +150,7 @@ export class PullPath {
       deadlineMs: 0,
       isTimed: false,
       isDone: false,
+      loads: 0,
     };
     const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0 && this.#held.size < HELD_MAX;
     // Acknowledged but not yet in the queue: whoever has the ack shall find the message, also without a long poll.
@@ -189,6 +209,11 @@ export class PullPath {
     }
     const { queue, filter } = request;
     const count = Math.max(1, request.count);
+    this.#isChecking = !isRecent && request.loads < LOADS_MAX;
+    if (this.#isChecking && !this.#hasEntries(queue, queueOffset, Math.min(count, max - queueOffset), max)) {
+      this.#awaitLoad(request, maySuspend);
+      return true;
+    }
     let status: number;
     try {
       status = isRecent
@@ -198,6 +223,10 @@ export class PullPath {
       // A file cannot be opened or read: this request fails, the others go on.
       if (!(error instanceof MillraceError)) throw error;
       responder.empty(request, ResponseCode.SYSTEM_ERROR, error.code, queueOffset, min, max);
+      return true;
+    }
+    if (status === READ_COLD || (status === READ_FOUND && this.#isChecking && !this.#hasRecords(logEnd()))) {
+      this.#awaitLoad(request, maySuspend);
       return true;
     }
     if (status === READ_FOUND) {
@@ -216,6 +245,50 @@ export class PullPath {
       responder.empty(request, ResponseCode.PULL_RETRY_IMMEDIATELY, "MESSAGE_WAS_REMOVING", reader.nextOffset, min, max);
     }
     return true;
+  }
+
+  #isHot(physicalOffset: number, logEnd: number): boolean {
+    return physicalOffset >= this.#o.startOffset && logEnd - physicalOffset <= HOT_SIZE;
+  }
+
+  /** Whether the entries can be read without waiting for the disk. */
+  #hasEntries(queue: ConsumeQueue, queueOffset: number, count: number, max: number): boolean {
+    const { cold } = this.#o;
+    cold.begin();
+    if (max - queueOffset <= HOT_ENTRIES || queue instanceof BatchConsumeQueue) return true;
+    const file = queue.fileOf(queueOffset);
+    if (file?.mapped === undefined) return true; // Not mapped: so few bytes are read by a call.
+    const at = queue.positionInFile(queueOffset);
+    return cold.has(file, at, Math.min(count * queue.entrySize, file.size - at));
+  }
+
+  /** The same of the records that the reader has picked. */
+  #hasRecords(logEnd: number): boolean {
+    const { cold, reader } = this.#o;
+    if (this.#isHot(reader.firstPhysicalOffset, logEnd)) return true;
+    cold.begin();
+    let hasAll = true;
+    for (let i = 0; i < reader.partCount; i++)
+      hasAll = cold.has(reader.files[i]!, reader.positions[i]!, reader.sizes[i]!) && hasAll;
+    return hasAll;
+  }
+
+  /** What the pull wants is being read from the disk: it is served again after that. Meanwhile all others go on. */
+  #awaitLoad(request: PullRequest, maySuspend: boolean): void {
+    const again: PullRequest = { ...request, isTimed: false, isDone: false, loads: request.loads + 1 };
+    this.#o.cold.whenLoaded(() => {
+      if (again.connection.isClosed) return;
+      const { isChoked } = again.connection;
+      if (isChoked || !this.#serve(again, maySuspend)) {
+        again.deadlineMs ||= this.#o.now() + DISPATCH_MS_MAX;
+        if (!isChoked) this.#hold(again);
+        else {
+          this.#held.add(again);
+          this.#starved.add(again.slot);
+        }
+      }
+      this.#o.onServed();
+    });
   }
 
   /** Queues of whole batches are read by their own entries only. */

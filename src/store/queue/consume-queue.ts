@@ -114,6 +114,11 @@ export class ConsumeQueue {
     }
   }
 
+  /** The file that holds the entry; undefined: it is gone. */
+  fileOf(queueOffset: number): StoreFile | undefined {
+    return this.#file(queueOffset * this.entrySize);
+  }
+
   /**
    * Memory of the file that holds the entry, at `positionInFile(queueOffset)`, up to the file's end or `mappedEnd`.
    * @returns undefined: use `read`

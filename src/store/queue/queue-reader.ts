@@ -24,6 +24,8 @@ export const READ_NO_MATCH = 1;
 export const READ_REMOVED = 2;
 /** The entry cannot be read. */
 export const READ_ENTRY_MISSING = 3;
+/** `isThere` said no to the first record that must be looked into. */
+export const READ_COLD = 4;
 
 export interface ReadLimits {
   /** Most messages, and most bytes, of an answer; other limits hold for what is far behind the log's end. */
@@ -64,6 +66,10 @@ export class QueueReader {
   nextOffset = 0;
   /** Of what is picked: records, which may be whole batches. */
   pickCount = 0;
+  /** Of the first record picked: those behind it in the queue are behind it in the log, too. */
+  firstPhysicalOffset = 0;
+  /** Whether a record that must be looked into can be touched now; undefined: all can. */
+  isThere: ((file: StoreFile, position: number, size: number, physicalOffset: number) => boolean) | undefined;
 
   /** @param picks see #picks; three numbers a message, for as many as are ever asked for at once */
   constructor(log: LogReader, limits: ReadLimits, picks?: Float64Array) {
@@ -138,6 +144,8 @@ export class QueueReader {
           this.nextOffset++;
           return READ_REMOVED;
         }
+        const isLookedInto = message !== undefined || this.#limits.check !== undefined;
+        if (isLookedInto && !this.#canTouch(file, physicalOffset, size)) return this.messageCount > 0 ? READ_FOUND : READ_COLD;
         this.nextOffset++;
         if (!this.#isWhole(physicalOffset, size, logEnd)) continue;
         if (message !== undefined && !this.#matches(message, physicalOffset, size, logEnd)) {
@@ -146,6 +154,7 @@ export class QueueReader {
           break;
         }
         if (this.#picks !== undefined) this.#pick(this.#picks, this.nextOffset - 1, physicalOffset, size);
+        if (this.messageCount === 0) this.firstPhysicalOffset = physicalOffset;
         this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
       }
     }
@@ -176,6 +185,12 @@ export class QueueReader {
       this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, 1);
     }
     return this.messageCount > 0 ? READ_FOUND : READ_NO_MATCH;
+  }
+
+  #canTouch(file: StoreFile, physicalOffset: number, size: number): boolean {
+    return (
+      this.isThere === undefined || this.isThere(file, physicalOffset - this.#log.baseOf(physicalOffset), size, physicalOffset)
+    );
   }
 
   /** Whether the record is what was written, as far as its checksum tells; always, where nobody asks. */
@@ -221,11 +236,17 @@ export class QueueReader {
         this.nextOffset = endOffset;
         return READ_REMOVED;
       }
+      const isLookedInto = filter.message !== undefined || this.#limits.check !== undefined;
+      if (isLookedInto && !this.#canTouch(file, physicalOffset, size)) {
+        if (this.messageCount > 0) break;
+        return READ_COLD;
+      }
       this.nextOffset = endOffset;
       if (!this.#isWhole(physicalOffset, size, logEnd)) continue;
       // As in Apache's broker: what the batch as a whole says of itself counts, not what its messages say.
       if (filter.message !== undefined && !this.#matches(filter.message, physicalOffset, size, logEnd)) continue;
       if (this.#picks !== undefined) this.#pick(this.#picks, baseOffset, physicalOffset, size);
+      if (this.messageCount === 0) this.firstPhysicalOffset = physicalOffset;
       this.#add(file, physicalOffset - this.#log.baseOf(physicalOffset), size, batchCount);
     }
     queue.noteNext(this.nextOffset, index);
