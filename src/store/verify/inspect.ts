@@ -5,7 +5,8 @@ import { CHECK_RECORD, checkedSize } from "../log/log-scan.ts";
 import { recordFault } from "../log/record-fault.ts";
 import { QueueEntries } from "../queue/queue-entries.ts";
 import { StoppedLog } from "./stopped-log.ts";
-import type { StoreLayout } from "./verify-layout.ts";
+import { batchEntryRange, openBatchQueue } from "./verify-batches.ts";
+import type { QueueLayout, StoreLayout } from "./verify-layout.ts";
 
 /** A record, or why none can be read there. */
 export interface Inspected {
@@ -46,6 +47,11 @@ export class StoreInspector {
    * @throws MillraceError MILLRACE_TOPIC_UNKNOWN when the store has no such queue
    */
   *queue(topic: string, queueId: number, from: number | undefined, count: number): Generator<Inspected, void, void> {
+    const batches = this.#layout.batchQueues.find((known) => known.topic === topic && known.queueId === queueId);
+    if (batches !== undefined) {
+      yield* this.#batchQueue(batches, from, count);
+      return;
+    }
     const queue = this.#layout.queues.find((known) => known.topic === topic && known.queueId === queueId);
     if (queue === undefined) {
       const ids = this.#layout.queues.filter((known) => known.topic === topic).map((known) => known.queueId);
@@ -68,6 +74,22 @@ export class StoreInspector {
       }
     } finally {
       entries.close();
+    }
+  }
+
+  /** Up to `count` records of a queue of whole batches, from the one that holds the message `from` on. */
+  *#batchQueue(layout: QueueLayout, from: number | undefined, count: number): Generator<Inspected, void, void> {
+    const queue = openBatchQueue(this.#drive, this.#layout, layout);
+    try {
+      const { first, end } = batchEntryRange(queue, layout);
+      const logStart = this.#layout.logFiles[0]?.base ?? 0;
+      const start = from === undefined ? queue.indexOfPhysical(logStart, end) : queue.indexOf(from, end);
+      for (let index = Math.max(first, start); index < Math.min(end, start + count); index++) {
+        if (!queue.load(index)) yield { physicalOffset: -1, queueOffset: -1, fault: "the file of this entry is missing" };
+        else yield { ...this.at(queue.physicalOffset), queueOffset: queue.baseOffset };
+      }
+    } finally {
+      queue.close();
     }
   }
 

@@ -1,5 +1,6 @@
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
+import { BATCH_ENTRY_SIZE } from "../../format/files/batch-consume-queue.ts";
 import { decodeCheckpoint } from "../../format/files/checkpoint.ts";
 import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
 import { type IndexShape, indexFileSize } from "../../format/files/index-file.ts";
@@ -43,8 +44,11 @@ export interface StoreLayout {
   logFiles: FoundFile[];
   queueFileSize: number;
   queues: QueueLayout[];
-  /** Topics whose queues hold whole batches; these queues are not looked at. */
+  /** Topics whose queues hold whole batches. */
   batchTopics: Set<string>;
+  batchConsumeQueue: string;
+  batchQueueFileSize: number;
+  batchQueues: QueueLayout[];
   indexShape: IndexShape;
   /** Paths of those of the right size, oldest first. */
   indexFiles: string[];
@@ -79,6 +83,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     const bases = files.filter(({ base, size }) => size === queueFileSize && base % queueFileSize === 0).map(({ base }) => base);
     return { topic, queueId, bases };
   });
+  const batches = readBatchQueues(paths.batchConsumeQueue, findings);
   const layout: StoreLayout = {
     commitLog: paths.commitLog,
     consumeQueue: paths.consumeQueue,
@@ -89,6 +94,8 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     queueFileSize,
     queues,
     batchTopics: new Set(listDirectory(paths.batchConsumeQueue)),
+    batchConsumeQueue: paths.batchConsumeQueue,
+    ...batches,
     indexShape: options.indexShape,
     indexFiles: checkedIndexFiles(paths.index, options.indexShape, findings),
     knownTopics: knownTopics(path.join(paths.config, "topics.json")),
@@ -100,6 +107,20 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     layout.pendingFrom = Math.min(dispatchedEnd(drive, layout), known?.coveredOffset ?? layout.queuesFlushedOffset);
   }
   return layout;
+}
+
+function readBatchQueues(root: string, findings: Findings): Pick<StoreLayout, "batchQueues" | "batchQueueFileSize"> {
+  const found = listQueues(root);
+  const sizes = found.flatMap(({ files }) => files.map(({ size }) => size));
+  const usual = usualSize(sizes, (size) => size % BATCH_ENTRY_SIZE === 0);
+  const batchQueueFileSize = usual % BATCH_ENTRY_SIZE === 0 ? usual : BATCH_ENTRY_SIZE;
+  const batchQueues = found.map(({ topic, queueId, files }) => {
+    const where = { topic, queueId };
+    checkFiles(queueDirectory(root, topic, queueId), files, batchQueueFileSize, "queue-file", findings, where);
+    const whole = files.filter(({ base, size }) => size === batchQueueFileSize && base % batchQueueFileSize === 0);
+    return { topic, queueId, bases: whole.map(({ base }) => base) };
+  });
+  return { batchQueues, batchQueueFileSize };
 }
 
 function listFiles(directory: string): FoundFile[] {

@@ -21,8 +21,10 @@ import type { Drive } from "../../os/api.ts";
 import { basePath } from "../log/log-files.ts";
 import { CHECK_RECORD, checkedSize, nextRecord } from "../log/log-scan.ts";
 import { propertiesFault, recordFault, sizeOfParts } from "../log/record-fault.ts";
+import type { BatchConsumeQueue } from "../queue/batch-consume-queue.ts";
 import { QueueEntries } from "../queue/queue-entries.ts";
 import { StoppedLog } from "./stopped-log.ts";
+import { batchEntryRange, openBatchQueue } from "./verify-batches.ts";
 import type { Finding, Findings } from "./verify-findings.ts";
 import type { StoreLayout } from "./verify-layout.ts";
 
@@ -90,6 +92,7 @@ class LogFileCheck {
   readonly #topics: ReadonlySet<string>;
   readonly #queueNames: ReadonlyMap<string, number>;
   readonly #queues = new Map<string, QueueEntries>();
+  readonly #batches = new Map<string, { queue: BatchConsumeQueue; first: number; end: number }>();
   readonly #missing = new Map<string, MissingEntries>();
   readonly #result: VerifiedLogFile;
   #lastTopic = "";
@@ -207,9 +210,34 @@ class LogFileCheck {
     }
     const transaction = sysFlag & SYS_FLAG_TRANSACTION_MASK;
     if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) return;
-    // These have queues of another form, elsewhere.
-    if ((sysFlag & (SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP)) !== 0 || this.#layout.batchTopics.has(topic)) return;
+    if (this.#layout.batchTopics.has(topic)) {
+      this.#checkBatchEntry(topic, queueId, readInt64(bytes, at + QUEUE_OFFSET_OFFSET), offset, size);
+      return;
+    }
+    if ((sysFlag & (SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP)) !== 0) return; // Of a topic that was removed.
     this.#checkEntry(topic, queueId, readInt64(bytes, at + QUEUE_OFFSET_OFFSET), offset, size);
+  }
+
+  /** Of a topic whose queues hold whole batches. */
+  #checkBatchEntry(topic: string, queueId: number, queueOffset: number, offset: number, size: number): void {
+    const name = `${topic}/${queueId}`;
+    const layoutQueue = this.#layout.batchQueues.find((queue) => queue.topic === topic && queue.queueId === queueId);
+    if (layoutQueue === undefined) {
+      this.#miss(topic, queueId, queueOffset, offset, "the queue has no files");
+      return;
+    }
+    let batches = this.#batches.get(name);
+    if (batches === undefined) {
+      const opened = openBatchQueue(this.#drive, this.#layout, layoutQueue);
+      batches = { queue: opened, ...batchEntryRange(opened, layoutQueue) };
+      this.#batches.set(name, batches);
+    }
+    const { queue, first, end } = batches;
+    const index = queue.indexOfPhysical(offset, end);
+    if (index < end && queue.load(index) && queue.physicalOffset === offset && queue.size === size) return;
+    // The queue was made anew by later records.
+    if (first < end && queue.load(first) && queue.physicalOffset > offset) this.#result.removedCount++;
+    else this.#miss(topic, queueId, queueOffset, offset, "none points at it");
   }
 
   #topicOf(bytes: Buffer, start: number, end: number): string {
@@ -299,6 +327,7 @@ class LogFileCheck {
 
   close(): void {
     this.#closeQueues();
+    for (const { queue } of this.#batches.values()) queue.close();
     this.#log.close();
     this.#others.close();
   }

@@ -63,7 +63,7 @@ export function reportOf(
     logEnd,
     logFileCount: log.length,
     recordCount: sum(log, (file) => file.recordCount),
-    queueCount: layout.queues.length,
+    queueCount: layout.queues.length + layout.batchQueues.length,
     entryCount: sum(queues, (batch) => batch.entryCount),
     expiredEntryCount: sum(queues, (batch) => batch.expiredCount),
     indexFileCount: index.length,

@@ -1,5 +1,6 @@
 import { INDEX_ENTRY_SIZE } from "../../format/files/index-file.ts";
 import type { Drive, DriveName } from "../../os/api.ts";
+import { verifyBatches } from "./verify-batches.ts";
 import { Findings } from "./verify-findings.ts";
 import { type VerifiedIndexFile, verifyIndexFile } from "./verify-index.ts";
 import type { StoreLayout } from "./verify-layout.ts";
@@ -18,6 +19,7 @@ export interface VerifyInit {
 export type VerifyTask =
   | { kind: "log"; id: number; fileIndex: number }
   | { kind: "queues"; id: number; first: number; end: number }
+  | { kind: "batches"; id: number }
   | { kind: "index"; id: number; fileIndex: number };
 
 export interface VerifyTaskResult {
@@ -31,12 +33,13 @@ export interface VerifyTaskResult {
 const BATCH_FILES = 32;
 
 /** Cuts the work into parts: the log files first, since they take longest. */
-export function verifyTasks({ logFiles, queues, indexFiles }: StoreLayout): VerifyTask[] {
+export function verifyTasks({ logFiles, queues, batchQueues, indexFiles }: StoreLayout): VerifyTask[] {
   const tasks: VerifyTask[] = logFiles.map((_, fileIndex) => ({ kind: "log", id: fileIndex, fileIndex }));
   for (let first = 0, end = 0; first < queues.length; first = end) {
     for (let count = 0; end < queues.length && count < BATCH_FILES; end++) count += Math.max(1, queues[end]!.bases.length);
     tasks.push({ kind: "queues", id: tasks.length, first, end });
   }
+  if (batchQueues.length > 0) tasks.push({ kind: "batches", id: tasks.length });
   for (const fileIndex of indexFiles.keys()) tasks.push({ kind: "index", id: tasks.length, fileIndex });
   return tasks;
 }
@@ -48,6 +51,8 @@ export function taskSize(layout: StoreLayout, task: VerifyTask): number {
       return layout.logFiles[task.fileIndex]!.size;
     case "queues":
       return layout.queues.slice(task.first, task.end).reduce((sum, { bases }) => sum + bases.length * layout.queueFileSize, 0);
+    case "batches":
+      return layout.batchQueues.reduce((sum, { bases }) => sum + bases.length * layout.batchQueueFileSize, 0);
     case "index":
       return layout.indexShape.entryCount * INDEX_ENTRY_SIZE;
   }
@@ -71,6 +76,10 @@ export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask):
       break;
     case "queues":
       result.queues = verifyQueues(drive, layout, task.first, task.end, findings, onVerified);
+      count = result.queues.entryCount;
+      break;
+    case "batches":
+      result.queues = verifyBatches(drive, layout, findings, onVerified);
       count = result.queues.entryCount;
       break;
     case "index":
