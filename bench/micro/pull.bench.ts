@@ -49,8 +49,11 @@ for (const isNativeFree of [false, true]) {
     const count = MESSAGES / stride;
     const entries = Buffer.alloc(count * ENTRY_SIZE);
     for (let i = 0; i < count; i++) writeEntry(entries, i * ENTRY_SIZE, i * stride * recordSize, recordSize, 0);
-    const queue = new ConsumeQueue(drive, queueDirectory(path.join(root, "consumequeue"), TOPIC, 0), 6_000_000, true);
-    queue.write(0, entries, 0, entries.length);
+    const directory = queueDirectory(path.join(root, "consumequeue"), TOPIC, 0);
+    const written = new ConsumeQueue(drive, directory, 6_000_000, true);
+    written.write(0, entries, 0, entries.length);
+    written.close();
+    const queue = new ConsumeQueue(drive, directory, 6_000_000, false);
 
     const logReader = new LogReader(drive, logDirectory, records.length);
     const reader = new QueueReader(logReader, LIMITS);
