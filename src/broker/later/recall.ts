@@ -5,6 +5,7 @@ import { optionalText, requiredText } from "../../format/remoting/command-fields
 import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
 import { PERM_WRITE } from "../../format/topic-config.ts";
+import { openingGraceMs } from "../../store/timer/timer-store.ts";
 import type { Channel } from "../channel.ts";
 import type { HandlerTable, TopicLookup } from "../contracts.ts";
 import type { MessageStore } from "../message-store.ts";
@@ -20,6 +21,7 @@ export interface RecallOptions {
     allowRecallWhenBrokerNotWriteable: boolean;
     startAcceptSendRequestTimeStamp: number;
     timerMaxDelaySec: number;
+    timerPrecisionMs: number;
   };
   topics: TopicLookup;
   store: MessageStore;
@@ -114,6 +116,10 @@ export class Recall {
     } catch {
       return answer(ResponseCode.SYSTEM_ERROR, "recall failed, execute error");
     }
+    // Stored so late that the message's slot may have been opened without it.
+    const slotMs = Number(mark.properties.get(TIMER_PROPERTY.OUT_MS));
+    if (clock.now() >= slotMs + openingGraceMs(settings.timerPrecisionMs))
+      return answer(ResponseCode.SYSTEM_ERROR, "recall failed, execute error");
     return answer(ResponseCode.SUCCESS, undefined, handle.uniqueKey);
   }
 }

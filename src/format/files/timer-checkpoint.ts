@@ -6,7 +6,8 @@ import { readInt64, writeInt64 } from "../record/message.ts";
  *   32 stateVersion, 40 timestamp, 48 counter
  * They hold after a crash of the machine. Behind them stands where a process that has ended was, for the next one:
  *   128 magic, 136 readTime ms, 144 queueOffset, 152 end of the timer log, 160 first position of the slot being read that
- *   is not delivered (-1: all of it), 168 length of the clock's step, ms
+ *   is not delivered (-1: all of it), 168 length of the clock's step, ms, 176 when that one is due, ms: those due before it,
+ *   and those due with it that stand before it, are delivered
  * Source: Apache `TimerCheckpoint`.
  */
 export const TIMER_CHECK_SIZE = 4096;
@@ -29,6 +30,7 @@ export interface TimerProgress {
   logEnd: number;
   firstUndelivered: number;
   stepMs: number;
+  firstDueMs: number;
 }
 
 export function writeTimerCheck(bytes: Buffer, check: TimerCheck): void {
@@ -58,6 +60,7 @@ export function writeTimerProgress(bytes: Buffer, progress: TimerProgress): void
   writeInt64(bytes, progress.logEnd, PROGRESS + 24);
   writeInt64(bytes, progress.firstUndelivered, PROGRESS + 32);
   writeInt64(bytes, progress.stepMs, PROGRESS + 40);
+  writeInt64(bytes, progress.firstDueMs, PROGRESS + 48);
 }
 
 /** undefined: the file is not ours, or from a start that got nowhere. */
@@ -69,5 +72,6 @@ export function readTimerProgress(bytes: Buffer): TimerProgress | undefined {
     logEnd: readInt64(bytes, PROGRESS + 24),
     firstUndelivered: readInt64(bytes, PROGRESS + 32),
     stepMs: readInt64(bytes, PROGRESS + 40),
+    firstDueMs: readInt64(bytes, PROGRESS + 48),
   };
 }

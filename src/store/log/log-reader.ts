@@ -16,6 +16,7 @@ export class LogReader {
   readonly #directory: string;
   readonly fileSize: number;
   readonly #looksBehindEnd: boolean;
+  readonly #scanSize: number;
   readonly #files = new Map<number, StoreFile>();
   #scan: Buffer = Buffer.alloc(0);
   #scanBase = -1;
@@ -26,12 +27,16 @@ export class LogReader {
   at = 0;
   end = 0;
 
-  /** @param looksBehindEnd  it reads past what was written, where files may have holes (see FileNames.isSparse) */
-  constructor(drive: Drive, directory: string, fileSize: number, looksBehindEnd = false) {
+  /**
+   * @param looksBehindEnd  it reads past what was written, where files may have holes (see FileNames.isSparse)
+   * @param scanSize        less where records are read here and there rather than in a row
+   */
+  constructor(drive: Drive, directory: string, fileSize: number, looksBehindEnd = false, scanSize: number = SCAN_SIZE) {
     this.#drive = drive;
     this.#directory = directory;
     this.#looksBehindEnd = looksBehindEnd;
     this.fileSize = fileSize;
+    this.#scanSize = scanSize;
   }
 
   baseOf(physicalOffset: number): number {
@@ -78,7 +83,7 @@ export class LogReader {
     const isInside = this.#scanBase === base && position >= this.#scanStart && position < this.#scanEnd;
     const need = Math.min(sizeWanted, fileLimit - position);
     if (!isInside || this.#scanEnd - position < need) {
-      const size = Math.min(Math.max(SCAN_SIZE, need), fileLimit - position);
+      const size = Math.min(Math.max(this.#scanSize, need), fileLimit - position);
       if (this.#scan.length < size) this.#scan = Buffer.allocUnsafeSlow(size);
       file.read(position, this.#scan, 0, size);
       this.#scanBase = base;

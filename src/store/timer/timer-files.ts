@@ -45,8 +45,9 @@ export class TimerFiles {
   readTime: number;
   /** Of the timer topic: next entry to be taken. */
   queueOffset: number;
-  /** In the slot `readTime`: units before this position are delivered; -1: none. */
+  /** In the slot `readTime`: what is due before `firstDueMs`, or then and stands before this position, is delivered; -1: nothing is. */
   firstUndelivered: number;
+  firstDueMs: number;
   /** Messages in the wheel. */
   waiting: number;
 
@@ -68,12 +69,13 @@ export class TimerFiles {
     this.readTime = readTimeMs === 0 ? present : Math.floor(readTimeMs / stepMs);
     this.queueOffset = progress?.queueOffset ?? check.queueOffset;
     this.firstUndelivered = isStepChanged ? -1 : (progress?.firstUndelivered ?? -1);
+    this.firstDueMs = progress?.firstDueMs ?? 0;
     // A store of Apache's broker, or one whose machine died, says less: the log counts as far as it was on the disk.
     this.log.cut(Math.min(this.log.end, progress?.logEnd ?? check.logEnd));
     this.waiting = isNew || isStepChanged ? 0 : this.wheel.load(this.readTime);
     if (isStepChanged) this.wheel.clear();
     if (exit !== "clean" || isNew || isStepChanged) this.#mend(isNew || isStepChanged ? this.log.first : check.logEnd);
-    this.saveProgress(this.firstUndelivered); // What a process before this one wrote down need not hold any more.
+    this.saveProgress(this.firstUndelivered, this.firstDueMs); // What a process before this one wrote down need not hold any more.
   }
 
   /** The wheel is as of some flush, the log's end is known: what is beyond it leaves the wheel, what it lacks enters. */
@@ -101,11 +103,13 @@ export class TimerFiles {
   }
 
   /** For the next process, should only this one die. */
-  saveProgress(firstUndelivered: number): void {
+  saveProgress(firstUndelivered: number, firstDueMs: number): void {
     this.firstUndelivered = firstUndelivered;
+    this.firstDueMs = firstDueMs;
+    const stepMs = this.#stepMs;
     const { queueOffset } = this;
-    const readTimeMs = this.readTime * this.#stepMs;
-    writeTimerProgress(this.#check, { readTimeMs, queueOffset, logEnd: this.log.end, firstUndelivered, stepMs: this.#stepMs });
+    const readTimeMs = this.readTime * stepMs;
+    writeTimerProgress(this.#check, { readTimeMs, queueOffset, logEnd: this.log.end, firstUndelivered, stepMs, firstDueMs });
     this.#checkFile.write(128, this.#check, 128, 256);
   }
 

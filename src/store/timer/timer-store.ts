@@ -1,11 +1,11 @@
-import { javaHash } from "../../base/java-hash.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../format/files/consume-queue.ts";
-import { askedTime, deleteKeyOf, NEVER_ENQUEUED, TIMER_PROPERTY, TimerRecord } from "../../format/files/timer-record.ts";
+import { deleteKeyOf, ENQUEUED_NEVER, TimerRecord } from "../../format/files/timer-record.ts";
 import { WHEEL_BLANK_SLOTS, WHEEL_SLOTS } from "../../format/files/timer-slot.ts";
 import * as unit from "../../format/files/timer-unit.ts";
-import { readInt64, recordSizeAt, writeInt64 } from "../../format/record/message.ts";
-import { PROPERTY } from "../../format/record/properties.ts";
+import { readInt64, recordSizeAt } from "../../format/record/message.ts";
 import type { LogReader } from "../log/log-reader.ts";
+import { OpenSlot } from "./open-slot.ts";
+import { TimerArrivals } from "./timer-arrivals.ts";
 import type { TimerFiles } from "./timer-files.ts";
 import type { TimerLatency } from "./timer-latency.ts";
 
@@ -45,37 +45,31 @@ export interface TimerStoreOptions {
 
 /** Messages taken into the wheel, and delivered, at once. */
 const BATCH = 1000;
+/** Shortest rest between two deliveries of one slot, ms. */
+const REST_MS_MAX = 20;
 
-interface Arrival {
-  slot: number;
-  magic: number;
-  physicalOffset: number;
-  size: number;
-  topic: string;
-  /** Delivered at once. */
-  isExpired: boolean;
-}
-
-/** A slot that is being read. */
-interface OpenSlot {
-  time: number;
-  /** Of its units, oldest first. */
-  positions: number[];
-  next: number;
-  recalled: Set<string>;
+/**
+ * For so long after a slot has begun it is not opened: a recall that came just before must be in the log by then, and is
+ * otherwise answered as failed. What is due meanwhile is so much late. ms
+ */
+export function openingGraceMs(stepMs: number): number {
+  return Math.min(100, Math.floor(stepMs / 5));
 }
 
 /**
- * Messages with a delivery time: from the timer topic into the wheel, and from there, when their slot is over, to their topics.
- * A message is in the log all the time, 52 bytes of the timer log and a share of a slot are what it costs to wait. Delivered
- * at least once and never before its time. Timer thread only. Source: Apache `TimerMessageStore`.
+ * Messages with a delivery time: from the timer topic into the wheel, and from there, one slot after the other, to their topics,
+ * each when it is due. A message is in the log all the time, 52 bytes of the timer log and a share of a slot are what it costs
+ * to wait. Delivered at least once and never before its time. Timer thread only. Source: Apache `TimerMessageStore`.
  */
 export class TimerStore {
   readonly #o: TimerStoreOptions;
   readonly #record = new TimerRecord();
   readonly #entries: Buffer = Buffer.alloc(BATCH * ENTRY_SIZE);
-  readonly #units: Buffer = Buffer.alloc(BATCH * unit.UNIT_SIZE);
-  /** Slots before this may be read: everything that was in the log when they were over has been taken. */
+  readonly #arrivals: TimerArrivals;
+  /** Places in their batch of the messages that were handed over. */
+  readonly #sent: Int32Array = new Int32Array(BATCH);
+  readonly #graceMs: number;
+  /** Slots before this may be read: everything that was in the log when they began has been taken. */
   #openUpTo: number;
   #opening: { slot: number; logEnd: number; queueEnd: number } | undefined;
   #slot: OpenSlot | undefined;
@@ -84,11 +78,24 @@ export class TimerStore {
 
   constructor(options: TimerStoreOptions) {
     this.#o = options;
+    this.#graceMs = openingGraceMs(options.stepMs);
+    this.#arrivals = new TimerArrivals(BATCH, options.files, options.stepMs, options.onCount);
     this.#openUpTo = options.files.readTime;
   }
 
   #present(): number {
     return Math.floor(this.#o.now() / this.#o.stepMs);
+  }
+
+  /** Slots before this have begun, and long enough ago. */
+  #begun(): number {
+    return Math.floor((this.#o.now() - this.#graceMs) / this.#o.stepMs) + 1;
+  }
+
+  /** What is due in a slot before this can no more be put into it. */
+  #firstFree(): number {
+    const { files } = this.#o;
+    return files.readTime + (this.#slot !== undefined || files.firstUndelivered >= 0 ? 1 : 0);
   }
 
   /** One round. @returns true: there is more to be done at once */
@@ -99,27 +106,36 @@ export class TimerStore {
     return hasTaken || hasRead;
   }
 
-  /** ms at which the next slot is over; Infinity: none waits. */
+  /** ms at which something of what waits is to be done; Infinity: nothing waits. */
   nextMs(): number {
     const { files, stepMs } = this.#o;
+    if (this.#slot !== undefined) return this.#slot.nextDueMs;
     const end = files.readTime + WHEEL_SLOTS;
     const slot = files.wheel.next(files.readTime, end);
-    return slot === end ? Number.POSITIVE_INFINITY : (slot + 1) * stepMs;
+    return slot === end ? Number.POSITIVE_INFINITY : slot * stepMs + this.#graceMs;
+  }
+
+  /** How long nothing has to be done, ms, unless something arrives. */
+  restMs(): number {
+    const { now, stepMs } = this.#o;
+    if (this.#slot === undefined) return stepMs - ((now() - this.#graceMs) % stepMs);
+    return Math.max(Math.min(REST_MS_MAX, Math.ceil(stepMs / 50)), this.#slot.nextDueMs - now());
   }
 
   /** Whether nothing is left that could be done now. */
   isIdle(): boolean {
-    const { files, queue } = this.#o;
-    return files.queueOffset >= queue.max() && files.readTime >= this.#present();
+    const { files, queue, now } = this.#o;
+    if (files.queueOffset < queue.max()) return false;
+    return this.#slot === undefined ? files.readTime >= this.#begun() : this.#slot.nextDueMs > now();
   }
 
-  /** A slot may be read when what was stored while it lasted, a recall above all, is in the wheel. */
+  /** A slot may be read when what was stored before it began, a recall above all, is in the wheel. */
   #open(): void {
     const { queue, files, appendedOffset, dispatchedOffset } = this.#o;
-    const present = this.#present();
     if (this.#opening === undefined) {
-      if (present <= this.#openUpTo) return;
-      this.#opening = { slot: present, logEnd: appendedOffset(), queueEnd: -1 };
+      const slot = this.#begun();
+      if (slot <= this.#openUpTo) return;
+      this.#opening = { slot, logEnd: appendedOffset(), queueEnd: -1 };
     }
     const opening = this.#opening;
     if (opening.queueEnd < 0 && dispatchedOffset() >= opening.logEnd) opening.queueEnd = queue.max();
@@ -140,48 +156,60 @@ export class TimerStore {
     if (files.queueOffset >= max) return false;
     const count = queue.read(files.queueOffset, Math.min(BATCH, max - files.queueOffset), this.#entries);
     this.#o.reader.invalidate();
-    const arrivals: (Arrival | undefined)[] = [];
-    const expired: number[] = [];
-    for (let i = 0; i < count; i++) {
-      const physicalOffset = entryPhysicalOffset(this.#entries, i * ENTRY_SIZE);
-      const arrival = this.#arrival(physicalOffset, entrySize(this.#entries, i * ENTRY_SIZE));
-      if (arrival !== undefined && arrival.slot >= files.readTime + WHEEL_SLOTS - WHEEL_BLANK_SLOTS) break; // Reading is far behind.
-      arrivals.push(arrival);
-      if (arrival?.isExpired && this.#send(NEVER_ENQUEUED, false)) expired.push(i);
+    const arrivals = this.#arrivals;
+    arrivals.clear();
+    let expired = 0;
+    let seen = 0;
+    for (; seen < count; seen++) {
+      const physicalOffset = entryPhysicalOffset(this.#entries, seen * ENTRY_SIZE);
+      const size = entrySize(this.#entries, seen * ENTRY_SIZE);
+      if (!this.#locate(physicalOffset, size)) continue;
+      const asked = this.#askedSlot(physicalOffset);
+      if (asked < 0) continue;
+      // What is due soon may have missed its slot: it goes into the next one.
+      if (asked >= this.#firstFree() || this.#isAhead()) {
+        if (!this.#enter(seen, asked, physicalOffset, size)) break;
+      } else if (!this.#record.isMark && this.#send(ENQUEUED_NEVER, false, this.#o.now())) this.#sent[expired++] = seen;
     }
     const stored = sink.settle();
-    const taken = stored < expired.length ? expired[stored]! : arrivals.length;
+    const taken = stored < expired ? this.#sent[stored]! : seen;
     this.delivered += stored;
-    this.#write(arrivals.slice(0, taken));
+    this.enqueued += arrivals.write(taken, this.#present());
     files.queueOffset += taken;
-    files.saveProgress(this.#firstUndelivered());
+    files.saveProgress(files.firstUndelivered, files.firstDueMs);
     return taken > 0 && files.queueOffset < max;
   }
 
-  /** Makes `#record` hold the record. undefined: it is none that waits, and is passed over */
-  #arrival(physicalOffset: number, size: number): Arrival | undefined {
-    if (!this.#locate(physicalOffset, size)) return undefined;
-    const { properties } = this.#record;
-    const { stepMs, rollWindowSlots } = this.#o;
-    const out = Number(properties.get(TIMER_PROPERTY.OUT_MS) ?? Number.NaN);
-    const topic = properties.get(PROPERTY.REAL_TOPIC);
-    if (!Number.isSafeInteger(out) || out < 0 || topic === undefined) {
-      this.#o.onFault("a message of the timer topic has no time or no topic, and is passed over", { physicalOffset });
-      return undefined;
-    }
-    const isDelete = properties.has(TIMER_PROPERTY.DELETE_KEY);
+  /** Is the message in `#record` due later? */
+  #isAhead(): boolean {
+    const { stepMs, now } = this.#o;
+    return Math.min(this.#record.askedMs(stepMs), this.#record.outMs + stepMs) > now();
+  }
+
+  /** Of the message in `#record`. -1: it is none that waits, and is passed over */
+  #askedSlot(physicalOffset: number): number {
+    const { outMs, realTopic } = this.#record;
+    if (outMs >= 0 && realTopic !== undefined) return Math.floor(outMs / this.#o.stepMs);
+    this.#o.onFault("a message of the timer topic has no time or no topic, and is passed over", { physicalOffset });
+    return -1;
+  }
+
+  /** Notes the message in `#record` for its slot, or for one on the way there. @returns false: reading is too far behind */
+  #enter(place: number, asked: number, physicalOffset: number, size: number): boolean {
+    const { rollWindowSlots, files } = this.#o;
     const present = this.#present();
-    let slot = Math.floor(out / stepMs);
-    if (slot < present) return isDelete ? undefined : { slot, magic: 0, physicalOffset, size, topic, isExpired: true };
-    let magic = unit.UNIT_DEFAULT | (isDelete ? unit.UNIT_DELETE : 0);
-    const ahead = slot - present;
+    const ahead = asked - present;
+    let slot = asked;
+    let magic = unit.UNIT_DEFAULT | (this.#record.isMark ? unit.UNIT_DELETE : 0);
     if (ahead >= rollWindowSlots) {
       magic |= unit.UNIT_ROLL;
       // Never so little left over that the next roll would come late.
       slot = present + (ahead - rollWindowSlots < rollWindowSlots / 3 ? Math.floor(rollWindowSlots / 2) : rollWindowSlots);
     }
+    if (slot >= files.readTime + WHEEL_SLOTS - WHEEL_BLANK_SLOTS) return false;
     // After a clock was set back: what is read already does not come again.
-    return { slot: Math.max(slot, this.#openUpTo), magic, physicalOffset, size, topic, isExpired: false };
+    this.#arrivals.add(place, Math.max(slot, this.#firstFree()), magic, physicalOffset, size, this.#record.realTopic!);
+    return true;
   }
 
   #locate(physicalOffset: number, size: number): boolean {
@@ -194,121 +222,86 @@ export class TimerStore {
     return false;
   }
 
-  /** Units first, then the wheel: a full disk leaves it as it was. */
-  #write(arrivals: readonly (Arrival | undefined)[]): void {
-    const { log } = this.#o.files;
-    const waiting = arrivals.filter((arrival) => arrival !== undefined && !arrival.isExpired) as Arrival[];
-    for (let from = 0; from < waiting.length; ) {
-      const start = log.placeAt(log.end);
-      let to = from + 1;
-      while (to < waiting.length && log.placeAt(start + (to - from) * unit.UNIT_SIZE) === start + (to - from) * unit.UNIT_SIZE)
-        to++;
-      this.#writeRun(waiting.slice(from, to), start);
-      from = to;
-    }
-  }
-
-  /** Those that fit into one file. */
-  #writeRun(arrivals: readonly Arrival[], start: number): void {
-    const { files, stepMs, onCount } = this.#o;
-    const units = this.#units;
-    const present = this.#present();
-    const lasts = new Map<number, number>();
-    for (const [i, { slot, magic, physicalOffset, size, topic }] of arrivals.entries()) {
-      const at = i * unit.UNIT_SIZE;
-      units.writeUInt32BE(unit.UNIT_SIZE, at);
-      writeInt64(units, lasts.get(slot) ?? files.wheel.last(slot), at + unit.UNIT_PREVIOUS);
-      units.writeUInt32BE(magic, at + unit.UNIT_MAGIC);
-      writeInt64(units, present * stepMs, at + unit.UNIT_WRITE_TIME);
-      units.writeInt32BE((slot - present) * stepMs, at + unit.UNIT_DELAY);
-      writeInt64(units, physicalOffset, at + unit.UNIT_PHYSICAL_OFFSET);
-      units.writeInt32BE(size, at + unit.UNIT_RECORD_SIZE);
-      units.writeInt32BE(javaHash(topic), at + unit.UNIT_TOPIC_HASH);
-      writeInt64(units, 0, at + unit.UNIT_TOPIC_HASH + 4);
-      lasts.set(slot, start + at);
-    }
-    files.log.append(units, arrivals.length * unit.UNIT_SIZE);
-    for (const [i, { slot, magic, topic }] of arrivals.entries()) {
-      const added = unit.countsAsWaiting(magic) ? 1 : 0;
-      files.wheel.add(slot, start + i * unit.UNIT_SIZE, added);
-      files.waiting += added;
-      if (added > 0) onCount(topic, 1);
-    }
-    this.enqueued += arrivals.length;
-  }
-
-  #firstUndelivered(): number {
-    const slot = this.#slot;
-    return slot === undefined || slot.next === 0 ? -1 : (slot.positions[slot.next] ?? -1);
-  }
-
-  /** Some of the slot that is over, and was not read so far. */
-  #read(): boolean {
+  #nextSlot(): OpenSlot | undefined {
     const { files } = this.#o;
-    if (this.#slot === undefined) {
-      const time = files.wheel.next(files.readTime, this.#openUpTo);
-      if (time > files.readTime) {
-        files.readTime = time;
-        files.firstUndelivered = -1;
-        files.saveProgress(-1);
-      }
-      if (time >= this.#openUpTo) return false;
-      this.#slot = this.#openSlot(time);
+    const time = files.wheel.next(files.readTime, this.#openUpTo);
+    if (time > files.readTime) {
+      files.readTime = time;
+      files.saveProgress(-1, 0);
     }
+    return time >= this.#openUpTo ? undefined : this.#openSlot(time);
+  }
+
+  /** What is due of the slot that is open. */
+  #read(): boolean {
+    const { files, now } = this.#o;
+    this.#slot ??= this.#nextSlot();
     const slot = this.#slot;
+    if (slot === undefined) return false;
     const from = slot.next;
-    const to = Math.min(slot.positions.length, from + BATCH);
-    const sent: number[] = [];
+    const end = Math.min(slot.size, from + BATCH);
+    const nowMs = now();
     this.#o.reader.invalidate();
-    for (let i = from; i < to; i++) if (this.#deliver(slot, slot.positions[i]!)) sent.push(i);
-    const stored = this.#o.sink.settle();
+    let to = from;
+    let sent = 0;
+    for (; to < end && slot.dueMs(to) <= nowMs; to++) if (this.#deliver(slot, to, nowMs)) this.#sent[sent++] = to;
+    const stored = sent === 0 ? 0 : this.#o.sink.settle();
     this.delivered += stored;
-    slot.next = stored < sent.length ? sent[stored]! : to;
-    this.#countOut(slot, from);
-    if (slot.next < slot.positions.length) {
-      files.saveProgress(this.#firstUndelivered());
-      return stored === sent.length;
+    slot.next = stored < sent ? this.#sent[stored]! : to;
+    files.waiting = Math.max(0, files.waiting - (slot.next - from));
+    if (slot.next < slot.size) {
+      if (slot.next > from) files.saveProgress(slot.position(slot.next), slot.dueMs(slot.next));
+      return stored === sent && slot.nextDueMs <= nowMs;
     }
     this.#slot = undefined;
-    files.firstUndelivered = -1;
     files.readTime = slot.time + 1;
-    files.saveProgress(-1);
+    files.saveProgress(-1, 0);
+    // What it has put into the timer topic again may be recalled there: slots behind wait until that is taken.
+    if (slot.hasRolled) {
+      this.#openUpTo = files.readTime;
+      this.#opening = undefined;
+    }
     return true;
-  }
-
-  #countOut(slot: OpenSlot, from: number): void {
-    this.#o.files.waiting = Math.max(0, this.#o.files.waiting - (slot.next - from));
   }
 
   /** Follows the slot's chain from its end, and reads the marks of what was recalled. */
   #openSlot(time: number): OpenSlot {
     const { files, stepMs, onFault } = this.#o;
-    const slot: OpenSlot = { time, positions: [], next: 0, recalled: new Set() };
+    const slot = new OpenSlot(time, stepMs, files.wheel.count(time));
+    this.#o.reader.invalidate();
     const marks: number[] = [];
     let position = files.wheel.last(time);
     while (position >= 0) {
       const found = files.log.read(position);
-      const due =
+      const slotMs =
         found === undefined
           ? -1
           : readInt64(found.bytes, found.at + unit.UNIT_WRITE_TIME) + found.bytes.readInt32BE(found.at + unit.UNIT_DELAY);
-      if (found === undefined || !unit.isUnit(found.bytes, found.at) || due !== time * stepMs) {
+      if (found === undefined || !unit.isUnit(found.bytes, found.at) || slotMs !== time * stepMs) {
         onFault("the timer log is damaged: the messages before this one in its slot are lost", { position, time: time * stepMs });
         break;
       }
       const magic = found.bytes.readUInt32BE(found.at + unit.UNIT_MAGIC);
-      if ((magic & unit.UNIT_DELETE) !== 0 && (magic & unit.UNIT_ROLL) === 0) marks.push(position);
-      else if (position >= files.firstUndelivered) slot.positions.push(position);
       const previous = readInt64(found.bytes, found.at + unit.UNIT_PREVIOUS);
+      if ((magic & unit.UNIT_ROLL) !== 0) {
+        slot.hasRolled = true;
+        slot.add(position, 0);
+      } else if ((magic & unit.UNIT_DELETE) !== 0) marks.push(position);
+      else slot.add(position, this.#dueOf(position));
       if (previous >= position) break;
       position = previous;
     }
-    slot.positions.reverse();
     for (const mark of marks) {
-      const key = this.#recordOf(mark) ? this.#record.properties.get(TIMER_PROPERTY.DELETE_KEY) : undefined;
+      const key = this.#recordOf(mark) ? this.#record.deleteKey : undefined;
       if (key !== undefined) slot.recalled.add(key);
     }
+    slot.order(files.firstUndelivered, files.firstDueMs);
     return slot;
+  }
+
+  /** ms; 0 for what cannot be read. */
+  #dueOf(position: number): number {
+    return this.#recordOf(position) ? this.#record.askedMs(this.#o.stepMs) || 0 : 0;
   }
 
   /** Makes `#record` hold the record of the unit. */
@@ -320,36 +313,46 @@ export class TimerStore {
   }
 
   /** @returns false: there is nothing to deliver */
-  #deliver(slot: OpenSlot, position: number): boolean {
+  #deliver(slot: OpenSlot, index: number, nowMs: number): boolean {
+    const position = slot.position(index);
     const found = this.#o.files.log.read(position)!;
     const isRoll = (found.bytes.readUInt32BE(found.at + unit.UNIT_MAGIC) & unit.UNIT_ROLL) !== 0;
     const enqueueMs = readInt64(found.bytes, found.at + unit.UNIT_WRITE_TIME);
     if (!this.#recordOf(position)) return false;
-    const { properties } = this.#record;
-    const [topic, key] = [properties.get(PROPERTY.REAL_TOPIC), properties.get(PROPERTY.UNIQ_KEY)];
-    if (topic !== undefined) this.#o.onCount(topic, -1);
-    if (!isRoll && topic !== undefined && key !== undefined && slot.recalled.size > 0) {
-      if (slot.recalled.has(deleteKeyOf(topic, key)) || slot.recalled.has(key)) return false;
+    const { realTopic } = this.#record;
+    if (realTopic === undefined) return false;
+    this.#o.onCount(realTopic, -1);
+    if (!isRoll && slot.recalled.size > 0) {
+      const key = this.#record.uniqueKey;
+      if (key !== undefined && (slot.recalled.has(deleteKeyOf(realTopic, key)) || slot.recalled.has(key))) return false;
     }
-    return this.#send(String(enqueueMs), isRoll);
+    if (!this.#send(enqueueMs, isRoll, nowMs)) return false;
+    if (!isRoll) this.#o.latency.add(nowMs - slot.dueMs(index));
+    return true;
   }
 
   /** Hands over the record in `#record` and in the reader's window. */
-  #send(enqueueMs: string, isRoll: boolean): boolean {
-    const { reader, sink, latency, stepMs, now } = this.#o;
-    const { properties } = this.#record;
-    const topic = properties.get(PROPERTY.REAL_TOPIC);
-    const queueId = Number(properties.get(PROPERTY.REAL_QUEUE_ID));
-    if (topic === undefined || !Number.isInteger(queueId) || queueId < 0) return false;
-    const nowMs = now();
-    const added = new Map([[TIMER_PROPERTY.ENQUEUE_MS as string, enqueueMs]]);
-    if (isRoll) added.set(TIMER_PROPERTY.ROLL_TIMES, String(Number(properties.get(TIMER_PROPERTY.ROLL_TIMES) ?? 0) + 1));
-    else latency.add(nowMs - askedTime(properties, this.#record.storeTimestamp(reader.bytes), stepMs));
-    added.set(TIMER_PROPERTY.DEQUEUE_MS, String(nowMs));
-    const target = isRoll ? TIMER_TOPIC_BYTES : Buffer.from(topic);
-    const size = this.#record.copy(reader.bytes, reader.at, target, isRoll ? 0 : queueId, added);
-    if (sink.append(this.#record.bytes, size, isRoll ? undefined : topic, isRoll ? 0 : queueId)) return true;
-    this.#o.onFault("a message whose time has come has no queue to go to, and is passed over", { topic, queueId });
+  #send(enqueueMs: number, isRoll: boolean, nowMs: number): boolean {
+    const { reader, sink, latency, stepMs } = this.#o;
+    const record = this.#record;
+    const { realTopic, realQueueId } = record;
+    if (realTopic === undefined || !(realQueueId >= 0)) return false;
+    const size = record.copy(
+      reader.at,
+      isRoll ? TIMER_TOPIC_BYTES : undefined,
+      isRoll ? 0 : realQueueId,
+      enqueueMs,
+      nowMs,
+      isRoll,
+    );
+    if (sink.append(record.bytes, size, isRoll ? undefined : realTopic, isRoll ? 0 : realQueueId)) {
+      if (enqueueMs === ENQUEUED_NEVER) latency.add(Math.max(0, nowMs - record.askedMs(stepMs)) || 0);
+      return true;
+    }
+    this.#o.onFault("a message whose time has come has no queue to go to, and is passed over", {
+      topic: realTopic,
+      queueId: realQueueId,
+    });
     return false;
   }
 }
