@@ -7,6 +7,7 @@ import {
   writeTimerCheck,
   writeTimerProgress,
 } from "../../format/files/timer-checkpoint.ts";
+import { WHEEL_SLOTS } from "../../format/files/timer-slot.ts";
 import * as unit from "../../format/files/timer-unit.ts";
 import { readInt64 } from "../../format/record/message.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
@@ -66,7 +67,9 @@ export class TimerFiles {
     this.#durable = check;
     const present = Math.floor(nowMs / stepMs);
     const readTimeMs = progress?.readTimeMs ?? check.readTimeMs;
-    this.readTime = readTimeMs === 0 ? present : Math.floor(readTimeMs / stepMs);
+    // A machine that died before anything was noted: what is taken again passes through the wheel, or recalls would come too late.
+    const first = exit === "machine-died" ? Math.max(0, present - WHEEL_SLOTS / 4) : present;
+    this.readTime = readTimeMs === 0 ? first : Math.floor(readTimeMs / stepMs);
     this.queueOffset = progress?.queueOffset ?? check.queueOffset;
     this.firstUndelivered = isStepChanged ? -1 : (progress?.firstUndelivered ?? -1);
     this.firstDueMs = progress?.firstDueMs ?? 0;

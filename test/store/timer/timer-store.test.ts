@@ -134,7 +134,7 @@ class Rig {
 
   pass(ms: number): void {
     for (const end = this.nowMs + ms; this.nowMs < end; ) {
-      this.nowMs = Math.min(end, this.nowMs + 150);
+      this.nowMs = Math.min(end, this.nowMs + 450);
       this.work();
     }
   }
