@@ -71,10 +71,15 @@ class Rig {
     // Of the old one writes are under way: they go on where nobody looks.
     if (this.plane !== undefined) {
       const directory = mkdtempSync(join(tmpdir(), "pop-"));
-      // A journal before the file that takes its place.
-      for (const name of readdirSync(this.directory).toSorted().toReversed()) {
-        const bytes = readIfThere(join(this.directory, name));
-        if (bytes !== undefined) writeFileSync(join(directory, name), bytes);
+      // A journal before the file that takes its place, which may come into being only now.
+      const copied = new Set<string>();
+      for (let look = 0; look < 2; look++) {
+        for (const name of readdirSync(this.directory).toSorted().toReversed()) {
+          const bytes = copied.has(name) ? undefined : readIfThere(join(this.directory, name));
+          if (bytes === undefined) continue;
+          writeFileSync(join(directory, name), bytes);
+          copied.add(name);
+        }
       }
       this.#dead.push({ plane: this.plane, directory: this.directory });
       this.directory = directory;
