@@ -43,15 +43,15 @@ if (parts.includes("check")) {
     await check(`${bench} --smoke`, "node", [bench, "--smoke"]);
 }
 const files = testFiles();
-if (parts.includes("unit")) {
-  const plain = files.filter((file) => !isDriveTest(file));
-  if (plain.length > 0) await ava("tests", plain, {});
-}
-if (parts.includes("drives")) {
-  const driveTests = files.filter(isDriveTest);
-  if (driveTests.length > 0)
-    for (const drive of DRIVES) await ava(`tests on drive ${drive}`, driveTests, { MILLRACE_DRIVE: drive });
-}
+const plain = parts.includes("unit") ? files.filter((file) => !isDriveTest(file)) : [];
+const driveTests = parts.includes("drives") ? files.filter(isDriveTest) : [];
+// The official clients mostly wait, for minutes: beside everything else.
+const [clients, others] = [plain.filter(isClientTest), plain.filter((file) => !isClientTest(file))];
+const besides = clients.length > 0 ? ava("official clients", clients, {}) : Promise.resolve();
+if (others.length > 0) await ava("tests", others, {});
+if (driveTests.length > 0)
+  for (const drive of DRIVES) await ava(`tests on drive ${drive}`, driveTests, { MILLRACE_DRIVE: drive });
+await besides;
 
 for (const title of skipped) console.log(`skipped: ${title}`);
 for (const title of unsteady) console.log(`unsteady (failed beside other tests, passed by itself): ${title}`);
@@ -67,6 +67,10 @@ function testFiles(): string[] {
   return globSync(patterns, { cwd: ROOT })
     .filter((file) => file.endsWith(".test.ts") && !file.includes("node_modules"))
     .toSorted();
+}
+
+function isClientTest(file: string): boolean {
+  return file.startsWith("test/clients/");
 }
 
 function isDriveTest(file: string): boolean {

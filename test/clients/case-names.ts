@@ -67,6 +67,11 @@ export const GO_CASES: readonly string[] = [
   ...["toDeadLetters", "orderlySuspend", "delayed", "requestReply", "trace", "suspended", "fromWhere", "rewound"],
 ];
 
+/** For the second drive: what waits for much of the time is left out. */
+export const GO_SHORT_CASES: readonly string[] = GO_CASES.filter(
+  (name) => !["orderlySuspend", "requestReply", "trace", "suspended", "fromWhere", "rewound"].includes(name),
+);
+
 export const NPM_CASES: readonly string[] = [
   ...["twoConsumers", "send", "tags", "keysAndProperties", "compressed", "shardingOrder", "broadcast", "resume"],
 ];

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import test from "ava";
 import {
   GO_CASES,
+  GO_SHORT_CASES,
   JAVA_CASES,
   JAVA_LATER_CASES,
   JAVA_NEWER_CASES,
@@ -27,7 +28,7 @@ import { type CaseResult, CaseRun } from "./case-run.ts";
 import { type ClientProgram, goClient, javaClient, missingCommand, npmClient } from "./client-programs.ts";
 import { type RunningBroker, startBroker } from "./start-broker.ts";
 
-const PARALLEL = "6";
+const PARALLEL = "9";
 const CASE_TIMEOUT_S = 90;
 /** A test waits for its case, which may wait for a free slot behind others. */
 const TEST_TIMEOUT_MS = 300_000;
@@ -191,7 +192,7 @@ if (target === undefined) {
   declareStop(main, "");
   const nativeFree = ownBroker("store-native-free", true);
   declare(java5, nativeFree, ", native-free", [...JAVA_SHORT_CASES, "wholeBatch"]);
-  declare(go, nativeFree, ", native-free", GO_CASES);
+  declare(go, nativeFree, ", native-free", GO_SHORT_CASES);
   declareVolume(nativeFree, ", native-free");
   declareStop(nativeFree, ", native-free");
   declareRestart("restart", false, "");
