@@ -11,6 +11,7 @@ export const nativeFreeDrive: Drive = {
   openFile: (path, options) =>
     options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : PlainFile.open(path, options),
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd),
+  nextData: (_path, position) => position,
   lockStore,
   lockForReading: (path) => {
     refuseNamedHolder(path);

@@ -132,6 +132,11 @@ export interface Drive {
   fileSystemSyncer?(directory: string): FileSystemSyncer;
   /** A file that another thread of this process opened, and will not close; not mapped. */
   adoptFile(path: string, size: number, fd: number): StoreFile;
+  /**
+   * Where in a file, from `position` on, there may be bytes other than zero: what lies between was never written.
+   * @returns `position` where the drive cannot tell, infinite if there is nothing more
+   */
+  nextData(path: string, position: number): number;
   /** Takes the exclusive lock of a store directory. @throws MillraceError MILLRACE_STORE_LOCKED naming the holder */
   lockStore(path: string): FileLock;
   /**

@@ -24,6 +24,10 @@ const syncfs = libc.func("int syncfs(int fd)");
 const mincore = libc.func("int mincore(uintptr_t addr, size_t length, uintptr_t vec)");
 const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
 
+const lseek = libc.func("int64_t lseek(int fd, int64_t offset, int whence)");
+
+const SEEK_DATA = 3;
+const ENXIO = 6;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
@@ -51,6 +55,7 @@ export const ffiDrive: Drive = {
   },
   fileSystemSyncer: openFileSystemSyncer,
   adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
+  nextData,
   lockStore,
   lockForReading,
   gatherWriter: () => new SocketWriter(),
@@ -263,6 +268,17 @@ function outcome(call: () => number): number {
     const errno = koffi.errno();
     if (errno === EAGAIN) return 0;
     if (errno !== EINTR) return -1;
+  }
+}
+
+function nextData(path: string, position: number): number {
+  const fd = fs.openSync(path, fs.constants.O_RDONLY);
+  try {
+    const found: number = lseek(fd, position, SEEK_DATA);
+    if (found >= 0) return found;
+    return koffi.errno() === ENXIO ? Number.POSITIVE_INFINITY : position;
+  } finally {
+    closeFd(fd);
   }
 }
 

@@ -195,6 +195,10 @@ export class ModelDisk implements Drive {
     return undefined;
   }
 
+  nextData(_path: string, position: number): number {
+    return position;
+  }
+
   socketPoller(): undefined {
     return undefined;
   }

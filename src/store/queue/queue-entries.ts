@@ -1,17 +1,24 @@
 import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize, entryTagsCode } from "../../format/files/consume-queue.ts";
 import type { Drive } from "../../os/api.ts";
+import { basePath } from "../log/log-files.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
 
 /** Entries read at once. */
 const BLOCK_COUNT = 256;
+/** Entries read at once where none is expected: the rest of a file that was made whole. */
+const ZEROS_COUNT = 8192;
+const ZEROS = Buffer.alloc(ZEROS_COUNT * ENTRY_SIZE);
 
 /** Reads the entries of one queue that nobody writes, in any order, of those of its files that are whole. */
 export class QueueEntries {
   readonly bases: readonly number[];
+  readonly #drive: Drive;
+  readonly #directory: string;
   readonly #queue: ConsumeQueue;
   readonly #known: ReadonlySet<number>;
   readonly #fileSize: number;
   readonly #block = Buffer.alloc(BLOCK_COUNT * ENTRY_SIZE);
+  #ahead: Buffer | undefined;
   #blockStart = -1;
   #blockCount = 0;
   #first: number | undefined;
@@ -29,7 +36,9 @@ export class QueueEntries {
     this.bases = bases;
     this.#known = new Set(bases);
     this.#fileSize = store.queueFileSize;
-    this.#queue = new ConsumeQueue(drive, queueDirectory(store.consumeQueue, topic, queueId), store.queueFileSize, false);
+    this.#drive = drive;
+    this.#directory = queueDirectory(store.consumeQueue, topic, queueId);
+    this.#queue = new ConsumeQueue(drive, this.#directory, store.queueFileSize, false);
   }
 
   get entriesPerFile(): number {
@@ -56,6 +65,23 @@ export class QueueEntries {
 
   get isZero(): boolean {
     return this.size === 0 && this.physicalOffset === 0 && this.tagsCode === 0;
+  }
+
+  /** @returns the end of the entries, from the one last loaded on, that were never written as well; within their file */
+  zerosEnd(queueOffset: number): number {
+    const end = queueOffset - (queueOffset % this.entriesPerFile) + this.entriesPerFile;
+    let at = Math.min(end, this.#blockStart + this.#blockCount);
+    const rest = this.#block.subarray((queueOffset - this.#blockStart) * ENTRY_SIZE, (at - this.#blockStart) * ENTRY_SIZE);
+    if (!isZeros(rest)) return queueOffset + 1;
+    this.#ahead ??= Buffer.alloc(ZEROS.length);
+    const data = this.#drive.nextData(this.#path(at - 1), (at * ENTRY_SIZE) % this.#fileSize || this.#fileSize);
+    at = Math.max(at, Math.min(end, end - this.entriesPerFile + Math.floor(data / ENTRY_SIZE)));
+    while (at < end) {
+      const count = this.#queue.read(at, Math.min(ZEROS_COUNT, end - at), this.#ahead);
+      if (count === 0 || !isZeros(this.#ahead.subarray(0, count * ENTRY_SIZE))) break;
+      at += count;
+    }
+    return at;
   }
 
   /** Stands before the first entry of a queue that begins late. */
@@ -100,6 +126,11 @@ export class QueueEntries {
     return -1;
   }
 
+  #path(queueOffset: number): string {
+    const position = queueOffset * ENTRY_SIZE;
+    return basePath(this.#directory, position - (position % this.#fileSize));
+  }
+
   #isThere(queueOffset: number): boolean {
     const position = queueOffset * ENTRY_SIZE;
     return queueOffset >= 0 && this.#known.has(position - (position % this.#fileSize));
@@ -112,4 +143,8 @@ export class QueueEntries {
   close(): void {
     this.#queue.close();
   }
+}
+
+function isZeros(bytes: Buffer): boolean {
+  return bytes.equals(ZEROS.subarray(0, bytes.length));
 }

@@ -93,6 +93,7 @@ class QueueCheck {
         entries.load(queueOffset);
         if (entries.isZero) {
           if (holeStart < 0) holeStart = queueOffset;
+          queueOffset = entries.zerosEnd(queueOffset) - 1;
           continue;
         }
         // Before the first entry there may be zeros: the queue was built anew from a log whose start was gone.
