@@ -101,8 +101,8 @@ async function check(name: string, command: string, args: string[]): Promise<voi
 async function ava(title: string, testPaths: string[], env: Record<string, string>): Promise<void> {
   const first = await avaOnce(title, testPaths, env);
   passed += first.passed;
-  const again = testPaths.filter((file) => first.crosses.some((line) => isAbout(line, file)));
-  const allKnown = first.crosses.every((line) => testPaths.some((file) => isAbout(line, file)));
+  const again = testPaths.filter((file) => first.crosses.some((line) => testPaths.length === 1 || isAbout(line, file)));
+  const allKnown = testPaths.length === 1 || first.crosses.every((line) => testPaths.some((file) => isAbout(line, file)));
   if (again.length === 0 || again.length > AGAIN_FILES_MAX || !allKnown) {
     failed += first.crosses.length;
     return;
