@@ -9,9 +9,12 @@ export const DLQ_PREFIX = "%DLQ%";
 /** Queues of further names for messages of other topics, and groups that read them. Source: Apache `MixAll.isLmq`. */
 export const LMQ_PREFIX = "%LMQ%";
 
+/** Where delayed messages wait, a queue a level. Source: Apache `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`. */
+export const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
+
 /** Clients may not send to these. */
 export const UNSENDABLE_TOPICS: ReadonlySet<string> = new Set([
-  "SCHEDULE_TOPIC_XXXX",
+  SCHEDULE_TOPIC,
   "RMQ_SYS_TRANS_HALF_TOPIC",
   "RMQ_SYS_TRANS_OP_HALF_TOPIC",
   "TRANS_CHECK_MAX_TIME_TOPIC",

@@ -1,5 +1,6 @@
 import { dedupWindowOf } from "../broker/topics/attributes.ts";
 import { HALF_TOPIC, TIMER_TOPIC } from "../broker/topics/system-topics.ts";
+import { SCHEDULE_TOPIC } from "../format/names.ts";
 import { RecordParts, readInt64, recordSizeAt } from "../format/record/message.ts";
 import { PropertyScan } from "../format/record/property-scan.ts";
 import type { TopicConfig } from "../format/topic-config.ts";
@@ -10,7 +11,7 @@ import type { EngineStore } from "./engine-store.ts";
 
 const UNIQ_KEY = Buffer.from("UNIQ_KEY");
 /** Where messages wait that are stored in their own topic later. */
-const PARKING_TOPICS: ReadonlySet<string> = new Set(["SCHEDULE_TOPIC_XXXX", HALF_TOPIC, TIMER_TOPIC]);
+const PARKING_TOPICS: ReadonlySet<string> = new Set([SCHEDULE_TOPIC, HALF_TOPIC, TIMER_TOPIC]);
 const REAL_TOPIC = Buffer.from("REAL_TOPIC");
 
 interface StoredMessage {

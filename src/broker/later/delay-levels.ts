@@ -1,7 +1,6 @@
+import { SCHEDULE_TOPIC } from "../../format/names.ts";
 import { PROPERTY } from "../../format/record/properties.ts";
 import type { OutgoingMessage } from "../message-store.ts";
-
-export const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
 
 /** Delay level that a message asks for, cut to the highest; 0 = none. */
 export function delayLevelOf(properties: ReadonlyMap<string, string>, levelCount: number): number {

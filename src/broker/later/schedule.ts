@@ -1,12 +1,12 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
+import { SCHEDULE_TOPIC } from "../../format/names.ts";
 import { decodeMessage } from "../../format/record/message.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../../format/text/fastjson.ts";
 import type { Log } from "../../observe/log.ts";
 import type { ConfigFile } from "../config-file.ts";
 import type { MessageStore, OutgoingMessage } from "../message-store.ts";
 import { realPlaceOf } from "../send/real-place.ts";
-import { SCHEDULE_TOPIC } from "./delay-levels.ts";
 
 export interface ScheduleOptions {
   store: MessageStore;

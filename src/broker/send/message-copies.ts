@@ -1,10 +1,9 @@
-import { DLQ_PREFIX, RETRY_PREFIX } from "../../format/names.ts";
+import { DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC } from "../../format/names.ts";
 import { type DecodedMessage, decodeMessage } from "../../format/record/message.ts";
 import { offsetMessageId, physicalOffsetOf } from "../../format/record/message-id.ts";
 import { PROPERTY } from "../../format/record/properties.ts";
 import { popNormalTopic, popRetryTopic } from "../../format/remoting/pop-info.ts";
 import type { TopicLookup } from "../contracts.ts";
-import { SCHEDULE_TOPIC } from "../later/delay-levels.ts";
 import type { MessageStore } from "../message-store.ts";
 import { HALF_TOPIC, TIMER_TOPIC } from "../topics/system-topics.ts";
 

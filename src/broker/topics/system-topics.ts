@@ -1,3 +1,4 @@
+import { SCHEDULE_TOPIC } from "../../format/names.ts";
 import { reviveTopic } from "../../format/record/pop-records.ts";
 import { PERM_INHERIT, PERM_READ, PERM_WRITE, type TopicConfig } from "../../format/topic-config.ts";
 
@@ -28,7 +29,7 @@ export const TIMER_TOPIC = "rmq_sys_wheel_timer";
 /** System topics whatever the broker's name. Source: Apache `TopicValidator`. */
 const FIXED: readonly string[] = [
   TEMPLATE_TOPIC,
-  "SCHEDULE_TOPIC_XXXX",
+  SCHEDULE_TOPIC,
   "BenchmarkTest",
   HALF_TOPIC,
   "RMQ_SYS_TRACE_TOPIC",
@@ -62,7 +63,7 @@ export class SystemTopics {
       systemTopic(brokerClusterName, 16, PERM_INHERIT | (settings.clusterTopicEnable ? READ_WRITE : 0)),
       systemTopic(brokerName, 1, PERM_INHERIT | (settings.brokerTopicEnable ? READ_WRITE : 0)),
       systemTopic("OFFSET_MOVED_EVENT", 1),
-      systemTopic("SCHEDULE_TOPIC_XXXX", Math.max(SCHEDULE_QUEUE_NUMS, settings.delayLevelCount)),
+      systemTopic(SCHEDULE_TOPIC, Math.max(SCHEDULE_QUEUE_NUMS, settings.delayLevelCount)),
     );
     if (settings.traceTopicEnable) configs.push(systemTopic(settings.msgTraceTopicName, 1));
     configs.push(

@@ -1,5 +1,5 @@
 import { assert } from "../../base/assert.ts";
-import { DLQ_PREFIX, lmqNameFault, RETRY_PREFIX } from "../names.ts";
+import { DLQ_PREFIX, lmqNameFault, RETRY_PREFIX, SCHEDULE_TOPIC } from "../names.ts";
 import { RecordParts } from "./message.ts";
 import { PROPERTY } from "./properties.ts";
 import { PropertyScan } from "./property-scan.ts";
@@ -34,7 +34,7 @@ export function multiDispatchGrowth(count: number): number {
  */
 export function mayDispatch(topic: string): boolean {
   if (topic.startsWith(RETRY_PREFIX) || topic.startsWith(DLQ_PREFIX) || topic.startsWith("rmq_sys_")) return false;
-  return topic !== "SCHEDULE_TOPIC_XXXX" && !topic.startsWith("RMQ_SYS_");
+  return topic !== SCHEDULE_TOPIC && !topic.startsWith("RMQ_SYS_");
 }
 
 /** The names, each once; undefined: one of them is none. */

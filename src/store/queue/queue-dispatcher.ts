@@ -3,6 +3,7 @@ import { javaHashOfBytes } from "../../base/java-hash.ts";
 import { BATCH_COUNT_MAX } from "../../format/files/batch-consume-queue.ts";
 import { ENTRY_SIZE, writeEntry } from "../../format/files/consume-queue.ts";
 import { writeExtAddress } from "../../format/files/queue-ext.ts";
+import { SCHEDULE_TOPIC } from "../../format/names.ts";
 import {
   QUEUE_OFFSET_OFFSET,
   RECORD_BLANK,
@@ -29,7 +30,7 @@ import { QUEUE_BATCH, QUEUE_NONE, type TopicSlots, type TopicSlotsTable } from "
 const TAGS = Buffer.from("TAGS");
 const DELAY = Buffer.from("DELAY");
 const INNER_NUM = Buffer.from("INNER_NUM");
-const SCHEDULE_TOPIC = Buffer.from("SCHEDULE_TOPIC_XXXX");
+const SCHEDULE_KEY = Buffer.from(SCHEDULE_TOPIC);
 /** Records taken before new maximum offsets are published. */
 const PASS_MAX = 1024;
 /**
@@ -197,7 +198,7 @@ export class QueueDispatcher {
       return;
     }
     if (this.#order !== undefined && !this.#fillGap(this.#order, queue, slot, queueOffset)) return;
-    const ext = topic.key.equals(SCHEDULE_TOPIC) ? undefined : this.#ext; // There the code is a time, which must not be lost.
+    const ext = topic.key.equals(SCHEDULE_KEY) ? undefined : this.#ext; // There the code is a time, which must not be lost.
     const unit = ext === undefined ? NO_UNIT : this.#addUnit(ext, topic, queue, slot, bytes, tagsCode);
     this.#put(slot, queueOffset, physicalOffset, size, tagsCode, unit);
     if (this.#further?.begin(bytes, parts) === true && mayDispatch(topic.topic))
@@ -296,7 +297,7 @@ export class QueueDispatcher {
 
   #tagsCode(bytes: Buffer, topic: TopicSlots): number {
     const { propertiesStart, propertiesEnd, storeTimestampAt } = this.#parts;
-    if (topic.key.equals(SCHEDULE_TOPIC) && this.#scan.find(bytes, propertiesStart, propertiesEnd, DELAY)) {
+    if (topic.key.equals(SCHEDULE_KEY) && this.#scan.find(bytes, propertiesStart, propertiesEnd, DELAY)) {
       const level = Number(bytes.toString("latin1", this.#scan.start, this.#scan.end));
       const levels = this.#delayLevelsMs;
       if (level > 0) return readInt64(bytes, storeTimestampAt) + levels[Math.min(level, levels.length) - 1]!;

@@ -1,6 +1,6 @@
 import { javaHashOfBytes } from "../../base/java-hash.ts";
 import { ENTRY_SIZE, isExtAddress } from "../../format/files/consume-queue.ts";
-import { isLmq } from "../../format/names.ts";
+import { isLmq, SCHEDULE_TOPIC } from "../../format/names.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64, recordSizeAt } from "../../format/record/message.ts";
 import { MultiDispatchScan } from "../../format/record/multi-dispatch.ts";
 import { PropertyScan } from "../../format/record/property-scan.ts";
@@ -14,8 +14,6 @@ import type { QueueLayout, StoreLayout } from "./verify-layout.ts";
 import type { OnVerified } from "./verify-log.ts";
 
 const TAGS = Buffer.from("TAGS");
-/** Its tagsCodes are times of delivery, which depend on the broker's delay levels. */
-const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
 const REPORT_COUNT = 4096;
 
 export interface VerifiedQueues {
@@ -167,6 +165,7 @@ class QueueCheck {
     if (foundOffset !== queueOffset)
       return { kind: "queue-entry-offset", text: `at a record whose queueOffset is ${foundOffset}` };
     // Where the code of tags stands elsewhere, nothing depends on it: a consumer that misses it looks at the message.
+    // Those of delayed messages are times of delivery, which depend on the broker's delay levels.
     if (topic === SCHEDULE_TOPIC || isExtAddress(tagsCode)) return NO_FAULT;
     const isTagged = this.#scan.find(bytes, parts.propertiesStart, parts.propertiesEnd, TAGS);
     const foundCode = isTagged ? javaHashOfBytes(bytes, this.#scan.start, this.#scan.end) : 0;

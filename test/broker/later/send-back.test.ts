@@ -1,11 +1,11 @@
 import test from "ava";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { MillraceError } from "../../../src/base/errors.ts";
-import { SCHEDULE_TOPIC } from "../../../src/broker/later/delay-levels.ts";
 import { SendBack } from "../../../src/broker/later/send-back.ts";
 import { TimerParking } from "../../../src/broker/later/timer-parking.ts";
 import type { OutgoingMessage } from "../../../src/broker/message-store.ts";
 import { TIMER_TOPIC } from "../../../src/broker/topics/system-topics.ts";
+import { SCHEDULE_TOPIC } from "../../../src/format/names.ts";
 import { offsetMessageId } from "../../../src/format/record/message-id.ts";
 import { type HeaderValues, request } from "../../../src/format/remoting/remoting-command.ts";
 import { FakeGroups, FakeTopics } from "../fake-lookups.ts";
