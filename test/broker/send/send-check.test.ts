@@ -17,6 +17,7 @@ import { RequestCode } from "../../../src/format/remoting/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { silentLog } from "../../../src/observe/log.ts";
 import { FakeChannel, FakeStore, FakeTables } from "../fake-store.ts";
+import { TOPIC_SETTINGS } from "../topic-settings.ts";
 
 interface Change {
   settings?: Partial<SendCheckSettings>;
@@ -33,21 +34,7 @@ function rig(t: ExecutionContext, change: Change = {}) {
   const topics = new Topics({
     ...shared,
     file: new ConfigFile(join(directory, "topics.json")),
-    settings: {
-      brokerName: "b",
-      brokerClusterName: "c",
-      autoCreateTopicEnable: true,
-      defaultTopicQueueNums: 8,
-      clusterTopicEnable: true,
-      brokerTopicEnable: true,
-      traceTopicEnable: false,
-      reviveQueueNum: 8,
-      msgTraceTopicName: "RMQ_SYS_TRACE_TOPIC",
-      delayLevelCount: 18,
-      clearRetryTopicWhenDeleteTopic: true,
-      validateSystemTopicWhenUpdateTopic: true,
-      enableMixedMessageType: false,
-    },
+    settings: TOPIC_SETTINGS,
     store,
     tables: new FakeTables(),
     onChanged: () => {},

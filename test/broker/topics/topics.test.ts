@@ -9,22 +9,7 @@ import { RequestCode, ResponseCode } from "../../../src/format/remoting/remoting
 import { type HeaderValues, type RemotingCommand, request } from "../../../src/format/remoting/remoting-command.ts";
 import { silentLog } from "../../../src/observe/log.ts";
 import { FakeChannel, FakeStore, FakeTables } from "../fake-store.ts";
-
-const SETTINGS: TopicSettings = {
-  brokerName: "b",
-  brokerClusterName: "c",
-  autoCreateTopicEnable: true,
-  defaultTopicQueueNums: 8,
-  clusterTopicEnable: true,
-  brokerTopicEnable: true,
-  traceTopicEnable: false,
-  reviveQueueNum: 8,
-  msgTraceTopicName: "RMQ_SYS_TRACE_TOPIC",
-  delayLevelCount: 18,
-  clearRetryTopicWhenDeleteTopic: true,
-  validateSystemTopicWhenUpdateTopic: true,
-  enableMixedMessageType: false,
-};
+import { TOPIC_SETTINGS } from "../topic-settings.ts";
 
 function rig(t: ExecutionContext, settings: Partial<TopicSettings> = {}, directory = mkdtempSync(join(tmpdir(), "topics-"))) {
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
@@ -36,7 +21,7 @@ function rig(t: ExecutionContext, settings: Partial<TopicSettings> = {}, directo
   const deleted: string[] = [];
   const topics = new Topics({
     file: new ConfigFile(path),
-    settings: { ...SETTINGS, ...settings },
+    settings: { ...TOPIC_SETTINGS, ...settings },
     store,
     tables,
     clock: new VirtualClock(5000),

@@ -8,11 +8,9 @@ import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { nativeFreeDrive } from "../../../native-free/drive.ts";
 import { VirtualClock } from "../../../src/base/clock.ts";
-import { MillraceError } from "../../../src/base/errors.ts";
 import { ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../../src/format/files/consume-queue.ts";
 import { decodeMessage, encodeMessage } from "../../../src/format/record/message.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
-import type { Drive, StoreFile } from "../../../src/os/api.ts";
 import { makeDirectory } from "../../../src/os/files.ts";
 import { ACK_OK, APPEND_MULTI, createLaneMemory, LaneConsumer, LaneProducer } from "../../../src/ring/lane.ts";
 import { CommitLog } from "../../../src/store/log/commit-log.ts";
@@ -23,6 +21,7 @@ import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/que
 import { QueueTails } from "../../../src/store/queue/queue-tails.ts";
 import { TopicSlotsTable } from "../../../src/store/queue/topic-slots.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
+import { failingDrive } from "../failing-drive.ts";
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "millrace-further-"));
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true }));
@@ -44,31 +43,6 @@ const messages = fc.array(
   { minLength: 1, maxLength: 60 },
 );
 type Message = (typeof messages extends fc.Arbitrary<infer M> ? M : never)[number];
-
-function failingDrive(): { drive: Drive; failNext: () => void } {
-  let isFailing = false;
-  const drive: Drive = {
-    ...nativeFreeDrive,
-    openFile(name, options) {
-      const file = nativeFreeDrive.openFile(name, options);
-      const write = file.write.bind(file);
-      file.write = (...args: Parameters<StoreFile["write"]>) => {
-        if (isFailing) {
-          isFailing = false;
-          throw new MillraceError("MILLRACE_STORE_FULL", "no room");
-        }
-        write(...args);
-      };
-      return file;
-    },
-  };
-  return {
-    drive,
-    failNext: () => {
-      isFailing = true;
-    },
-  };
-}
 
 function encode({ names, claims, hasEnd, bodySize }: Message, i: number): Buffer {
   const parts = [["N", String(i)]];

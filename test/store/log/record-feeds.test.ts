@@ -5,11 +5,9 @@ import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { nativeFreeDrive } from "../../../native-free/drive.ts";
 import { VirtualClock } from "../../../src/base/clock.ts";
-import { MillraceError } from "../../../src/base/errors.ts";
 import { topicHashOfBytes } from "../../../src/format/files/index-file.ts";
 import { encodeMessage, PHYSICAL_OFFSET_OFFSET, RecordParts, readInt64 } from "../../../src/format/record/message.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
-import type { Drive, StoreFile } from "../../../src/os/api.ts";
 import { makeDirectory } from "../../../src/os/files.ts";
 import { RecordProperties } from "../../../src/remoting/send/record-properties.ts";
 import {
@@ -31,6 +29,7 @@ import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/que
 import { QueueTails } from "../../../src/store/queue/queue-tails.ts";
 import { TopicSlotsTable } from "../../../src/store/queue/topic-slots.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
+import { failingDrive } from "../failing-drive.ts";
 
 // Goal: what the log writer tells the indexers is what they would have read in the log themselves, whichever records come
 // without notes, however small the rings are, and whatever writes fail in between.
@@ -65,32 +64,6 @@ const messages = fc.array(
   { minLength: 1, maxLength: 80 },
 );
 type Message = (typeof messages extends fc.Arbitrary<infer M> ? M : never)[number];
-
-/** A drive whose log refuses the next write when told to. */
-function failingDrive(): { drive: Drive; failNext: () => void } {
-  let isFailing = false;
-  const drive: Drive = {
-    ...nativeFreeDrive,
-    openFile(name, options) {
-      const file = nativeFreeDrive.openFile(name, options);
-      const write = file.write.bind(file);
-      file.write = (...args: Parameters<StoreFile["write"]>) => {
-        if (isFailing) {
-          isFailing = false;
-          throw new MillraceError("MILLRACE_STORE_FULL", "no room");
-        }
-        write(...args);
-      };
-      return file;
-    },
-  };
-  return {
-    drive,
-    failNext: () => {
-      isFailing = true;
-    },
-  };
-}
 
 function encodeBatch(message: Message): Buffer[] {
   const first = encode(message);
