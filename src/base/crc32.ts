@@ -15,35 +15,41 @@ export function crc32(bytes: Buffer, start: number, end: number): number {
   return end - start < NATIVE_SIZE_MIN ? crc32ByTable(bytes, start, end) : nativeCrc32(bytes, start, end);
 }
 
-/** Picked at load: the fastest that this platform and Node have. */
-export const nativeCrc32: (bytes: Buffer, start: number, end: number) => number = pickNative();
+/** Picked at load: the fastest that this platform and Node have. @param previous  CRC-32 of what stands before `start`, default: nothing */
+export const nativeCrc32: (bytes: Buffer, start: number, end: number, previous?: number) => number = pickNative();
 
 function pickNative(): typeof nativeCrc32 {
   try {
-    const { crc32: nodeRs } = createRequire(import.meta.url)("@node-rs/crc32") as { crc32: (bytes: Uint8Array) => number };
-    if (nodeRs(Buffer.from("123456789")) === 0xcbf4_3926) return (bytes, start, end) => nodeRs(bytes.subarray(start, end));
+    const { crc32: nodeRs } = createRequire(import.meta.url)("@node-rs/crc32") as { crc32: NativeCrc32 };
+    if (nodeRs(Buffer.from("456789"), 0x8848_63d2) === 0xcbf4_3926) return overRange(nodeRs);
   } catch {
     // No build for this platform; the next best follows.
   }
-  const ofNode: ((bytes: Uint8Array) => number) | undefined = zlib.crc32; // Since Node 20.15.
-  return ofNode === undefined ? crc32ByTable : (bytes, start, end) => ofNode(bytes.subarray(start, end));
+  const ofNode: NativeCrc32 | undefined = zlib.crc32; // Since Node 20.15.
+  return ofNode === undefined ? crc32ByTable : overRange(ofNode);
+}
+
+type NativeCrc32 = (bytes: Uint8Array, previous?: number) => number;
+
+function overRange(native: NativeCrc32): typeof nativeCrc32 {
+  return (bytes, start, end, previous) => native(bytes.subarray(start, end), previous);
 }
 
 /** The same in JavaScript alone. */
-export function crc32ByTable(bytes: Buffer, start: number, end: number): number {
+export function crc32ByTable(bytes: Buffer, start: number, end: number, previous = 0): number {
   if (bytes !== source) {
     source = bytes;
     view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
-  return crc32OfView(view, start, end);
+  return crc32OfView(view, start, end, previous);
 }
 
 /** The Buffer asked for last, and its view. */
 let source: Buffer = Buffer.alloc(0);
 let view: DataView = new DataView(source.buffer);
 
-function crc32OfView(words: DataView, start: number, end: number): number {
-  let crc = -1;
+function crc32OfView(words: DataView, start: number, end: number, previous: number): number {
+  let crc = ~previous;
   let at = start;
   const t = CRC32_TABLES;
   for (; end - at >= SLICES; at += SLICES) {

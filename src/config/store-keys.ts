@@ -74,6 +74,7 @@ export interface StoreValues {
   enableCompaction: boolean;
   compactionScheduleInternal: number;
 
+  blockChecksumRate: number;
   dedupMaxEntries: number;
 
   nativeFree: boolean;
@@ -165,6 +166,9 @@ export const STORE_KEYS: KeyTable<StoreValues> = {
   enableCompaction: flag(true, "Compact topics with cleanup.policy=COMPACTION."),
   compactionScheduleInternal: whole(900_000, "ms", 1, INT_MAX, "Time between compactions of a topic."),
 
+  blockChecksumRate: ours(
+    whole(32, "MiB/s", 0, 10_000, "Work on checksums of the log, which verify compares; four times as much at rest; 0: none."),
+  ),
   dedupMaxEntries: ours(
     whole(
       1_048_576,

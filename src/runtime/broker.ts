@@ -386,6 +386,7 @@ function engineOptions(
     queueFlushIntervalMs: values.flushIntervalConsumeQueue,
     queueFlushLeastPages: values.flushConsumeQueueLeastPages,
     queueFlushThoroughIntervalMs: values.flushConsumeQueueThoroughInterval,
+    checksumBytesPerSecond: values.blockChecksumRate * 1_048_576,
     check: values.checkCRCOnRecover ? recordCheck(values) : CHECK_FORM,
     hasRecordCrc: values.enabledAppendPropCRC,
     delayLevelsMs: parseDelayLevels(values.messageDelayLevel) ?? [],

@@ -10,6 +10,7 @@ import { IndexFeedConsumer } from "../ring/index-feed.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { Flusher } from "../store/log/flusher.ts";
+import { LogChecksums } from "../store/log/log-checksums.ts";
 import { LogReader } from "../store/log/log-reader.ts";
 import { nextRecord } from "../store/log/log-scan.ts";
 import { QueueDispatcher } from "../store/queue/queue-dispatcher.ts";
@@ -207,6 +208,8 @@ export interface FlusherInit {
 /** The flusher: log and queues -> disk; prepares the next log file; writes down how far all that is. */
 export class FlusherDuty implements Duty {
   readonly #flusher: Flusher;
+  /** undefined: the log's blocks get none. */
+  readonly #checksums: LogChecksums | undefined;
   readonly #queues: QueueFlusher;
   readonly #checkpoint: CheckpointWriter;
   readonly #topics: MessagePort;
@@ -236,6 +239,17 @@ export class FlusherDuty implements Duty {
       flushThoroughIntervalMs: init.flushThoroughIntervalMs,
       doorbell: own,
     });
+    if (init.checksumBytesPerSecond > 0) {
+      this.#checksums = new LogChecksums({
+        drive,
+        directory: paths.checksums,
+        commitLog: paths.commitLog,
+        logFileSize: init.logFileSize,
+        log: this.#log,
+        clock,
+        bytesPerSecond: init.checksumBytesPerSecond,
+      });
+    }
     const { queueFileSize } = init;
     const common = { drive, queueFileSize, log: this.#log, slots, clock };
     this.#queues = new QueueFlusher({
@@ -268,7 +282,8 @@ export class FlusherDuty implements Duty {
       for (let lane = 0; lane < this.#init.lanes.length; lane++) this.#log.doorbell(shared.DOORBELL_LANES + lane).ring();
     }
     if (Atomics.load(this.#log.words, shared.TOPICS_VERSION) !== this.#topicsVersion) this.#readTopics();
-    return this.#flushQueues(hasFlushed) || hasMore;
+    const hasMoreQueues = this.#flushQueues(hasFlushed);
+    return this.#checksums?.work() === true || hasMoreQueues || hasMore;
   }
 
   #flush(): boolean {
@@ -301,5 +316,6 @@ export class FlusherDuty implements Duty {
     this.#flusher.close();
     this.#readTopics();
     this.#queues.flushAll();
+    this.#checksums?.close();
   }
 }

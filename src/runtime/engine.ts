@@ -61,6 +61,8 @@ export interface EngineOptions {
   check?: number;
   /** Whether records get a checksum of their own. Default false. */
   hasRecordCrc?: boolean;
+  /** Work on checksums of the log's blocks; 0: none. */
+  checksumBytesPerSecond: number;
   delayLevelsMs: number[];
   /** Size of a file of what entries point at, bytes. Default, 0: they hold all themselves. */
   queueExtFileSize?: number;
@@ -187,6 +189,7 @@ export class Engine {
       clock: options.clock.shared,
       isSyncFlush: options.isSyncFlush,
       hasRecordCrc: options.hasRecordCrc,
+      checksumBytesPerSecond: options.checksumBytesPerSecond,
       flushIntervalMs: options.flushIntervalMs,
       flushLeastPages: options.flushLeastPages,
       flushThoroughIntervalMs: options.flushThoroughIntervalMs,
@@ -282,10 +285,15 @@ export class Engine {
 
   #reportRecovery(): void {
     const { log } = this.#options;
-    const { exit, gaps, damages, scannedRecords, appendedOffset, dispatchFrom, queues } = this.recovered;
+    const { exit, gaps, damages, scannedRecords, appendedOffset, dispatchFrom, queues, lostSize } = this.recovered;
     const queueCount = queues.length;
     log.info({ exit, appendedOffset, dispatchFrom, queueCount, scannedRecords }, "store recovered");
     for (const gap of gaps) log.error({ ...gap }, "a stretch of the log cannot be read; what follows is kept");
+    if (lostSize > 0)
+      log.error(
+        { appendedOffset, lostSize },
+        "the end of the log was cut at a damaged record, though it had been whole on the disk",
+      );
     for (const damage of damages.slice(0, DAMAGES_REPORTED_MAX)) log.warn(damage, "a queue is made anew from the log");
     if (damages.length > DAMAGES_REPORTED_MAX) log.warn({ count: damages.length }, "queues are made anew from the log");
   }

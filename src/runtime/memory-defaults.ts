@@ -15,5 +15,6 @@ export function memoryDefaults(directory: string): [string, string][] {
     ["mapperFileSizeBatchConsumeQueue", String(batchFileSizeFor(MEMORY_QUEUE_FILE_SIZE))],
     ["maxHashSlotNum", "50000"],
     ["maxIndexNum", "200000"],
+    ["blockChecksumRate", "0"], // Nobody verifies what ends with the broker.
   ];
 }

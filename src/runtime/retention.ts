@@ -195,6 +195,7 @@ export class Retention {
     onDeleted();
     try {
       await removeFileLater(basePath(engine.paths.commitLog, base));
+      await removeFileLater(basePath(engine.paths.checksums, base));
     } catch (error) {
       this.#retryAtMs = clock.now() + retryMs;
       throw error;

@@ -2,6 +2,7 @@ export interface StoreDefaults {
   logFileSize: number;
   queueFileSize: number;
   maxMessageSize: number;
+  checksumBytesPerSecond: number;
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;
@@ -19,6 +20,7 @@ export const STORE_DEFAULTS: Readonly<StoreDefaults> = {
   logFileSize: 1_073_741_824,
   queueFileSize: 6_000_000,
   maxMessageSize: 4_194_304,
+  checksumBytesPerSecond: 33_554_432,
   flushIntervalMs: 500,
   flushLeastPages: 4,
   flushThoroughIntervalMs: 10_000,

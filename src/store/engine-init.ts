@@ -31,6 +31,8 @@ export interface EngineInit {
   isSyncFlush: boolean;
   /** Whether records get a checksum of their own. Default false. */
   hasRecordCrc?: boolean | undefined;
+  /** Work on checksums of the log's blocks; 0: none. */
+  checksumBytesPerSecond: number;
   flushIntervalMs: number;
   flushLeastPages: number;
   flushThoroughIntervalMs: number;

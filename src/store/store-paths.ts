@@ -9,6 +9,8 @@ export class StorePaths {
   readonly consumeQueueExt: string;
   readonly index: string;
   readonly compaction: string;
+  /** Ours alone: format/files/log-checksums.ts. */
+  readonly checksums: string;
   readonly config: string;
   readonly checkpoint: string;
   /** Ours alone: format/files/queue-bounds.ts. */
@@ -24,6 +26,7 @@ export class StorePaths {
     this.consumeQueueExt = path.join(root, "consumequeue_ext");
     this.index = path.join(root, "index");
     this.compaction = path.join(root, "compaction");
+    this.checksums = path.join(root, "checksums");
     this.config = path.join(root, "config");
     this.checkpoint = path.join(root, "checkpoint");
     this.queueBounds = path.join(root, "queuebounds");

@@ -128,6 +128,7 @@ export class ModelStore {
       clock: this.clock.shared,
       isSyncFlush,
       hasRecordCrc,
+      checksumBytesPerSecond: 1_048_576,
       flushIntervalMs: 100,
       flushLeastPages: 1,
       flushThoroughIntervalMs: 1000,

@@ -1,9 +1,11 @@
 import { type Checkpoint, decodeCheckpoint } from "../../format/files/checkpoint.ts";
 import { decodeKnownQueues, type KnownQueues, type QueueBounds } from "../../format/files/queue-bounds.ts";
+import { RECORD_BLANK, RecordParts } from "../../format/record/message.ts";
 import type { Drive } from "../../os/api.ts";
+import { cutChecksums } from "../log/checksum-files.ts";
 import { basePath, listBases, repairBases } from "../log/log-files.ts";
 import { LogReader } from "../log/log-reader.ts";
-import { CHECK_BODY, type LogGap, scanLog } from "../log/log-scan.ts";
+import { CHECK_BODY, CHECK_FORM, checkedSize, type LogGap, scanLog } from "../log/log-scan.ts";
 import { BatchQueueRecovery, type InspectedBatchQueue } from "../queue/batch-queue-recovery.ts";
 import { type InspectedQueue, listQueues, QueueRecovery } from "../queue/queue-recovery.ts";
 import type { StorePaths } from "../store-paths.ts";
@@ -51,6 +53,8 @@ export interface RecoveredStore {
   /** Queues of which entries have to be made again, with the reason. */
   damages: { topic: string; queueId: number; damage: string }[];
   gaps: LogGap[];
+  /** Bytes at the end of the log that are cut off although checksums tell that they were once there: not torn, but damaged. */
+  lostSize: number;
   scannedRecords: number;
 }
 
@@ -69,7 +73,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const checkpoint = decodeCheckpoint(names.readSmall(paths.checkpoint));
   const bases = (exit === "clean" ? listBases : repairBases)(names, paths.commitLog, logFileSize);
   if (bases.length === 0) {
-    for (const root of [paths.consumeQueue, paths.batchConsumeQueue]) names.removeTree(root); // Entries that point at nothing.
+    for (const root of [paths.consumeQueue, paths.batchConsumeQueue, paths.checksums]) names.removeTree(root); // Entries that point at nothing.
     const nothing = {
       appendedOffset: 0,
       flushedOffset: 0,
@@ -78,6 +82,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
       queues: [],
       damages: [],
       gaps: [],
+      lostSize: 0,
     };
     return { exit, checkpoint, minPhysicalOffset: 0, ...nothing, scannedRecords: 0 };
   }
@@ -106,8 +111,11 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     check,
     onProgress: (offset) => onProgress?.(offset - dispatchFrom, logLimit - dispatchFrom),
   });
-  reader.close();
   const appendedOffset = Math.max(scan.end, lastEnd);
+  const isFileEnd =
+    appendedOffset < logLimit && checkedSize(reader, appendedOffset, logLimit, new RecordParts(), CHECK_FORM) === RECORD_BLANK;
+  reader.close();
+  const cutSize = cutChecksums(names, paths.checksums, logFileSize, logStart, appendedOffset);
   let flushedOffset = appendedOffset;
   if (exit !== "clean") {
     cutLog(options, bases, appendedOffset);
@@ -129,6 +137,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     }),
     damages: damaged.map(({ topic, queueId, damage }) => ({ topic, queueId, damage: damage! })),
     gaps: scan.gaps,
+    lostSize: isFileEnd ? 0 : cutSize,
     scannedRecords: scan.recordCount,
   };
 }
