@@ -34,6 +34,7 @@ tables.topicChanged({
   writeQueueNums: 4,
   perm: 6,
   order: false,
+  refusesSends: false,
   topicSysFlag: 0,
   topicFilterType: "SINGLE_TAG",
   attributes: {},

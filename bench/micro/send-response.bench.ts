@@ -26,7 +26,7 @@ await runBench(
       work += writer.batch(target, view, 0, 0, opaque++, 3, 123_456, physicalOffset, sizes, sizes.length);
     },
     "pull response": () => {
-      work += writePullResponse(target, 0, 0, opaque++, "FOUND", 0, 123_456, 0, 234_567, 0, 32_000);
+      work += writePullResponse(target, 0, 0, opaque++, "FOUND", 0, 123_456, 0, 234_567, 0, 0, 32_000);
     },
     "empty response": () => {
       work += writeEmptyResponse(target, 0, opaque++);

@@ -19,6 +19,8 @@ export interface PublishedTopic {
   topicSysFlag: number;
   topicFilterType: string;
   attributes: Readonly<Record<string, string>>;
+  /** brokerPermission forbids writes, which holds for sends to topics in global order. */
+  refusesSends: boolean;
   /** By queueId: pulls below this queueOffset are the control thread's. */
   compactedUpTo?: readonly number[] | undefined;
 }
@@ -53,6 +55,7 @@ export interface PublishedGroup {
   hasClients: boolean;
   retryMaxTimes: number;
   brokerId: number;
+  groupSysFlag: number;
   whichBrokerWhenConsumeSlowly: number;
   subscriptions: readonly PublishedSubscription[];
   forbiddenTopics: readonly string[];

@@ -25,13 +25,14 @@ export const UNSENDABLE_TOPICS: ReadonlySet<string> = new Set([
 ]);
 
 const NAME = /^[%|a-zA-Z0-9_-]+$/;
+const NAME_RULE = "allowing only ^[%|a-zA-Z0-9_-]+$";
 
 /** Why the text is no topic name, or undefined if it is one. */
 export function topicNameFault(topic: string): string | undefined {
-  if (topic === "") return "The specified topic is blank.";
-  if (!NAME.test(topic)) return `The specified topic[${topic}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`;
+  if (topic.trim() === "") return "The specified topic is blank.";
+  if (!NAME.test(topic)) return `The specified topic: ${topic}, contains illegal characters, ${NAME_RULE}`;
   const max = topic.startsWith(RETRY_PREFIX) || topic.startsWith(DLQ_PREFIX) ? RETRY_TOPIC_SIZE_MAX : TOPIC_SIZE_MAX;
-  if (topic.length > max) return `The specified topic is longer than topic max length ${max}.`;
+  if (topic.length > max) return `The specified topic: ${topic}, is longer than topic max length: ${max}`;
   return undefined;
 }
 
@@ -69,8 +70,8 @@ export function queueNameFault(topic: string): string | undefined {
 
 /** Why the text is no group name, or undefined if it is one. */
 export function groupNameFault(group: string): string | undefined {
-  if (group === "") return "The specified group is blank.";
-  if (!NAME.test(group)) return `The specified group[${group}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`;
-  if (group.length > GROUP_SIZE_MAX) return `The specified group is longer than group max length ${GROUP_SIZE_MAX}.`;
+  if (group.trim() === "") return "The specified group is blank.";
+  if (!NAME.test(group)) return `The specified group: ${group}, contains illegal characters, ${NAME_RULE}`;
+  if (group.length > GROUP_SIZE_MAX) return `The specified group: ${group}, is longer than group max length: ${GROUP_SIZE_MAX}`;
   return undefined;
 }

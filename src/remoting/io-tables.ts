@@ -49,6 +49,7 @@ export interface IoGroup {
   mayPull: boolean;
   /** Expressions other than tags are served. */
   mayFilter: boolean;
+  groupSysFlag: number;
   subscriptions: ReadonlyMap<string, IoSubscription>;
   /** Offset cell by slot; a commit goes straight into it. */
   readonly cells: Map<number, number>;
@@ -79,7 +80,8 @@ export class IoTables {
       readQueueNums: published.readQueueNums,
       writeQueueNums: published.writeQueueNums,
       isReadable: (published.perm & 4) !== 0,
-      isPlain: isPlainName(published.topic) && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
+      isPlain:
+        isPlainName(published.topic) && !published.refusesSends && slots.length >= queueCount && key.length <= TOPIC_SIZE_MAX_V1,
       topicSysFlag: published.topicSysFlag,
       compactedUpTo: published.compactedUpTo,
       needsKeys: isCompacted(published),
@@ -120,6 +122,7 @@ export class IoTables {
       group: published.group,
       mayPull: published.consumeEnable,
       mayFilter: published.mayFilter,
+      groupSysFlag: published.groupSysFlag,
       subscriptions,
       cells: this.groups.get(key, 0, key.length)?.cells ?? new Map(),
     });

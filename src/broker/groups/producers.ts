@@ -125,8 +125,8 @@ export class Producers {
   }
 }
 
-/** Source: Apache `ProducerInfo`. */
+/** The address with a slash before it, as Java writes one. Source: Apache `ProducerInfo`. */
 function producerMembers(client: ProducerClient): object {
   const { clientId, language, lastUpdateMs, channel, version } = client;
-  return { clientId, language, lastUpdateTimestamp: lastUpdateMs, remoteIP: channel.remoteAddress, version };
+  return { clientId, language, lastUpdateTimestamp: lastUpdateMs, remoteIP: `/${channel.remoteAddress}`, version };
 }

@@ -60,6 +60,7 @@ export class PublishedGroups {
       hasClients: (online?.clients.size ?? 0) > 0,
       retryMaxTimes: config.retryMaxTimes,
       brokerId: config.brokerId,
+      groupSysFlag: config.groupSysFlag,
       whichBrokerWhenConsumeSlowly: config.whichBrokerWhenConsumeSlowly,
       // Without clients the subscriptions mean nothing: a pull that relies on them is answered with an error.
       subscriptions: (online?.clients.size ?? 0) > 0 ? subscriptions : [],

@@ -136,6 +136,9 @@ export class QueueQueries {
     const { store } = this.#o;
     const index = requiredInteger(command, "index");
     const count = Math.min(requiredInteger(command, "count"), QUEUE_DATA_COUNT_MAX);
+    if (store.appendedQueueOffset(topic, queueId) === 0) {
+      return response(command, ResponseCode.SYSTEM_ERROR, `${queueId}@${topic} is not exist!`);
+    }
     if (store.queueEntry(topic, queueId, index) === undefined) {
       return response(command, ResponseCode.SUCCESS, `no entry ${index} in queue ${queueId} of topic ${topic}`);
     }

@@ -284,6 +284,7 @@ export class Topics implements TopicLookup {
       topic: topicName,
       ...rest,
       perm: config.perm & (allowed | ~PERM_READ_WRITE),
+      refusesSends: config.order && (allowed & PERM_WRITE) === 0,
       compactedUpTo: this.#o.compactedUpTo?.(topicName),
     });
   }

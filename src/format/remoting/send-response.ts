@@ -67,6 +67,7 @@ const PULL_NEXT: Buffer = Buffer.from('","nextBeginOffset":"');
 const PULL_MIN: Buffer = Buffer.from('","minOffset":"');
 const PULL_MAX: Buffer = Buffer.from('","maxOffset":"');
 const PULL_TOPIC_SYS_FLAG: Buffer = Buffer.from('","topicSysFlag":"');
+const PULL_GROUP_SYS_FLAG: Buffer = Buffer.from('","groupSysFlag":"');
 const FIELDS_END: Buffer = Buffer.from('"}');
 const PULL_FIXED_SIZE: number =
   PULL_HEAD.length +
@@ -74,8 +75,9 @@ const PULL_FIXED_SIZE: number =
   PULL_MIN.length +
   PULL_MAX.length +
   PULL_TOPIC_SYS_FLAG.length +
+  PULL_GROUP_SYS_FLAG.length +
   FIELDS_END.length +
-  5 * LONG_SIZE_MAX;
+  6 * LONG_SIZE_MAX;
 export const PULL_RESPONSE_SIZE_MAX: number = PULL_FIXED_SIZE + ERROR_RESPONSE_SIZE_MAX - ERROR_HEAD.length;
 
 /**
@@ -94,6 +96,7 @@ export function writePullResponse(
   minOffset: number,
   maxOffset: number,
   topicSysFlag: number,
+  groupSysFlag: number,
   bodySize: number,
 ): number {
   target.set(PULL_HEAD, start + HEADER_OFFSET);
@@ -102,6 +105,7 @@ export function writePullResponse(
   at = writeDecimal(target, writeBytes(target, at, PULL_MIN), minOffset);
   at = writeDecimal(target, writeBytes(target, at, PULL_MAX), maxOffset);
   at = writeDecimal(target, writeBytes(target, at, PULL_TOPIC_SYS_FLAG), topicSysFlag);
+  at = writeDecimal(target, writeBytes(target, at, PULL_GROUP_SYS_FLAG), groupSysFlag);
   at = writeRemark(target, writeBytes(target, at, FIELDS_END), remark);
   return writeFrameSizes(target, start, writeCodeAndOpaque(target, at, code, opaque), bodySize);
 }

@@ -42,6 +42,7 @@ export interface PullRequest {
   readonly connection: IoConnection;
   readonly opaque: number;
   readonly topic: IoTopic;
+  readonly groupSysFlag: number;
   readonly queue: ConsumeQueue;
   readonly slot: number;
   queueOffset: number;
@@ -140,6 +141,7 @@ export class PullPath {
       connection,
       opaque: scan.opaque,
       topic,
+      groupSysFlag: group.groupSysFlag,
       queue: queues.queue(topic, queueId),
       slot,
       queueOffset,

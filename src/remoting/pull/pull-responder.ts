@@ -34,7 +34,14 @@ export class PullResponder {
   }
 
   /** An answer without messages; leaves with the connection's next flush. */
-  empty({ connection, opaque, topic }: PullRequest, code: number, remark: string, next: number, min: number, max: number): void {
+  empty(
+    { connection, opaque, topic, groupSysFlag }: PullRequest,
+    code: number,
+    remark: string,
+    next: number,
+    min: number,
+    max: number,
+  ): void {
     if (connection.isClosed) return;
     this.#counters[COUNTER_PULLS_EMPTY]!++;
     connection.reserve(PULL_RESPONSE_SIZE_MAX);
@@ -49,13 +56,14 @@ export class PullResponder {
       min,
       max,
       topic.topicSysFlag,
+      groupSysFlag,
       0,
     );
     connection.markStaged();
   }
 
   /** The messages that `reader` has picked. */
-  found({ connection, opaque, topic }: PullRequest, reader: QueueReader, min: number, max: number): void {
+  found({ connection, opaque, topic, groupSysFlag }: PullRequest, reader: QueueReader, min: number, max: number): void {
     if (connection.isClosed) return;
     const size = reader.totalSize;
     const next = reader.nextOffset;
@@ -67,7 +75,20 @@ export class PullResponder {
     const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
     if (fd < 0) {
       const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
-      const at = writePullResponse(frame, 0, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topic.topicSysFlag, size);
+      const at = writePullResponse(
+        frame,
+        0,
+        ResponseCode.SUCCESS,
+        opaque,
+        "FOUND",
+        0,
+        next,
+        min,
+        max,
+        topic.topicSysFlag,
+        groupSysFlag,
+        size,
+      );
       reader.copyTo(frame, at);
       this.#queue(connection, frame, at + size);
       return;
@@ -84,6 +105,7 @@ export class PullResponder {
       min,
       max,
       topic.topicSysFlag,
+      groupSysFlag,
       size,
     );
     const sent =

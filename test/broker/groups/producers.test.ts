@@ -77,7 +77,7 @@ test("answers in Java's shape", async (t) => {
   const all = await ask(producers.handlers(), GET_ALL_PRODUCER_INFO);
   t.is(
     bodyOf(all),
-    '{"data":{"p":[{"clientId":"c1","language":"GO","lastUpdateTimestamp":1000000,"remoteIP":"10.0.0.1:7","version":3}]}}',
+    '{"data":{"p":[{"clientId":"c1","language":"GO","lastUpdateTimestamp":1000000,"remoteIP":"/10.0.0.1:7","version":3}]}}',
   );
   const none = await ask(producers.handlers(), GET_PRODUCER_CONNECTION_LIST, { producerGroup: "q" });
   t.is(none.code, ResponseCode.SYSTEM_ERROR);

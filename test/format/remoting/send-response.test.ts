@@ -84,7 +84,7 @@ test("a pull's header counts the body in, and holds the offsets", (t) => {
     fc.nat(70_000),
     (opaque, code, next, min, max, bodySize) => {
       const command = written(PULL_RESPONSE_SIZE_MAX, bodySize, (target, start) =>
-        writePullResponse(target, start, code, opaque, "OFFSET_TOO_SMALL", 1, next, min, max, 3, bodySize),
+        writePullResponse(target, start, code, opaque, "OFFSET_TOO_SMALL", 1, next, min, max, 3, 7, bodySize),
       );
       const expected = {
         suggestWhichBrokerId: "1",
@@ -92,6 +92,7 @@ test("a pull's header counts the body in, and holds the offsets", (t) => {
         minOffset: `${min}`,
         maxOffset: `${max}`,
         topicSysFlag: "3",
+        groupSysFlag: "7",
       };
       return (
         command.code === code &&
@@ -105,7 +106,7 @@ test("a pull's header counts the body in, and holds the offsets", (t) => {
   t.notThrows(() => fc.assert(property));
   t.notThrows(() =>
     written(PULL_RESPONSE_SIZE_MAX, 0, (target, start) =>
-      writePullResponse(target, start, 1, -(2 ** 31), "\u0001".repeat(9999), -1, -1, -1, -1, -1, 0),
+      writePullResponse(target, start, 1, -(2 ** 31), "\u0001".repeat(9999), -1, -1, -1, -1, -1, -1, 0),
     ),
   );
 });

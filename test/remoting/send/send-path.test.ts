@@ -63,6 +63,7 @@ class Sender {
         writeQueueNums: QUEUES,
         perm: 6,
         order: false,
+        refusesSends: false,
         topicSysFlag: 0,
         topicFilterType: "SINGLE_TAG",
         attributes: i === 1 && dedupWindowS > 0 ? { "dedup.window.seconds": String(dedupWindowS) } : {},
