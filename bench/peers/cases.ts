@@ -15,6 +15,10 @@ export interface PeerCase {
   depth: number;
   /** Requests a second; 0: closed loop. */
   rate: number;
+  /** Of a flow: connections that read. */
+  readers?: number;
+  /** Of a read: most messages at once. */
+  countMax?: number;
   reads?: string;
   /** At Millrace the topic keeps whole batches (queue.type=BatchCQ). */
   isWhole?: boolean;
@@ -47,7 +51,15 @@ export const PEER_CASES: readonly PeerCase[] = [
     connections: 8,
     depth: 16,
   },
-  { name: "pull-1k", title: "pull 1 KiB", against: "rocketmq", ...READ, size: 1024, reads: "single-1k" },
+  {
+    name: "pull-1k",
+    title: "pull 1 KiB, 4 connections, 32 a pull",
+    against: "rocketmq",
+    ...READ,
+    size: 1024,
+    countMax: 32,
+    reads: "single-1k",
+  },
   {
     name: "rate-1k",
     title: "1 KiB at a fixed rate",
@@ -57,6 +69,18 @@ export const PEER_CASES: readonly PeerCase[] = [
     connections: 8,
     depth: 0,
     rate: 5000,
+  },
+  {
+    name: "flow-1k",
+    title: "1 KiB at 20,000/s from the due time to the reader",
+    against: "rocketmq",
+    ...SEND,
+    kind: "flow",
+    size: 1024,
+    connections: 8,
+    depth: 0,
+    rate: 20_000,
+    readers: 4,
   },
   {
     name: "whole-100-128",

@@ -1,4 +1,5 @@
 // `npm run bench:peers`: the same load against Millrace and other brokers, in alternation. bench/README.md says what is fair.
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -123,12 +124,15 @@ async function measure(
   warmup: number,
   seconds: number,
 ): Promise<WireResult> {
-  const { kind, size, batch, connections, depth, reads, isWhole = false } = peerCase;
+  const { kind, size, batch, connections, depth, reads, readers, countMax, isWhole = false } = peerCase;
   const queues = settings.isSmoke ? Math.min(8, peerCase.queues) : peerCase.queues;
-  const topic = `bench-${reads ?? peerCase.name}`;
+  const isFollowing = kind === "flow";
+  // Who follows a topic from its start must not find what was sent before.
+  const topic = `bench-${reads ?? peerCase.name}${isFollowing ? `-${randomBytes(4).toString("hex")}` : ""}`;
   if (reads === undefined) await makeTopic(peer, topic, queues, isWhole);
   const protocol = peer.name === "kafka" || peer.name === "redis" ? peer.name : "remoting";
-  const shape = { protocol, topic, queues, size, batch } as const;
+  const shape = { protocol, topic, queues, size, batch, isFollowing, ...(countMax === undefined ? {} : { countMax }) } as const;
   const rate = settings.isSmoke ? Math.min(200, peerCase.rate) : peerCase.rate;
-  return runWire({ host: "127.0.0.1", port: peer.port, shape, kind, connections, depth, rate }, peer.pids, warmup, seconds);
+  const job = { host: "127.0.0.1", port: peer.port, shape, kind, connections, readers: readers ?? 0, depth, rate };
+  return runWire(job, peer.pids, warmup, seconds);
 }

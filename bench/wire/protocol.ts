@@ -35,6 +35,8 @@ export interface WireReader {
   request(queue: number, offset: number, token: number): Buffer;
   answerSize(bytes: Buffer, start: number, end: number): number;
   answer(bytes: Buffer, start: number, end: number, into: Answer): void;
+  /** Calls `seen` with the token of each message in the answer. */
+  tokens?(bytes: Buffer, start: number, end: number, seen: (token: number) => void): void;
 }
 
 /** What is sent or read, in figures only: it goes to another thread. */
@@ -49,6 +51,10 @@ export interface WireShape {
   size: number;
   /** Messages in a request. */
   batch: number;
+  /** Remoting reads: most messages that one brings; default: as many as the broker likes. */
+  countMax?: number;
+  /** Remoting reads wait at the end of a queue for what comes, instead of beginning anew. */
+  isFollowing?: boolean;
 }
 
 /** Tokens have seven digits, so that they can be written over one another. */

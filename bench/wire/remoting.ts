@@ -110,7 +110,8 @@ export class RemotingPulls implements WireReader {
     this.#offsets.set(token, offset);
     const fields = {
       consumerGroup: "bench-readers", topic: this.#shape.topic, queueId: String(queue), queueOffset: String(offset),
-      maxMsgNums: "100000", sysFlag: "4", commitOffset: "0", suspendTimeoutMillis: "0", subscription: "*", subVersion: "0",
+      maxMsgNums: String(this.#shape.countMax ?? 100_000), sysFlag: this.#shape.isFollowing === true ? "6" : "4", commitOffset: "0",
+      suspendTimeoutMillis: this.#shape.isFollowing === true ? "15000" : "0", subscription: "*", subVersion: "0",
       expressionType: "TAG",
     }; // biome-ignore format: one thing.
     return filled(frameOf(11, fields, 0), token);
@@ -128,14 +129,29 @@ export class RemotingPulls implements WireReader {
     into.bytes = 0;
     into.nextOffset = -1;
     if (!into.isOk) {
-      into.isOk = true; // The end of the queue: from the start again.
+      into.isOk = true; // The end of the queue: from the start again, or what comes is waited for.
+      if (this.#shape.isFollowing === true) into.nextOffset = offset;
       return;
     }
     into.nextOffset = numberBehind(text, '"nextBeginOffset":');
     into.messages = into.nextOffset - offset;
     into.bytes = bytes.readUInt32BE(start) - 4 - (bytes.readUInt32BE(start + 4) & 0xff_ffff);
   }
+
+  tokens(bytes: Buffer, start: number, end: number, seen: (token: number) => void): void {
+    let at = start + 8 + (bytes.readUInt32BE(start + 4) & 0xff_ffff);
+    while (at + RECORD_BODY_AT + this.#shape.size < end) {
+      const size = bytes.readUInt32BE(at);
+      const key = bytes.indexOf(KEY_BEFORE_TOKEN, at + RECORD_BODY_AT + this.#shape.size, "latin1") + KEY_BEFORE_TOKEN.length;
+      seen(Number.parseInt(bytes.toString("latin1", key, key + TOKEN_TEXT.length), 10));
+      at += size;
+    }
+  }
 }
+
+/** Records begin with their size; properties are their last field, and the token stands in the unique key. */
+const RECORD_BODY_AT = 88;
+const KEY_BEFORE_TOKEN = "5B3D";
 
 /** Body of SEND_BATCH_MESSAGE: size, magic, CRC, flag, body, properties of each message. */
 function batchBody(size: number, count: number): Buffer {

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { UsageWindow } from "../load/usage.ts";
-import type { WireJob, WireMark } from "./wire-thread.ts";
+import { type Usage, UsageWindow } from "../load/usage.ts";
+import type { WireCommand, WireJob, WireMark } from "./wire-thread.ts";
 
 /** One measured window. Rates by the second, CPU in µs, memory and throughput in 10^6 bytes. */
 export interface WireResult {
@@ -27,28 +27,64 @@ export interface WireResult {
   othersCores: number;
 }
 
-/** Throws the load for `warmup` + `seconds`, and measures the latter. @throws Error when the broker hangs up */
-export async function runWire(job: WireJob, pids: readonly number[], warmup: number, seconds: number): Promise<WireResult> {
-  const worker = new Worker(new URL("wire-thread.ts", import.meta.url), { workerData: job });
-  const failed = once(worker, "error").then(([error]) => Promise.reject(error as Error));
-  failed.catch(() => {}); // Whoever waits for something of the worker's races with it.
-  const next = async (): Promise<unknown> => (await Promise.race([once(worker, "message"), failed]))[0];
-  try {
-    await next();
-    await Promise.race([sleep(1000 * warmup), failed]);
-    worker.postMessage("mark");
-    await next();
-    const window = new UsageWindow(pids);
-    await Promise.race([sleep(1000 * seconds), failed]);
-    worker.postMessage("stop");
-    const mark = (await next()) as WireMark;
-    return resultOf(mark, window.close());
-  } finally {
-    await worker.terminate();
+/** A generator in a thread of its own, from its first request on. */
+export class WireLoad {
+  readonly #worker: Worker;
+  readonly #failed: Promise<never>;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    this.#failed = once(worker, "error").then(([error]) => Promise.reject(error as Error));
+    this.#failed.catch(() => {}); // Whoever waits for something of the worker's races with it.
+  }
+
+  /** @throws Error when nobody listens there */
+  static async start(job: WireJob): Promise<WireLoad> {
+    const load = new WireLoad(new Worker(new URL("wire-thread.ts", import.meta.url), { workerData: job }));
+    await load.#next();
+    return load;
+  }
+
+  async #next(): Promise<unknown> {
+    return (await Promise.race([once(this.#worker, "message"), this.#failed]))[0];
+  }
+
+  /** @throws Error when the broker hangs up */
+  async ask(what: "mark" | "stop" | "drain"): Promise<WireMark> {
+    this.#worker.postMessage(what satisfies WireCommand);
+    return (await this.#next()) as WireMark;
+  }
+
+  tell(what: "pause" | "resume"): void {
+    this.#worker.postMessage(what satisfies WireCommand);
+  }
+
+  /** @throws Error when the broker hangs up */
+  async lasts(ms: number): Promise<void> {
+    await Promise.race([sleep(ms), this.#failed]);
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
   }
 }
 
-function resultOf(mark: WireMark, usage: ReturnType<UsageWindow["close"]>): WireResult {
+/** Throws the load for `warmup` + `seconds`, and measures the latter. @throws Error when the broker hangs up */
+export async function runWire(job: WireJob, pids: readonly number[], warmup: number, seconds: number): Promise<WireResult> {
+  const load = await WireLoad.start(job);
+  try {
+    await load.lasts(1000 * warmup);
+    await load.ask("mark");
+    const window = new UsageWindow(pids);
+    await load.lasts(1000 * seconds);
+    return resultOf(await load.ask("stop"), window.close());
+  } finally {
+    await load.end();
+  }
+}
+
+/** Of a window that began and ended with the mark. */
+export function resultOf(mark: WireMark, usage: Usage): WireResult {
   const { seconds, cpu } = usage;
   return {
     seconds,

@@ -3,6 +3,7 @@
 import { connect, type Socket } from "node:net";
 import { createHistogram } from "node:perf_hooks";
 import { parentPort, workerData } from "node:worker_threads";
+import { AnswerStream, INPUT_SIZE } from "./answer-stream.ts";
 import { KafkaFetches, KafkaProduces } from "./kafka.ts";
 import { Answer, TOKEN_COUNT, TOKEN_MIN, type WireProtocol, type WireReader, type WireShape } from "./protocol.ts";
 import { RedisAdds } from "./redis.ts";
@@ -13,19 +14,30 @@ export interface WireJob {
   host: string;
   port: number;
   shape: WireShape;
-  kind: "send" | "read";
+  /** flow: messages are sent at a rate and read at once, by connections of their own; the latencies are those of the way through. */
+  kind: "send" | "read" | "flow";
   connections: number;
+  /** Connections that read, in a flow. */
+  readers?: number;
   /** Requests in flight of each connection; reads: one for each of its queues. */
   depth: number;
   /** Requests a second over all connections; 0: closed loop. */
   rate: number;
 }
 
-/** What it tells, in answer to "mark": everything since the last one. */
+/**
+ * What it is told. mark: tell what was since the last one. stop: that, and the end. drain: send nothing more, and tell when all is
+ * answered, or nothing has been for some seconds. pause, resume: readers rest between two reads.
+ */
+export type WireCommand = "mark" | "stop" | "drain" | "pause" | "resume";
+
+/** What it tells, in answer to all but pause and resume: everything since the last one. */
 export interface WireMark {
   requests: number;
   answered: number;
   refused: number;
+  /** Requests without an answer now. */
+  inFlight: number;
   messages: number;
   bytes: number;
   /** Remark of the first refusal. */
@@ -47,16 +59,22 @@ const IN_FLIGHT_MAX = 200_000;
 /** Taken entries of a queue are thrown away together. */
 const ORDERED_CUT = 65_536;
 
-const sends: WireProtocol | undefined = job.kind === "send" ? sendsOf(job.shape) : undefined;
-const reads: WireReader | undefined = job.kind === "read" ? readsOf(job.shape) : undefined;
+/** A drain ends when so long no answer has come, ms. */
+const SILENCE_MS = 15_000;
+
+const sends: WireProtocol | undefined = job.kind === "read" ? undefined : sendsOf(job.shape);
+const reads: WireReader | undefined = job.kind === "send" ? undefined : readsOf(job.shape);
+const input = Buffer.allocUnsafeSlow(INPUT_SIZE);
 const startedMs = new Float64Array(TOKEN_COUNT);
 const latency = createHistogram();
 const lateness = createHistogram();
 let nextToken = 0;
 let nextQueue = 0;
 let isStopping = false;
+let isPaused = false;
+let lastAnswerMs = 0;
 let inFlight = 0;
-type Counted = Pick<WireMark, "requests" | "answered" | "refused" | "messages" | "bytes" | "refusal">;
+type Counted = Omit<WireMark, "inFlight" | "p50" | "p99" | "p999" | "max" | "lateness">;
 const NOTHING: Counted = { requests: 0, answered: 0, refused: 0, messages: 0, bytes: 0, refusal: "" };
 const mark: Counted = { ...NOTHING };
 
@@ -71,32 +89,39 @@ function readsOf(shape: WireShape): WireReader {
 
 class Connection {
   readonly #socket: Socket;
+  readonly #stream = new AnswerStream();
   readonly #answer = new Answer();
+  readonly #sends: WireProtocol | undefined;
+  readonly #reads: WireReader | undefined;
   readonly #ordered: number[] = [];
   #orderedHead = 0;
-  #rest: Buffer = Buffer.alloc(0);
   /** Of reads. */
   readonly #queues: number[] = [];
-  readonly #offsets = new Map<number, number>();
   readonly #queueOf = new Map<number, number>();
+  /** Reads that wait for the end of a pause: queue and offset. */
+  #parked: [queue: number, offset: number][] = [];
+  /** Time of the answers that are being taken. */
+  #now = 0;
 
-  constructor(socket: Socket, index: number) {
+  /** @param index of the connections of its role, `count` in all */
+  constructor(socket: Socket, role: "send" | "read", index: number, count: number) {
     this.#socket = socket;
-    for (let queue = index; queue < job.shape.queues; queue += job.connections) this.#queues.push(queue);
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.#sends = role === "send" ? sends : undefined;
+    this.#reads = role === "read" ? reads : undefined;
+    if (role === "read") for (let queue = index; queue < job.shape.queues; queue += count) this.#queues.push(queue);
     socket.on("close", () => {
       if (!isStopping) throw new Error("the broker has closed a connection");
     });
   }
 
   start(): void {
-    if (job.kind === "read") for (const queue of this.#queues) this.#read(queue, 0);
+    if (this.#reads !== undefined) for (const queue of this.#queues) this.#read(queue, 0);
     else if (job.rate === 0) this.send(job.depth);
   }
 
   /** @param dueMs of the first; 0: now */
   send(count: number, dueMs = 0): void {
-    const protocol = sends!;
+    const protocol = this.#sends!;
     const now = performance.now();
     const isGathered = protocol.tail.length < GATHERED_MAX;
     const parts: Buffer[] = [];
@@ -118,31 +143,47 @@ class Connection {
   }
 
   #read(queue: number, offset: number): void {
+    if (isPaused) {
+      this.#parked.push([queue, offset]);
+      return;
+    }
     const index = nextToken++ % TOKEN_COUNT;
     startedMs[index] = performance.now();
-    this.#offsets.set(queue, offset);
     this.#queueOf.set(index, queue);
-    mark.requests++;
-    this.#socket.write(reads!.request(queue, offset, TOKEN_MIN + index));
+    if (job.kind === "read") {
+      mark.requests++;
+      inFlight++;
+    }
+    this.#socket.write(this.#reads!.request(queue, offset, TOKEN_MIN + index));
   }
 
-  #onData(chunk: Buffer): void {
-    const protocol = sends ?? reads!;
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+  resume(): void {
+    const parked = this.#parked;
+    this.#parked = [];
+    for (const [queue, offset] of parked) this.#read(queue, offset);
+  }
+
+  onInput(bytes: Buffer): void {
+    this.#now = performance.now();
+    this.#stream.take(bytes, this.#consume);
+  }
+
+  readonly #consume = (bytes: Buffer, size: number): number => {
+    const protocol = this.#sends ?? this.#reads!;
     let at = 0;
     let count = 0;
-    const now = performance.now();
     for (;;) {
-      const size = protocol.answerSize(bytes, at, bytes.length);
-      if (size === 0) break;
-      protocol.answer(bytes, at, at + size, this.#answer);
-      at += size;
+      const answerSize = protocol.answerSize(bytes, at, size);
+      if (answerSize === 0) break;
+      protocol.answer(bytes, at, at + answerSize, this.#answer);
+      if (this.#sends === undefined) this.#onRead(bytes, at, at + answerSize);
+      else this.#onSent();
+      at += answerSize;
       count++;
-      this.#onAnswer(now);
     }
-    this.#rest = at === bytes.length ? Buffer.alloc(0) : at === 0 ? bytes : Buffer.from(bytes.subarray(at));
     if (count > 0 && job.kind === "send" && job.rate === 0 && !isStopping) this.send(count);
-  }
+    return at;
+  };
 
   /** Answers without a token come in the order of the requests. */
   #takeOrdered(): number {
@@ -154,45 +195,74 @@ class Connection {
     return index;
   }
 
-  #onAnswer(now: number): void {
+  #onSent(): void {
     const { token, isOk, remark } = this.#answer;
     const index = token < 0 ? this.#takeOrdered() : token - TOKEN_MIN;
     inFlight--;
+    lastAnswerMs = this.#now;
     mark.answered++;
-    latency.record(Math.max(1, Math.round(1e6 * (now - startedMs[index]!))));
+    if (job.kind === "send") note(index, this.#now);
+    if (!isOk) {
+      mark.refused++;
+      if (mark.refusal === "") mark.refusal = remark;
+      return;
+    }
+    if (job.kind === "flow") return;
+    mark.messages += this.#sends!.messagesPerRequest;
+    mark.bytes += this.#sends!.bodyBytesPerRequest;
+  }
+
+  #onRead(bytes: Buffer, start: number, end: number): void {
+    const { token, isOk, remark, messages, nextOffset } = this.#answer;
+    const index = token - TOKEN_MIN;
+    if (job.kind === "read") {
+      inFlight--;
+      mark.answered++;
+      note(index, this.#now);
+    } else if (messages > 0) this.#reads!.tokens!(bytes, start, end, this.#onArrived);
     if (!isOk) {
       mark.refused++;
       if (mark.refusal === "") mark.refusal = remark;
     }
-    if (sends !== undefined) {
-      if (!isOk) return;
-      mark.messages += sends.messagesPerRequest;
-      mark.bytes += sends.bodyBytesPerRequest;
-      return;
-    }
     const queue = this.#queueOf.get(index)!;
     this.#queueOf.delete(index);
-    mark.messages += this.#answer.messages;
+    mark.messages += messages;
     mark.bytes += this.#answer.bytes;
-    if (!isStopping) this.#read(queue, this.#answer.nextOffset < 0 ? 0 : this.#answer.nextOffset);
+    if (!isStopping) this.#read(queue, nextOffset < 0 ? 0 : nextOffset);
   }
+
+  readonly #onArrived = (token: number): void => note(token - TOKEN_MIN, this.#now);
 
   close(): void {
     this.#socket.destroy();
   }
 }
 
-const connections = await Promise.all(
-  Array.from(
-    { length: job.connections },
-    (_, index) =>
-      new Promise<Connection>((resolve, reject) => {
-        const socket = connect({ host: job.host, port: job.port, noDelay: true }, () => resolve(new Connection(socket, index)));
-        socket.once("error", reject);
-      }),
-  ),
-);
-for (const connection of connections) connection.start();
+function note(index: number, now: number): void {
+  latency.record(Math.max(1, Math.round(1e6 * (now - startedMs[index]!))));
+}
+
+function open(role: "send" | "read", index: number, count: number): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    let connection: Connection;
+    const callback = (size: number): boolean => {
+      connection.onInput(input.subarray(0, size));
+      return true;
+    };
+    const onread = { buffer: input, callback };
+    const socket = connect({ host: job.host, port: job.port, noDelay: true, onread }, () => resolve(connection));
+    connection = new Connection(socket, role, index, count);
+    socket.once("error", reject);
+  });
+}
+
+function openAll(role: "send" | "read", count: number): Promise<Connection[]> {
+  return Promise.all(Array.from({ length: count }, (_, index) => open(role, index, count)));
+}
+
+const readers = job.kind === "send" ? [] : await openAll("read", job.kind === "read" ? job.connections : (job.readers ?? 1));
+const senders = job.kind === "read" ? [] : await openAll("send", job.connections);
+for (const connection of [...readers, ...senders]) connection.start();
 
 let pacer: NodeJS.Timeout | undefined;
 if (job.rate > 0) {
@@ -204,17 +274,18 @@ if (job.rate > 0) {
     while (sent < due && inFlight < IN_FLIGHT_MAX) {
       const dueMs = start + (1000 * sent) / job.rate;
       lateness.record(Math.max(1, Math.round(1e6 * (now - dueMs))));
-      connections[sent % connections.length]!.send(1, dueMs);
+      senders[sent % senders.length]!.send(1, dueMs);
       sent++;
     }
   }, TICK_MS);
 }
 
-parentPort!.on("message", (what: "mark" | "stop") => {
+function tell(): void {
   const ms = (percentile: number): number => Math.round(latency.percentile(percentile) / 1e3) / 1e3;
   const has = latency.count > 0;
   const told: WireMark = {
     ...mark,
+    inFlight,
     p50: has ? ms(50) : 0,
     p99: has ? ms(99) : 0,
     p999: has ? ms(99.9) : 0,
@@ -225,10 +296,30 @@ parentPort!.on("message", (what: "mark" | "stop") => {
   latency.reset();
   lateness.reset();
   parentPort!.postMessage(told);
+}
+
+function drain(): void {
+  isStopping = true;
+  clearInterval(pacer);
+  lastAnswerMs = performance.now();
+  const timer = setInterval(() => {
+    if (inFlight > 0 && performance.now() - lastAnswerMs < SILENCE_MS) return;
+    clearInterval(timer);
+    tell();
+  }, TICK_MS);
+}
+
+parentPort!.on("message", (what: WireCommand) => {
+  if (what === "pause") isPaused = true;
+  else if (what === "resume") {
+    isPaused = false;
+    for (const connection of readers) connection.resume();
+  } else if (what === "drain") drain();
+  else tell();
   if (what !== "stop") return;
   isStopping = true;
   clearInterval(pacer);
-  for (const connection of connections) connection.close();
+  for (const connection of [...readers, ...senders]) connection.close();
   parentPort!.close();
 });
 parentPort!.postMessage("ready");
