@@ -13,6 +13,10 @@ export interface PeerOptions {
   heap: string;
   /** Smaller files. */
   isSmoke: boolean;
+  /** Of Millrace, key=value; default: those that make it comparable to the others. */
+  settings?: readonly string[];
+  /** Further arguments of `millrace up`. */
+  args?: readonly string[];
 }
 
 /** Keeps the downloads from run to run. */
@@ -45,9 +49,10 @@ export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
   }
 }
 
-async function startMillrace({ isSmoke }: PeerOptions): Promise<Peer> {
-  const pairs = [`maxTransferCountOnMessageInMemory=100000`, `maxTransferBytesOnMessageInMemory=${PULL_SIZE}`];
-  const brokerArgs = pairs.flatMap((pair) => ["--set", pair]);
+const MILLRACE_SETTINGS = ["maxTransferCountOnMessageInMemory=100000", `maxTransferBytesOnMessageInMemory=${PULL_SIZE}`];
+
+async function startMillrace({ isSmoke, settings = MILLRACE_SETTINGS, args = [] }: PeerOptions): Promise<Peer> {
+  const brokerArgs = [...settings.flatMap((pair) => ["--set", pair]), ...args];
   const started = performance.now();
   const target = await openTarget({
     against: undefined,
