@@ -28,6 +28,7 @@ import { FlowControl } from "./flow-control.ts";
 import { FRAME_BLOCKED, FRAME_DONE, IoConnection } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
+import { ChosenRecords } from "./pull/chosen-records.ts";
 import { ColdReads } from "./pull/cold-reads.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
@@ -73,7 +74,7 @@ export class IoWorker {
   readonly #logReader: LogReader;
   readonly #send: SendPath;
   readonly #answers: SendAnswers;
-  readonly #responder: PullResponder;
+  readonly #chosen: ChosenRecords;
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
@@ -149,13 +150,15 @@ export class IoWorker {
       sendWaitMsMax: init.sendWaitMsMax,
       pageCacheBusyMs: init.pageCacheBusyMs,
     });
-    this.#responder = new PullResponder(gather, init.counters, new QueueReader(this.#logReader, init.limits));
+    const chosenReader = new QueueReader(this.#logReader, init.limits);
+    const responder = new PullResponder(gather, init.counters, chosenReader);
+    const cold = new ColdReads(() => this.#clock.now());
     this.#pull = new PullPath({
       tables: this.#tables,
       queues: this.#queues,
       slots: this.#slots,
       reader: new QueueReader(this.#logReader, init.limits),
-      responder: this.#responder,
+      responder,
       recent: this.#recent,
       cells,
       worker,
@@ -163,10 +166,18 @@ export class IoWorker {
       logEnd: () => this.#log.offset(shared.APPENDED_OFFSET),
       isLongPolling: init.isLongPolling,
       shortPollingMs: init.shortPollingMs,
-      cold: new ColdReads(() => this.#clock.now()),
+      cold,
       startOffset: this.#log.offset(shared.APPENDED_OFFSET),
       onServed: () => this.#endTurn(),
       onCommit: (group, topic, queueId, offset) => this.#post({ kind: "commit", group, topic, queueId, offset }),
+    });
+    this.#chosen = new ChosenRecords({
+      reader: chosenReader,
+      cold,
+      isHot: (physicalOffset) => this.#pull.isHot(physicalOffset),
+      connection: (id) => this.#connections.get(id),
+      answer: (connection, message) => responder.records(connection, message),
+      onServed: () => this.#endTurn(),
     });
     this.#commit = new CommitPath(this.#tables, cells);
     this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144, pauseOnConnect: true }, (socket) =>
@@ -377,7 +388,7 @@ export class IoWorker {
         this.#connections.get(message.connection)?.write(Buffer.from(message.frame.buffer));
         break;
       case "records":
-        this.#responder.records(this.#connections.get(message.connection), message);
+        this.#chosen.serve(message);
         break;
       case "settled":
         this.#settle(message.connection, message.size, message.replay);

@@ -1,4 +1,5 @@
-// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart, bench:idle and bench:sync run, and give what they promise.
+// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart, bench:idle, bench:sync and
+// bench:bare run, and give what they promise.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,7 +28,7 @@ async function run(t: ExecutionContext, name: string, ...args: string[]): Promis
 
 test.serial("peers: Millrace alone", async (t) => {
   const [json, html] = [join(directory, "peers.json"), join(directory, "peers.html")];
-  const cases = "single-1k,whole-100-128,whole-1k-120,read-1k";
+  const cases = "single-1k,pull-1k,flow-1k,whole-100-128,whole-1k-120,read-1k";
   const { stdout, code } = await run(t, "peers", "--smoke", "--cases", cases, "--json", json, "--html", html);
   t.is(code, 0, stdout);
   const { runs } = JSON.parse(readFileSync(json, "utf8")) as { runs: { case: string; result: { refused: number } }[] };
@@ -83,6 +84,20 @@ test.serial("sync: the broker beside the bare disk", async (t) => {
   const { medians } = JSON.parse(readFileSync(json, "utf8")) as { medians: { senders: number; flushesPerSecond: number }[] };
   t.deepEqual(medians.map(({ senders }) => senders), [1, 4]); // biome-ignore format: one claim.
   t.true(medians.every(({ flushesPerSecond }) => flushesPerSecond > 0));
+});
+
+test.serial("bare: the broker beside programs that only make the system calls", async (t) => {
+  const json = join(directory, "bare.json");
+  const { stdout, code } = await run(t, "bare", "--smoke", "--cases", "costs,pull,pull-long,sync-1k", "--json", json);
+  t.is(code, 0, stdout);
+  const { runs } = JSON.parse(readFileSync(json, "utf8")) as {
+    runs: { contender: string; result: { messagesPerSecond: number } }[];
+  };
+  t.deepEqual(runs.map(({ contender }) => contender), ["millrace", "writev", "millrace", "sendfile", "millrace", "store"]); // biome-ignore format: one claim.
+  t.true(
+    runs.every(({ result }) => result.messagesPerSecond > 0),
+    stdout,
+  );
 });
 
 test.serial("batching", async (t) => {

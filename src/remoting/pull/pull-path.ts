@@ -99,9 +99,9 @@ export class PullPath {
   constructor(options: PullPathOptions) {
     this.#o = options;
     this.#held = new HeldPulls();
-    const { cold, reader, logEnd } = options;
+    const { cold, reader } = options;
     reader.isThere = (file, position, size, physicalOffset) =>
-      !this.#isChecking || this.#isHot(physicalOffset, logEnd()) || cold.has(file, position, size);
+      !this.#isChecking || this.isHot(physicalOffset) || cold.has(file, position, size);
   }
 
   get heldCount(): number {
@@ -227,7 +227,7 @@ export class PullPath {
       responder.empty(request, ResponseCode.SYSTEM_ERROR, error.code, queueOffset, min, max);
       return true;
     }
-    if (status === READ_COLD || (status === READ_FOUND && this.#isChecking && !this.#hasRecords(logEnd()))) {
+    if (status === READ_COLD || (status === READ_FOUND && this.#isChecking && !this.#hasRecords())) {
       this.#awaitLoad(request, maySuspend);
       return true;
     }
@@ -249,8 +249,9 @@ export class PullPath {
     return true;
   }
 
-  #isHot(physicalOffset: number, logEnd: number): boolean {
-    return physicalOffset >= this.#o.startOffset && logEnd - physicalOffset <= HOT_SIZE;
+  /** Whether the record was appended so lately, by this process, that it is in memory. */
+  isHot(physicalOffset: number): boolean {
+    return physicalOffset >= this.#o.startOffset && this.#o.logEnd() - physicalOffset <= HOT_SIZE;
   }
 
   /** Whether the entries can be read without waiting for the disk. */
@@ -265,9 +266,9 @@ export class PullPath {
   }
 
   /** The same of the records that the reader has picked. */
-  #hasRecords(logEnd: number): boolean {
+  #hasRecords(): boolean {
     const { cold, reader } = this.#o;
-    if (this.#isHot(reader.firstPhysicalOffset, logEnd)) return true;
+    if (this.isHot(reader.firstPhysicalOffset)) return true;
     cold.begin();
     let hasAll = true;
     for (let i = 0; i < reader.partCount; i++)

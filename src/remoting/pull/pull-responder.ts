@@ -124,11 +124,11 @@ export class PullResponder {
    * @param frame without a body; is given its length here
    */
   records(
-    connection: PullRequest["connection"] | undefined,
+    connection: PullRequest["connection"],
     { frame, records }: { frame: Uint8Array<ArrayBuffer>; records: Float64Array },
   ): void {
     const reader = this.#reader;
-    if (connection === undefined || connection.isClosed) return;
+    if (connection.isClosed) return;
     const head = Buffer.from(frame.buffer);
     if (!reader.take(records)) {
       const refusal = response(decodeCommand(head), ResponseCode.SYSTEM_ERROR, "the messages have just been deleted: try again");
