@@ -221,7 +221,7 @@ async function startBare(job: BareJob): Promise<{ child: ChildProcess; port: num
   process.once("exit", () => child.kill("SIGKILL"));
   const ended = once(child, "exit").then(() => Promise.reject(new Error(`the bare ${job.kind} program has ended`)));
   ended.catch(() => {});
-  const [chunk] = (await Promise.race([once(child.stdout!, "data"), ended])) as [Buffer];
+  const [chunk] = (await Promise.race([once(child.stdout, "data"), ended])) as [Buffer];
   return { child, port: Number(/^port (\d+)/.exec(String(chunk))![1]) };
 }
 
