@@ -259,6 +259,8 @@ export class LaneConsumer {
   #tailSeen: number;
   #dataHead: number;
   #ackTail: number;
+  /** How often `next` has looked for new descriptors: what it has gone to was published before the last look. */
+  looks = 0;
   /** Of the descriptor that `next` went to. */
   dataStart = 0;
   size = 0;
@@ -283,6 +285,7 @@ export class LaneConsumer {
     const view = this.#view;
     if (this.#head === this.#tailSeen) {
       this.#tailSeen = Atomics.load(view.control, DESCRIPTOR_TAIL);
+      this.looks = (this.looks + 1) | 0;
       if (this.#head === this.#tailSeen) return false;
     }
     if (((this.#ackTail - Atomics.load(view.control, ACK_HEAD)) | 0) > view.entryMask) return false;

@@ -159,13 +159,17 @@ export class CommitLog {
     const refusal = this.#refusal();
     this.hasWaiters = false;
     let taken = 0;
+    let looks = lane.looks - 1;
     let runStart = 0;
     let runEnd = 0;
     while (taken < BATCH_MAX && lane.next()) {
-      if (taken++ === 0) {
+      // What came while the batch is being taken has not been stored before it was sent: delays are counted from this time.
+      if (lane.looks !== looks) {
+        looks = lane.looks;
         this.#lastTimestamp = Math.max(this.#lastTimestamp, this.#clock.now());
-        this.#log.setOffset(shared.WRITING_SINCE, this.#lastTimestamp);
+        if (taken === 0) this.#log.setOffset(shared.WRITING_SINCE, this.#lastTimestamp);
       }
+      taken++;
       if (refusal !== ACK_OK) {
         lane.ack(lane.ticket, refusal, 0, 0, 0);
         this.#refusedCount += lane.count;

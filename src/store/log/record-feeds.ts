@@ -108,6 +108,7 @@ export class RecordFeeds {
       isNext &&
       words[last + feed.FEED_SIZE] === size &&
       words[last + feed.KEY_FEED_COUNT] === keyCount &&
+      cells[(last >> 1) + feed.KEY_FEED_STORE_TIMESTAMP] === storeTimestamp &&
       this.#growKeys(keys, keyCount)
     ) {
       words[last] = this.#keyLength + (words[last]! & -ONE_MORE) + ONE_MORE;
