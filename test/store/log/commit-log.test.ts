@@ -23,13 +23,11 @@ const RECORD = encodeMessage({
   bornTimestamp: 1,
   bornHost: "127.0.0.1:1",
   storeHost: "127.0.0.1:2",
-  storeTimestamp: 0,
-  queueOffset: 0,
-  physicalOffset: 0,
   reconsumeTimes: 0,
   preparedTransactionOffset: 0,
   properties: "",
   body: Buffer.from("body"),
+  bodyCrc: 0,
 });
 
 /** Hands over `arrivals` messages, one before each further look for more, each 7 ms after the one before. */
