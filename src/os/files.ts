@@ -72,6 +72,12 @@ export function fileSize(file: string): number {
   return fs.statSync(file).size;
 }
 
+/** How much of it is on the disk at most, without its holes, bytes. */
+export function writtenSize(file: string): number {
+  const { size, blocks } = fs.statSync(file);
+  return Math.min(size, 512 * blocks);
+}
+
 export function fileExists(file: string): boolean {
   return fs.existsSync(file);
 }

@@ -10,6 +10,7 @@ import test from "ava";
 import {
   type DecodedMessage,
   decodeMessage,
+  encodeMessage,
   MAGIC_BLANK,
   readInt64,
   recordSizeAt,
@@ -96,8 +97,11 @@ function copyWithIndex(): string {
   return made;
 }
 
+/** Four parts a log file, so that faults stand before, on and behind the seams. */
+const LOG_PART_SIZE = 65_536;
+
 function verify(storePath: string, more: Partial<VerifyOptions> = {}): Promise<VerifyReport> {
-  return verifyStore({ storePath, nativeFree, indexShape: INDEX_SHAPE, ...more });
+  return verifyStore({ storePath, nativeFree, indexShape: INDEX_SHAPE, logPartSize: LOG_PART_SIZE, ...more });
 }
 
 /** Changes bytes of a file in place. */
@@ -220,6 +224,39 @@ test("two damaged neighbours are two findings, and a damaged last record is one"
       .sort((a, b) => a! - b!),
     [places[100]!, places[101]!, places.at(-1)!].map(({ message }) => message.physicalOffset),
   );
+});
+
+test("a record in a message's body, where a part of the log file begins, is taken for none", async (t) => {
+  const storePath = path.join(root, "seam");
+  const body = Buffer.alloc(90_000, 1);
+  const inner = encodeMessage({
+    topic: "Inner",
+    queueId: 0,
+    flag: 0,
+    sysFlag: 0,
+    bornTimestamp: 1,
+    bornHost: "127.0.0.1:1",
+    storeHost: "127.0.0.1:1",
+    reconsumeTimes: 0,
+    preparedTransactionOffset: 0,
+    properties: "",
+    body: Buffer.alloc(0),
+    bodyCrc: 0,
+  });
+  const innerAt = LOG_PART_SIZE + 100;
+  writeInt64(inner, innerAt, 28);
+  inner.copy(body, innerAt - BODY_AT);
+  {
+    await using engine = await openEngine({ storePath, nativeFree, mappedFileSizeCommitLog: LOG_FILE_SIZE });
+    engine.createTopic("T");
+    await engine.append("T", body);
+    for (let i = 0; i < 20; i++) await engine.append("T", `after ${i}`);
+  }
+  fs.rmSync(path.join(storePath, "index"), { recursive: true });
+  const report = await verify(storePath);
+  t.deepEqual(report.findings, []);
+  t.is(report.recordCount, 21);
+  t.is(report.entryCount, 21);
 });
 
 test("zeros over records, and a file's closing marker gone", async (t) => {

@@ -19,6 +19,7 @@ import { StoppedLog } from "./stopped-log.ts";
 import type { FindingKind, Findings } from "./verify-findings.ts";
 import type { StoreLayout } from "./verify-layout.ts";
 import type { OnVerified } from "./verify-log.ts";
+import { type MarkRanges, Marks } from "./verify-marks.ts";
 
 /** Entries, and slots, read at once. */
 const BLOCK_COUNT = 16_384;
@@ -30,21 +31,22 @@ export interface VerifiedIndexFile {
 }
 
 /**
- * Checks one file of the key index: its header, that the record of each entry has a key of that hash, and that
- * each entry is reached from its slot. Writes nothing.
+ * Checks one file of the key index: its header, that the record of each entry has a key of that hash (entries with a
+ * mark are known to be right), and that each entry is reached from its slot. Writes nothing.
  */
 export function verifyIndexFile(
   drive: Drive,
   layout: StoreLayout,
+  marks: MarkRanges,
   fileIndex: number,
   findings: Findings,
   onVerified: OnVerified,
 ): VerifiedIndexFile {
   const path = layout.indexFiles[fileIndex]!;
-  const file = drive.openFile(path, { size: indexFileSize(layout.indexShape), writable: false });
+  const file = drive.openFile(path, { size: indexFileSize(layout.indexShape), writable: false, mapped: false });
   const log = new StoppedLog(drive, layout.commitLog, layout.logFileSize, layout.logFiles);
   try {
-    return new IndexFileCheck(file, log, layout, findings, onVerified).run();
+    return new IndexFileCheck(file, log, layout, new Marks(marks.words, marks.index[fileIndex]!), findings, onVerified).run();
   } finally {
     file.close();
     log.close();
@@ -55,6 +57,7 @@ class IndexFileCheck {
   readonly #file: StoreFile;
   readonly #log: StoppedLog;
   readonly #layout: StoreLayout;
+  readonly #marks: Marks;
   readonly #findings: Findings;
   readonly #onVerified: OnVerified;
   readonly #logStart: number;
@@ -64,10 +67,11 @@ class IndexFileCheck {
   #known = -1;
   #isKnownWhole = false;
 
-  constructor(file: StoreFile, log: StoppedLog, layout: StoreLayout, findings: Findings, onVerified: OnVerified) {
+  constructor(file: StoreFile, log: StoppedLog, layout: StoreLayout, marks: Marks, findings: Findings, onVerified: OnVerified) {
     this.#file = file;
     this.#log = log;
     this.#layout = layout;
+    this.#marks = marks;
     this.#findings = findings;
     this.#onVerified = onVerified;
     this.#logStart = layout.logFiles[0]?.base ?? 0;
@@ -111,7 +115,7 @@ class IndexFileCheck {
         const keyHash = block.readInt32BE(at);
         const physicalOffset = readInt64(block, at + ENTRY_PHYSICAL_OFFSET_OFFSET);
         const previous = block.readInt32BE(at + ENTRY_PREVIOUS_OFFSET);
-        const fault = this.#entryFault(keyHash, physicalOffset);
+        const fault = this.#marks.has(number) ? undefined : this.#entryFault(keyHash, physicalOffset);
         if (fault !== undefined) this.#add("index-entry", `entry ${number} ${fault}`, physicalOffset);
         else if (physicalOffset < Math.max(begin, lastPhysicalOffset) || physicalOffset > end) {
           const range = `between ${Math.max(begin, lastPhysicalOffset)} and ${end}`;

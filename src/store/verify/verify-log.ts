@@ -1,4 +1,6 @@
-import { topicNameFault } from "../../format/names.ts";
+import { ByteMap } from "../../base/byte-map.ts";
+import { innerTopicNameFault } from "../../format/names.ts";
+import { KeyScan } from "../../format/record/key-scan.ts";
 import {
   bodySizeOffset,
   MAGIC_BLANK,
@@ -21,46 +23,33 @@ import type { Drive } from "../../os/api.ts";
 import { basePath } from "../log/log-files.ts";
 import { CHECK_RECORD, checkedSize, nextRecord } from "../log/log-scan.ts";
 import { propertiesFault, recordFault, sizeOfParts } from "../log/record-fault.ts";
-import type { BatchConsumeQueue } from "../queue/batch-consume-queue.ts";
-import { QueueEntries } from "../queue/queue-entries.ts";
 import { StoppedLog } from "./stopped-log.ts";
-import { batchEntryRange, openBatchQueue } from "./verify-batches.ts";
 import type { Finding, Findings } from "./verify-findings.ts";
 import type { StoreLayout } from "./verify-layout.ts";
-
-/** What was found in one log file. Plain data. */
-export interface VerifiedLogFile {
-  base: number;
-  recordCount: number;
-  /** One past its last good record; `base` without any. */
-  end: number;
-  /** Whether the marker stands behind its last record that says that the log goes on in the next file. */
-  isClosed: boolean;
-  /** Bytes behind `end` that are no record and not zeros: the torn end of the log, or a fault, if the log goes on. */
-  tail: Finding | undefined;
-  /** Records whose entries the next start makes, since the last stop was not a clean one. */
-  pendingCount: number;
-  /** Records of topics that were removed, or removed and made again. */
-  removedCount: number;
-}
+import { LogEntryCheck, type WalkedTopic } from "./verify-log-entries.ts";
+import { LogIndexWalk } from "./verify-log-index.ts";
+import type { LogPart, VerifiedLogPart } from "./verify-log-parts.ts";
+import type { MarkRanges } from "./verify-marks.ts";
 
 /** Called with how far the work has got, in bytes and in records or entries. */
 export type OnVerified = (bytes: number, count: number) => void;
 
 const ZEROS = Buffer.alloc(1_048_576);
 const REPORT_COUNT = 4096;
-/** Queues of which files are held open at once. */
-const OPEN_QUEUES_MAX = 1024;
 
-/** Checks each record of one log file: its own fields, and that its queue has an entry of it. Writes nothing. */
-export function verifyLogFile(
+/**
+ * Checks each record of one part of a log file: its own fields, and that its queue has an entry of it; marks entries
+ * of queues and of the key index that are right. Writes nothing.
+ */
+export function verifyLogPart(
   drive: Drive,
   layout: StoreLayout,
-  fileIndex: number,
+  marks: MarkRanges,
+  part: LogPart,
   findings: Findings,
   onVerified: OnVerified,
-): VerifiedLogFile {
-  const check = new LogFileCheck(drive, layout, fileIndex, findings, onVerified);
+): VerifiedLogPart {
+  const check = new LogPartCheck(drive, layout, marks, part, findings, onVerified);
   try {
     return check.run();
   } finally {
@@ -68,38 +57,34 @@ export function verifyLogFile(
   }
 }
 
-/** Records of one queue without an entry, one after the other: one finding. */
-interface MissingEntries {
-  topic: string;
-  queueId: number;
-  first: number;
-  last: number;
-  physicalOffset: number;
-  reason: string;
+/** What the walk knows of a topic, by its name's bytes. */
+interface CheckedTopic extends WalkedTopic {
+  fault: string | undefined;
+  hasBatches: boolean;
 }
 
-class LogFileCheck {
+class LogPartCheck {
   readonly #drive: Drive;
   readonly #layout: StoreLayout;
   readonly #findings: Findings;
   readonly #onVerified: OnVerified;
   readonly #log: StoppedLog;
-  /** For records looked up meanwhile. */
+  /** For bytes looked up meanwhile. */
   readonly #others: StoppedLog;
   readonly #file: string;
+  readonly #base: number;
+  /** One past the file's last byte. */
   readonly #limit: number;
+  readonly #isFirst: boolean;
   readonly #parts = new RecordParts();
-  readonly #topics: ReadonlySet<string>;
-  readonly #queueNames: ReadonlyMap<string, number>;
-  readonly #queues = new Map<string, QueueEntries>();
-  readonly #batches = new Map<string, { queue: BatchConsumeQueue; first: number; end: number }>();
-  readonly #missing = new Map<string, MissingEntries>();
-  readonly #result: VerifiedLogFile;
-  #lastTopic = "";
-  #lastTopicBytes = Buffer.alloc(0);
+  readonly #scan = new KeyScan();
+  readonly #topics = new ByteMap<CheckedTopic>();
+  readonly #entries: LogEntryCheck;
+  readonly #index: LogIndexWalk;
+  readonly #result: VerifiedLogPart;
 
-  constructor(drive: Drive, layout: StoreLayout, fileIndex: number, findings: Findings, onVerified: OnVerified) {
-    const { base } = layout.logFiles[fileIndex]!;
+  constructor(drive: Drive, layout: StoreLayout, marks: MarkRanges, part: LogPart, findings: Findings, onVerified: OnVerified) {
+    const { base } = layout.logFiles[part.fileIndex]!;
     this.#drive = drive;
     this.#layout = layout;
     this.#findings = findings;
@@ -107,27 +92,45 @@ class LogFileCheck {
     this.#log = new StoppedLog(drive, layout.commitLog, layout.logFileSize, layout.logFiles);
     this.#others = new StoppedLog(drive, layout.commitLog, layout.logFileSize, layout.logFiles);
     this.#file = basePath(layout.commitLog, base);
+    this.#base = base;
     this.#limit = this.#log.endAt(base);
-    this.#topics = new Set(layout.queues.map(({ topic }) => topic));
-    this.#queueNames = new Map(layout.queues.map(({ topic, queueId }, i) => [`${topic}/${queueId}`, i]));
-    this.#result = { base, recordCount: 0, end: base, isClosed: false, tail: undefined, pendingCount: 0, removedCount: 0 };
+    this.#isFirst = part.start === base;
+    this.#entries = new LogEntryCheck(drive, layout, marks, findings, this.#file, this.#others);
+    this.#index = new LogIndexWalk(drive, layout, marks, part.start, part.end);
+    this.#result = {
+      ...part,
+      first: -1,
+      next: -1,
+      recordCount: 0,
+      lastEnd: part.start,
+      isClosed: false,
+      tail: undefined,
+      pendingCount: 0,
+      removedCount: 0,
+    };
   }
 
-  run(): VerifiedLogFile {
+  run(): VerifiedLogPart {
     const result = this.#result;
     const log = this.#log;
     const limit = this.#limit;
-    for (let offset = result.base; offset < limit; ) {
+    const { start, end } = result;
+    result.first = this.#isFirst ? start : this.#firstRecord();
+    for (let offset = result.first; offset >= 0 && offset < limit; ) {
       const size = checkedSize(log, offset, limit, this.#parts, CHECK_RECORD);
       if (size === RECORD_BLANK) {
         result.isClosed = true;
         break;
       }
       if (size > 0) {
+        if (offset >= end) {
+          result.next = offset;
+          break;
+        }
         this.#checkRecord(offset, size);
         offset += size;
-        result.end = offset;
-        if (++result.recordCount % REPORT_COUNT === 0) this.#onVerified(offset - result.base, result.recordCount);
+        result.lastEnd = offset;
+        if (++result.recordCount % REPORT_COUNT === 0) this.#onVerified(Math.min(offset, end) - start, result.recordCount);
         continue;
       }
       if (this.#isZeroFrom(offset)) break;
@@ -140,8 +143,25 @@ class LogFileCheck {
       this.#findings.add({ ...finding, text: `${finding.text}; ${next - offset} bytes are passed over` });
       offset = next;
     }
-    for (const missing of this.#missing.values()) this.#addMissing(missing);
+    this.#entries.end();
+    result.pendingCount = this.#entries.pendingCount;
+    result.removedCount = this.#entries.removedCount;
     return result;
+  }
+
+  /** The first record of a part that may begin within one; -1: none starts there. */
+  #firstRecord(): number {
+    const { start, end } = this.#result;
+    const from = this.#dataFrom(start);
+    if (from >= end) return -1;
+    // Behind its size a record has its magic, which may lie in the next part.
+    const found = nextRecord(this.#log, from, Math.min(end + 8, this.#limit), this.#parts, CHECK_RECORD);
+    return found < end ? found : -1;
+  }
+
+  /** Where, from the offset on, there may be other bytes than zeros. */
+  #dataFrom(offset: number): number {
+    return this.#base + this.#drive.nextData(this.#file, offset - this.#base);
   }
 
   #damage(offset: number): Finding {
@@ -185,7 +205,7 @@ class LogFileCheck {
       if (!this.#others.load(offset, size)) return false;
       const { bytes, at } = this.#others;
       if (bytes.compare(ZEROS, 0, size, at, at + size) !== 0) return false;
-      offset += size;
+      offset = this.#dataFrom(offset + size);
     }
     return true;
   }
@@ -195,139 +215,47 @@ class LogFileCheck {
     const { bytes, at } = this.#log;
     const parts = this.#parts;
     const { queueId, sysFlag } = parts;
-    const topic = this.#topicOf(bytes, parts.topicStart, parts.topicEnd);
-    const where = { file: this.#file, physicalOffset: offset, topic, queueId };
-    const nameFault = topicNameFault(topic);
-    const propertyFault = propertiesFault(bytes, parts.propertiesStart, parts.propertiesEnd);
+    const topic = this.#topics.get(bytes, parts.topicStart, parts.topicEnd) ?? this.#addTopic(bytes);
+    const { propertiesStart, propertiesEnd } = parts;
+    this.#scan.scan(bytes, propertiesStart, propertiesEnd);
+    this.#index.check(offset, bytes, parts, this.#scan);
+    const propertyFault = this.#scan.isPlain ? undefined : propertiesFault(bytes, propertiesStart, propertiesEnd);
     if (propertyFault !== undefined) {
-      const text = `the record at physicalOffset ${offset} of ${topic}/${queueId} is damaged: ${propertyFault}`;
-      this.#findings.add({ kind: "record-properties", text, ...where });
+      const text = `the record at physicalOffset ${offset} of ${topic.name}/${queueId} is damaged: ${propertyFault}`;
+      this.#addOfRecord("record-properties", text, offset, topic.name);
     }
-    if (nameFault !== undefined) {
-      const text = `the record at physicalOffset ${offset} has a topic that cannot be: ${nameFault}`;
-      this.#findings.add({ kind: "record-topic", text, ...where });
+    if (topic.fault !== undefined) {
+      const text = `the record at physicalOffset ${offset} has a topic that cannot be: ${topic.fault}`;
+      this.#addOfRecord("record-topic", text, offset, topic.name);
       return;
     }
     const transaction = sysFlag & SYS_FLAG_TRANSACTION_MASK;
     if (transaction === SYS_FLAG_PREPARED || transaction === SYS_FLAG_ROLLBACK) return;
-    if (this.#layout.batchTopics.has(topic)) {
-      this.#checkBatchEntry(topic, queueId, readInt64(bytes, at + QUEUE_OFFSET_OFFSET), offset, size);
+    const queueOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
+    if (topic.hasBatches) {
+      this.#entries.checkBatch(topic.name, queueId, queueOffset, offset, size);
       return;
     }
     if ((sysFlag & (SYS_FLAG_INNER_BATCH | SYS_FLAG_NEED_UNWRAP)) !== 0) return; // Of a topic that was removed.
-    this.#checkEntry(topic, queueId, readInt64(bytes, at + QUEUE_OFFSET_OFFSET), offset, size);
+    this.#entries.check(topic, queueId, queueOffset, offset, size, bytes, this.#scan);
   }
 
-  /** Of a topic whose queues hold whole batches. */
-  #checkBatchEntry(topic: string, queueId: number, queueOffset: number, offset: number, size: number): void {
-    const name = `${topic}/${queueId}`;
-    const layoutQueue = this.#layout.batchQueues.find((queue) => queue.topic === topic && queue.queueId === queueId);
-    if (layoutQueue === undefined) {
-      this.#miss(topic, queueId, queueOffset, offset, "the queue has no files");
-      return;
-    }
-    let batches = this.#batches.get(name);
-    if (batches === undefined) {
-      const opened = openBatchQueue(this.#drive, this.#layout, layoutQueue);
-      batches = { queue: opened, ...batchEntryRange(opened, layoutQueue) };
-      this.#batches.set(name, batches);
-    }
-    const { queue, first, end } = batches;
-    const index = queue.indexOfPhysical(offset, end);
-    if (index < end && queue.load(index) && queue.physicalOffset === offset && queue.size === size) return;
-    // The queue was made anew by later records.
-    if (first < end && queue.load(first) && queue.physicalOffset > offset) this.#result.removedCount++;
-    else this.#miss(topic, queueId, queueOffset, offset, "none points at it");
+  #addTopic(bytes: Buffer): CheckedTopic {
+    const { topicStart, topicEnd } = this.#parts;
+    const name = bytes.toString("utf8", topicStart, topicEnd);
+    const hasBatches = this.#layout.batchTopics.has(name);
+    const topic = { name, fault: innerTopicNameFault(name), hasBatches, queues: new Map() };
+    this.#topics.set(Buffer.from(bytes.subarray(topicStart, topicEnd)), topic);
+    return topic;
   }
 
-  #topicOf(bytes: Buffer, start: number, end: number): string {
-    const last = this.#lastTopicBytes;
-    if (last.length === end - start && last.compare(bytes, start, end) === 0) return this.#lastTopic;
-    this.#lastTopicBytes = Buffer.from(bytes.subarray(start, end));
-    this.#lastTopic = bytes.toString("utf8", start, end);
-    return this.#lastTopic;
-  }
-
-  #checkEntry(topic: string, queueId: number, queueOffset: number, offset: number, size: number): void {
-    const queue = this.#queueOf(topic, queueId);
-    if (queue === undefined) {
-      const isRemoved = !this.#topics.has(topic) && this.#layout.knownTopics?.has(topic) === false;
-      if (isRemoved) this.#result.removedCount++;
-      else this.#miss(topic, queueId, queueOffset, offset, "the queue has no files");
-      return;
-    }
-    const isThere = queue.load(queueOffset);
-    if (isThere && queue.physicalOffset === offset && queue.size === size) return;
-    const reason = !isThere
-      ? "the queue's file is missing"
-      : queue.isZero
-        ? "the entry was never written"
-        : `the entry says ${queue.physicalOffset}, size ${queue.size}`;
-    if (this.#isOvertaken(queue, topic, queueId, queueOffset, offset)) this.#result.removedCount++;
-    else this.#miss(topic, queueId, queueOffset, offset, reason);
-  }
-
-  /**
-   * Whether the queue was removed, and made anew by later records: all its entries point further on, and the one of
-   * the same number, or else the last, at a whole record of that number.
-   */
-  #isOvertaken(queue: QueueEntries, topic: string, queueId: number, queueOffset: number, offset: number): boolean {
-    if (!queue.load(queue.first()) || queue.physicalOffset <= offset) return false;
-    const candidate = Math.min(queueOffset, queue.last());
-    if (candidate < 0 || !queue.load(candidate) || queue.isZero || queue.isBlank || queue.physicalOffset <= offset) return false;
-    const record = this.#others.record(queue.physicalOffset, this.#others.endAt(queue.physicalOffset));
-    if (record === undefined || readInt64(record, QUEUE_OFFSET_OFFSET) !== candidate) return false;
-    const parts = new RecordParts();
-    parts.locate(record, 0);
-    return parts.queueId === queueId && record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;
-  }
-
-  #queueOf(topic: string, queueId: number): QueueEntries | undefined {
-    const name = `${topic}/${queueId}`;
-    const known = this.#queues.get(name);
-    if (known !== undefined) return known;
-    const index = this.#queueNames.get(name);
-    if (index === undefined) return undefined;
-    if (this.#queues.size >= OPEN_QUEUES_MAX) this.#closeQueues();
-    const queue = new QueueEntries(this.#drive, this.#layout, this.#layout.queues[index]!);
-    this.#queues.set(name, queue);
-    return queue;
-  }
-
-  #miss(topic: string, queueId: number, queueOffset: number, physicalOffset: number, reason: string): void {
-    if (physicalOffset >= this.#layout.pendingFrom) {
-      this.#result.pendingCount++;
-      return;
-    }
-    const name = `${topic}/${queueId}`;
-    const missing = this.#missing.get(name);
-    if (missing?.last === queueOffset - 1) {
-      missing.last = queueOffset;
-      return;
-    }
-    if (missing !== undefined) this.#addMissing(missing);
-    this.#missing.set(name, { topic, queueId, first: queueOffset, last: queueOffset, physicalOffset, reason });
-  }
-
-  #addMissing({ topic, queueId, first, last, physicalOffset, reason }: MissingEntries): void {
-    const count = last - first + 1;
-    const who =
-      count === 1
-        ? `the record at physicalOffset ${physicalOffset}, queueOffset ${first} of ${topic}/${queueId}, has`
-        : `${count} records from physicalOffset ${physicalOffset} on, queueOffset ${first} to ${last} of ${topic}/${queueId}, have`;
-    const text = `${who} no entry in the queue: ${reason}`;
-    const where = { file: this.#file, physicalOffset, topic, queueId, queueOffset: first };
-    this.#findings.add({ kind: "record-without-entry", text, ...where, ...(count === 1 ? {} : { count }) });
-  }
-
-  #closeQueues(): void {
-    for (const queue of this.#queues.values()) queue.close();
-    this.#queues.clear();
+  #addOfRecord(kind: "record-properties" | "record-topic", text: string, physicalOffset: number, topic: string): void {
+    this.#findings.add({ kind, text, file: this.#file, physicalOffset, topic, queueId: this.#parts.queueId });
   }
 
   close(): void {
-    this.#closeQueues();
-    for (const { queue } of this.#batches.values()) queue.close();
+    this.#entries.close();
+    this.#index.close();
     this.#log.close();
     this.#others.close();
   }

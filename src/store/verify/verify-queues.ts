@@ -1,9 +1,8 @@
-import { javaHashOfBytes } from "../../base/java-hash.ts";
-import { ENTRY_SIZE, isExtAddress } from "../../format/files/consume-queue.ts";
-import { isLmq, SCHEDULE_TOPIC } from "../../format/names.ts";
+import { ENTRY_SIZE } from "../../format/files/consume-queue.ts";
+import { isLmq } from "../../format/names.ts";
+import { KeyScan } from "../../format/record/key-scan.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64, recordSizeAt } from "../../format/record/message.ts";
 import { MultiDispatchScan } from "../../format/record/multi-dispatch.ts";
-import { PropertyScan } from "../../format/record/property-scan.ts";
 import type { Drive } from "../../os/api.ts";
 import { basePath } from "../log/log-files.ts";
 import { queueDirectory } from "../queue/consume-queue.ts";
@@ -12,8 +11,9 @@ import { StoppedLog } from "./stopped-log.ts";
 import type { FindingKind, Findings } from "./verify-findings.ts";
 import type { QueueLayout, StoreLayout } from "./verify-layout.ts";
 import type { OnVerified } from "./verify-log.ts";
+import { hasTagsCode, tagsCodeOf } from "./verify-log-entries.ts";
+import { type MarkRanges, Marks } from "./verify-marks.ts";
 
-const TAGS = Buffer.from("TAGS");
 const REPORT_COUNT = 4096;
 
 export interface VerifiedQueues {
@@ -22,10 +22,11 @@ export interface VerifiedQueues {
   expiredCount: number;
 }
 
-/** Checks each entry of the queues [first, end) of the layout against the log. Writes nothing. */
+/** Checks each entry of the queues [first, end) of the layout: those without a mark against the log. Writes nothing. */
 export function verifyQueues(
   drive: Drive,
   layout: StoreLayout,
+  marks: MarkRanges,
   first: number,
   end: number,
   findings: Findings,
@@ -34,10 +35,10 @@ export function verifyQueues(
   const log = new StoppedLog(drive, layout.commitLog, layout.logFileSize, layout.logFiles);
   const check = new QueueCheck(layout, log, findings, onVerified);
   try {
-    for (const queue of layout.queues.slice(first, end)) {
+    for (const [i, queue] of layout.queues.slice(first, end).entries()) {
       const entries = new QueueEntries(drive, layout, queue);
       try {
-        check.run(queue, entries);
+        check.run(queue, entries, new Marks(marks.words, marks.queues[first + i]!));
       } finally {
         entries.close();
       }
@@ -61,7 +62,7 @@ class QueueCheck {
   readonly #findings: Findings;
   readonly #onVerified: OnVerified;
   readonly #parts = new RecordParts();
-  readonly #scan = new PropertyScan();
+  readonly #scan = new KeyScan();
   readonly #further = new MultiDispatchScan();
   readonly #logStart: number;
   readonly result: VerifiedQueues = { entryCount: 0, expiredCount: 0 };
@@ -76,7 +77,7 @@ class QueueCheck {
     this.#logStart = layout.logFiles[0]?.base ?? 0;
   }
 
-  run(queue: QueueLayout, entries: QueueEntries): void {
+  run(queue: QueueLayout, entries: QueueEntries, marks: Marks): void {
     const { entriesPerFile } = entries;
     /** Where the last entry in order points. */
     let lastPhysicalOffset = -1;
@@ -99,7 +100,7 @@ class QueueCheck {
         holeStart = -1;
         if (entries.isBlank && entries.physicalOffset === 0) continue; // Of a record that was deleted, or that is lost.
         isAnyWritten = true;
-        this.#checkEntry(queue, entries, queueOffset, lastPhysicalOffset);
+        this.#checkEntry(queue, entries, queueOffset, lastPhysicalOffset, marks.has(queueOffset));
         if (this.#fault === NO_FAULT) lastPhysicalOffset = entries.physicalOffset;
         if (++this.result.entryCount % REPORT_COUNT === 0) this.#report((queueOffset - start) * ENTRY_SIZE);
       }
@@ -118,12 +119,18 @@ class QueueCheck {
   }
 
   /** Leaves in #fault what is wrong. */
-  #checkEntry(queue: QueueLayout, entries: QueueEntries, queueOffset: number, lastPhysicalOffset: number): void {
+  #checkEntry(
+    queue: QueueLayout,
+    entries: QueueEntries,
+    queueOffset: number,
+    lastPhysicalOffset: number,
+    isMarked: boolean,
+  ): void {
     const { physicalOffset } = entries;
     this.#fault = NO_FAULT;
     const isExpired = physicalOffset >= 0 && physicalOffset < this.#logStart && lastPhysicalOffset < this.#logStart;
     if (isExpired) this.result.expiredCount++;
-    else this.#fault = this.#targetFault(queue, entries, queueOffset);
+    else if (!isMarked) this.#fault = this.#targetFault(queue, entries, queueOffset);
     if (this.#fault === NO_FAULT && physicalOffset <= lastPhysicalOffset) {
       this.#fault = { kind: "queue-entry-order", text: `where an entry before it points further, at ${lastPhysicalOffset}` };
     }
@@ -164,11 +171,9 @@ class QueueCheck {
     const foundOffset = readInt64(bytes, at + QUEUE_OFFSET_OFFSET);
     if (foundOffset !== queueOffset)
       return { kind: "queue-entry-offset", text: `at a record whose queueOffset is ${foundOffset}` };
-    // Where the code of tags stands elsewhere, nothing depends on it: a consumer that misses it looks at the message.
-    // Those of delayed messages are times of delivery, which depend on the broker's delay levels.
-    if (topic === SCHEDULE_TOPIC || isExtAddress(tagsCode)) return NO_FAULT;
-    const isTagged = this.#scan.find(bytes, parts.propertiesStart, parts.propertiesEnd, TAGS);
-    const foundCode = isTagged ? javaHashOfBytes(bytes, this.#scan.start, this.#scan.end) : 0;
+    if (!hasTagsCode(topic, tagsCode)) return NO_FAULT;
+    this.#scan.scan(bytes, parts.propertiesStart, parts.propertiesEnd);
+    const foundCode = tagsCodeOf(bytes, this.#scan);
     if (foundCode === tagsCode) return NO_FAULT;
     return {
       kind: "queue-entry-tags",

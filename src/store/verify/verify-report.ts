@@ -1,7 +1,7 @@
 import { basePath } from "../log/log-files.ts";
 import { type Finding, type FindingKind, Findings } from "./verify-findings.ts";
 import type { StoreLayout } from "./verify-layout.ts";
-import type { VerifiedLogFile } from "./verify-log.ts";
+import { joinParts, type VerifiedLogFile } from "./verify-log-parts.ts";
 import type { VerifyTaskResult } from "./verify-task.ts";
 
 /** What is known of a store after all of it was looked at. Plain data, as `millrace verify --json` prints it. */
@@ -30,14 +30,15 @@ export interface VerifyReport {
   findings: Finding[];
 }
 
-/** Puts the parts together, and finds fault with what only shows across them. */
+/** Puts the parts together, which join, and finds fault with what only shows across them. */
 export function reportOf(
   storePath: string,
   layout: StoreLayout,
   findings: Findings,
   results: readonly VerifyTaskResult[],
 ): VerifyReport {
-  const log = results.flatMap(({ log: file }) => file ?? []);
+  const parts = results.flatMap(({ log: part }) => part ?? []);
+  const log = layout.logFiles.map((_, i) => joinParts(parts.filter(({ fileIndex }) => fileIndex === i))!);
   const queues = results.flatMap(({ queues: batch }) => batch ?? []);
   const index = results.flatMap(({ index: file }) => file ?? []);
   const logStart = layout.logFiles[0]?.base ?? 0;

@@ -4,27 +4,30 @@ import { verifyBatches } from "./verify-batches.ts";
 import { Findings } from "./verify-findings.ts";
 import { type VerifiedIndexFile, verifyIndexFile } from "./verify-index.ts";
 import type { StoreLayout } from "./verify-layout.ts";
-import { type OnVerified, type VerifiedLogFile, verifyLogFile } from "./verify-log.ts";
+import { type OnVerified, verifyLogPart } from "./verify-log.ts";
+import { LOG_PART_SIZE, type LogPart, logParts, type VerifiedLogPart } from "./verify-log-parts.ts";
+import type { MarkRanges } from "./verify-marks.ts";
 import { type VerifiedQueues, verifyQueues } from "./verify-queues.ts";
 
 /** What every thread that verifies is handed once. */
 export interface VerifyInit {
   drive: DriveName;
   layout: StoreLayout;
+  marks: MarkRanges;
   /** Float64: at 2 * task the bytes that the task has done, behind it its records or entries. Written by the task's thread only. */
   progress: SharedArrayBuffer;
 }
 
 /** A part of the store that one thread checks. */
 export type VerifyTask =
-  | { kind: "log"; id: number; fileIndex: number }
+  | ({ kind: "log"; id: number } & LogPart)
   | { kind: "queues"; id: number; first: number; end: number }
   | { kind: "batches"; id: number }
   | { kind: "index"; id: number; fileIndex: number };
 
 export interface VerifyTaskResult {
   findings: Pick<Findings, "list" | "counts">;
-  log?: VerifiedLogFile;
+  log?: VerifiedLogPart;
   queues?: VerifiedQueues;
   index?: VerifiedIndexFile;
 }
@@ -32,9 +35,10 @@ export interface VerifyTaskResult {
 /** Files of queues in one task. */
 const BATCH_FILES = 32;
 
-/** Cuts the work into parts: the log files first, since they take longest. */
-export function verifyTasks({ logFiles, queues, batchQueues, indexFiles }: StoreLayout): VerifyTask[] {
-  const tasks: VerifyTask[] = logFiles.map((_, fileIndex) => ({ kind: "log", id: fileIndex, fileIndex }));
+/** Cuts the work into parts: the log first, for the others need its marks. */
+export function verifyTasks(layout: StoreLayout, logPartSize: number = LOG_PART_SIZE): VerifyTask[] {
+  const { queues, batchQueues, indexFiles } = layout;
+  const tasks: VerifyTask[] = logParts(layout, logPartSize).map((part, id) => ({ kind: "log", id, ...part }));
   for (let first = 0, end = 0; first < queues.length; first = end) {
     for (let count = 0; end < queues.length && count < BATCH_FILES; end++) count += Math.max(1, queues[end]!.bases.length);
     tasks.push({ kind: "queues", id: tasks.length, first, end });
@@ -48,7 +52,7 @@ export function verifyTasks({ logFiles, queues, batchQueues, indexFiles }: Store
 export function taskSize(layout: StoreLayout, task: VerifyTask): number {
   switch (task.kind) {
     case "log":
-      return layout.logFiles[task.fileIndex]!.size;
+      return task.end - task.start;
     case "queues":
       return layout.queues.slice(task.first, task.end).reduce((sum, { bases }) => sum + bases.length * layout.queueFileSize, 0);
     case "batches":
@@ -60,7 +64,7 @@ export function taskSize(layout: StoreLayout, task: VerifyTask): number {
 
 /** Runs one task to its end, in any thread. Writes nothing to the store. */
 export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask): VerifyTaskResult {
-  const { layout } = init;
+  const { layout, marks } = init;
   const done = new Float64Array(init.progress, 16 * task.id, 2);
   const onVerified: OnVerified = (bytes, count) => {
     done[0] = bytes;
@@ -71,11 +75,11 @@ export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask):
   let count = 0;
   switch (task.kind) {
     case "log":
-      result.log = verifyLogFile(drive, layout, task.fileIndex, findings, onVerified);
+      result.log = verifyLogPart(drive, layout, marks, task, findings, onVerified);
       count = result.log.recordCount;
       break;
     case "queues":
-      result.queues = verifyQueues(drive, layout, task.first, task.end, findings, onVerified);
+      result.queues = verifyQueues(drive, layout, marks, task.first, task.end, findings, onVerified);
       count = result.queues.entryCount;
       break;
     case "batches":
@@ -83,7 +87,7 @@ export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask):
       count = result.queues.entryCount;
       break;
     case "index":
-      result.index = verifyIndexFile(drive, layout, task.fileIndex, findings, onVerified);
+      result.index = verifyIndexFile(drive, layout, marks, task.fileIndex, findings, onVerified);
       count = result.index.entryCount;
   }
   onVerified(taskSize(layout, task), count);
