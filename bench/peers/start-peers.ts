@@ -17,6 +17,8 @@ export interface PeerOptions {
   settings?: readonly string[];
   /** Further arguments of `millrace up`. */
   args?: readonly string[];
+  /** Of Millrace; default: one of its own that is gone at the end. */
+  store?: string;
 }
 
 /** Keeps the downloads from run to run. */
@@ -51,13 +53,13 @@ export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
 
 const MILLRACE_SETTINGS = ["maxTransferCountOnMessageInMemory=100000", `maxTransferBytesOnMessageInMemory=${PULL_SIZE}`];
 
-async function startMillrace({ isSmoke, settings = MILLRACE_SETTINGS, args = [] }: PeerOptions): Promise<Peer> {
+async function startMillrace({ isSmoke, settings = MILLRACE_SETTINGS, args = [], store }: PeerOptions): Promise<Peer> {
   const brokerArgs = [...settings.flatMap((pair) => ["--set", pair]), ...args];
   const started = performance.now();
   const target = await openTarget({
     against: undefined,
     pids: [],
-    store: undefined,
+    store,
     port: 0,
     namesrvPort: 0,
     isSmoke,

@@ -55,7 +55,9 @@ const job = workerData as WireJob;
 const TICK_MS = 1;
 /** Requests smaller than this are gathered in one buffer. */
 const GATHERED_MAX = 8192;
+/** Of an open loop: requests, and bytes of them. */
 const IN_FLIGHT_MAX = 200_000;
+const IN_FLIGHT_SIZE_MAX = 1_073_741_824;
 /** Taken entries of a queue are thrown away together. */
 const ORDERED_CUT = 65_536;
 
@@ -267,11 +269,12 @@ for (const connection of [...readers, ...senders]) connection.start();
 let pacer: NodeJS.Timeout | undefined;
 if (job.rate > 0) {
   const start = performance.now();
+  const inFlightMax = Math.min(IN_FLIGHT_MAX, Math.ceil(IN_FLIGHT_SIZE_MAX / sends!.tail.length));
   let sent = 0;
   pacer = setInterval(() => {
     const now = performance.now();
     const due = Math.floor(((now - start) * job.rate) / 1000);
-    while (sent < due && inFlight < IN_FLIGHT_MAX) {
+    while (sent < due && inFlight < inFlightMax) {
       const dueMs = start + (1000 * sent) / job.rate;
       lateness.record(Math.max(1, Math.round(1e6 * (now - dueMs))));
       senders[sent % senders.length]!.send(1, dueMs);

@@ -1,5 +1,5 @@
-// Goal: bench:peers, bench:guard, bench:batching, bench:layouts, bench:restart, bench:idle, bench:sync and
-// bench:bare run, and give what they promise.
+// Goal: the benchmarks that are commands of their own run (peers, guard, batching, layouts, restart, idle, sync, bare, cold, queues,
+// overload), and give what they promise.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -96,6 +96,41 @@ test.serial("bare: the broker beside programs that only make the system calls", 
   t.deepEqual(runs.map(({ contender }) => contender), ["millrace", "writev", "millrace", "sendfile", "millrace", "store"]); // biome-ignore format: one claim.
   t.true(
     runs.every(({ result }) => result.messagesPerSecond > 0),
+    stdout,
+  );
+});
+
+test.serial("cold: producers beside a reader of what is on the disk alone", async (t) => {
+  const json = join(directory, "cold.json");
+  const { stdout, code } = await run(t, "cold", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { rounds, unanswered } = JSON.parse(readFileSync(json, "utf8")) as {
+    rounds: { readGigabytes: number }[];
+    unanswered: number;
+  };
+  t.true(
+    rounds.every(({ readGigabytes }) => readGigabytes > 0),
+    stdout,
+  );
+  t.is(unanswered, 0);
+});
+
+test.serial("queues: many topics beside one", async (t) => {
+  const json = join(directory, "queues.json");
+  const { stdout, code } = await run(t, "queues", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { results } = JSON.parse(readFileSync(json, "utf8")) as { results: { topics: number; results: object[] }[] };
+  t.deepEqual(results.map(({ topics, results: all }) => [topics, all.length]), [[1, 1], [20, 1]]); // biome-ignore format: one claim.
+});
+
+test.serial("overload: every send is answered or refused", async (t) => {
+  const json = join(directory, "overload.json");
+  const { stdout, code } = await run(t, "overload", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { outcomes } = JSON.parse(readFileSync(json, "utf8")) as { outcomes: { sent: number; isRight: boolean }[] };
+  t.is(outcomes.length, 5);
+  t.true(
+    outcomes.every(({ sent, isRight }) => sent > 0 && isRight),
     stdout,
   );
 });
