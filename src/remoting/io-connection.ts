@@ -29,6 +29,8 @@ export type FrameHandler = (connection: IoConnection, bytes: Buffer, start: numb
 export class IoConnection {
   readonly id: number;
   readonly socket: Socket;
+  /** Of the socket, until that is destroyed. */
+  readonly #fd: number;
   readonly remoteAddress: string;
   /** The peer as it stands in records: 8 or 20 bytes. */
   readonly bornHost: Buffer;
@@ -83,6 +85,7 @@ export class IoConnection {
   ) {
     this.id = id;
     this.socket = socket;
+    this.#fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
     this.#onFrame = onFrame;
     this.#onNextTurn = onNextTurn;
     this.#gather = gather;
@@ -232,7 +235,7 @@ export class IoConnection {
   /** Descriptor for writing past the stream, or -1: something is queued there, or the drive cannot. */
   directFd(): number {
     if (this.#gather === undefined || this.socket.writableLength > 0 || this.socket.destroyed) return -1;
-    return (this.socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+    return this.#fd;
   }
 
   /** Sends what is staged. */

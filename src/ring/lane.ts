@@ -121,6 +121,10 @@ function dataOffset(entryCount: number): number {
   return CONTROL_SIZE + 2 * entryCount * ENTRY_SIZE;
 }
 
+export function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
+
 class LaneView {
   readonly control: Int32Array;
   readonly descriptors: Int32Array;
@@ -253,6 +257,7 @@ export class LaneConsumer {
   readonly #view: LaneView;
   /** Where the records stand. */
   data: Buffer;
+  dataView: DataView;
   /** Bytes behind the last property of the record that `next` went to (see SealingLane). */
   tailSize = 0;
   #head: number;
@@ -274,6 +279,7 @@ export class LaneConsumer {
   constructor(memory: LaneMemory) {
     this.#view = new LaneView(memory);
     this.data = this.#view.data;
+    this.dataView = viewOf(this.data);
     this.#head = Atomics.load(this.#view.control, DESCRIPTOR_HEAD);
     this.#tailSeen = this.#head;
     this.#dataHead = Atomics.load(this.#view.control, DATA_HEAD);

@@ -15,6 +15,7 @@ import type { IoGroup, IoTables, IoTopic } from "../io-tables.ts";
 import type { ColdReads } from "./cold-reads.ts";
 import { HeldPulls } from "./held-pulls.ts";
 import type { PullResponder } from "./pull-responder.ts";
+import { TagFilters } from "./tag-filters.ts";
 
 export const PULL_TAKEN = 0;
 /** Not plain: the control thread decides. */
@@ -93,6 +94,7 @@ export class PullPath {
   readonly #held: HeldPulls;
   /** Slots that grew while a client that holds a pull there did not read. */
   readonly #starved = new Set<number>();
+  readonly #tagFilters = new TagFilters();
   /** Whether the pull that is served now may wait for the disk. */
   #isChecking = false;
 
@@ -127,7 +129,7 @@ export class PullPath {
     if (Number.isNaN(queueOffset + count + sysFlag + suspendMs + commitOffset) || (sysFlag & FLAG_CLASS_FILTER) !== 0)
       return PULL_UNUSUAL;
     if (topic.compactedUpTo !== undefined && queueOffset < (topic.compactedUpTo[queueId] ?? 0)) return PULL_UNUSUAL;
-    const filter = this.#filterOf(scan, sysFlag, group, topic);
+    const filter = this.#filterOf(bytes, scan, sysFlag, group, topic);
     if (filter === undefined) return PULL_UNUSUAL;
     const slot = topic.slots[queueId]!;
     const cell = group.cells.get(slot);
@@ -164,12 +166,15 @@ export class PullPath {
     return PULL_TAKEN;
   }
 
-  #filterOf(scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): EntryFilter | undefined {
+  #filterOf(bytes: Buffer, scan: HeaderScan, sysFlag: number, group: IoGroup, topic: IoTopic): EntryFilter | undefined {
     if ((sysFlag & FLAG_SUBSCRIPTION) !== 0) {
+      const known = this.#tagFilters.find(bytes, scan);
+      if (known !== undefined) return known;
       const type = scan.has(fields.FIELD_EXPRESSION_TYPE) ? scan.text(fields.FIELD_EXPRESSION_TYPE) : "";
       const text = scan.has(fields.FIELD_SUBSCRIPTION) ? scan.text(fields.FIELD_SUBSCRIPTION) : "";
       const { tables } = this.#o;
-      return isTagType(type) || group.mayFilter ? tables.filters.find(type, text) : undefined; // Of what is wrong the control thread answers why.
+      if (isTagType(type)) return this.#tagFilters.note(bytes, scan, tables.filters.find(type, text));
+      return group.mayFilter ? tables.filters.find(type, text) : undefined; // Of what is wrong the control thread answers why.
     }
     const subscription = group.subscriptions.get(topic.topic);
     return subscription !== undefined && subscription.subVersion >= scan.integer(fields.FIELD_SUB_VERSION)

@@ -14,6 +14,10 @@ import type { PullRequest } from "./pull-path.ts";
 
 /** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
 const SENDFILE_SIZE_MIN = 65_536;
+/** Up to this size records are copied, and leave at the end of the turn with all else for their connection: a copy costs a tenth of a call. */
+const STAGED_SIZE_MAX = 8192;
+/** What is staged leaves when it is so much, bytes. */
+const STAGE_FULL_SIZE = 32_768;
 
 /**
  * Writes the answers to pulls. Where the drive can, records go from the mapped log (or the page cache) straight
@@ -71,6 +75,10 @@ export class PullResponder {
     this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
     this.#counters[COUNTER_BYTES_OUT]! += size;
     connection.noteAnswered(size);
+    if (size <= STAGED_SIZE_MAX) {
+      this.#stage(connection, opaque, reader, next, min, max, topic.topicSysFlag);
+      return;
+    }
     connection.flush(); // Earlier answers first: the direct way must find the stream empty.
     const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
     if (fd < 0) {
@@ -117,6 +125,26 @@ export class PullResponder {
       return;
     }
     if (sent < headerSize + size) this.#sendRest(connection, gather, headerSize, reader, sent);
+  }
+
+  /** Messages of several queues that come in one turn often go to one client. */
+  #stage(
+    connection: PullRequest["connection"],
+    opaque: number,
+    reader: QueueReader,
+    next: number,
+    min: number,
+    max: number,
+    topicSysFlag: number,
+  ): void {
+    const size = reader.totalSize;
+    connection.reserve(PULL_RESPONSE_SIZE_MAX + size);
+    const { stage, staged } = connection;
+    const at = writePullResponse(stage, staged, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topicSysFlag, size);
+    reader.copyTo(stage, at);
+    connection.staged = at + size;
+    if (connection.staged >= STAGE_FULL_SIZE) connection.flush();
+    else connection.markStaged();
   }
 
   /**

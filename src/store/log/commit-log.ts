@@ -88,7 +88,6 @@ export class CommitLog {
   #rollRefusal = ACK_STORE_FULL;
   #lastTimestamp: number;
   #view: DataView;
-  #viewOf: Buffer | undefined;
 
   // What the present run has done, for taking it back when its copy fails.
   readonly #undoSlots = new Int32Array(BATCH_MAX);
@@ -152,10 +151,7 @@ export class CommitLog {
    * @returns how many it took; the caller rings the doorbells when > 0
    */
   appendFrom(lane: LaneConsumer): number {
-    if (this.#viewOf !== lane.data) {
-      this.#viewOf = lane.data;
-      this.#view = new DataView(lane.data.buffer, lane.data.byteOffset, lane.data.byteLength);
-    }
+    this.#view = lane.dataView;
     const refusal = this.#refusal();
     this.hasWaiters = false;
     let taken = 0;

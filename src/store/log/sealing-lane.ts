@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { RecordParts } from "../../format/record/message.ts";
 import { PROPERTIES_SIZE_MAX, VALUE_END } from "../../format/record/properties.ts";
 import { fillRecordCrc, RECORD_CRC_SIZE, recordCrcStart, reserveRecordCrc } from "../../format/record/record-crc.ts";
-import { APPEND_INNER_BATCH, APPEND_MULTI, LaneConsumer, type LaneMemory } from "../../ring/lane.ts";
+import { APPEND_INNER_BATCH, APPEND_MULTI, LaneConsumer, type LaneMemory, viewOf } from "../../ring/lane.ts";
 
 /** What a record grows by, at most: the checksum, and the separator that the last property may lack. */
 const GROWTH_MAX = RECORD_CRC_SIZE + 1;
@@ -25,6 +25,7 @@ export class SealingLane extends LaneConsumer {
     this.#records = this.data;
     // As much as the whole lane may become; memory that is never reached is never taken.
     this.data = Buffer.allocUnsafeSlow(Math.ceil(memory.dataSize * GROWTH_RATIO) + GROWTH_MAX);
+    this.dataView = viewOf(this.data);
   }
 
   override next(): boolean {
