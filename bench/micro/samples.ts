@@ -103,5 +103,5 @@ export function sinkConnection(gather: GatherWriter | undefined): IoConnection {
     },
   };
   const nothing = (): void => {};
-  return new IoConnection(0, socket as unknown as Socket, () => 0, nothing, gather, new StreamReads(1, 0), []);
+  return new IoConnection(0, socket as unknown as Socket, () => 0, nothing, gather, new StreamReads(1, 0, () => {}), []);
 }

@@ -78,6 +78,8 @@ export interface SocketPoller {
    * @returns false where the loop cannot be found
    */
   addEventLoop(watchedFd: number, tag: number): boolean;
+  /** Blocks the thread for so long, whatever comes. */
+  rest(us: number): void;
   /** Blocks the thread until something can be read. @returns how many descriptors can be */
   wait(timeoutMs: number): number;
   /** Of the index-th that can be read. */

@@ -10,6 +10,7 @@ const epollCreate = libc.func("int epoll_create1(int flags)");
 const epollControl = libc.func("int epoll_ctl(int epfd, int operation, int fd, uintptr_t event)");
 const epollWait = libc.func("int epoll_wait(int epfd, uintptr_t events, int count, int timeoutMs)");
 const recv = libc.func("int64_t recv(int fd, uintptr_t buffer, size_t size, int flags)");
+const usleep = libc.func("int usleep(uint32_t us)");
 
 const EPOLL_CLOEXEC = 0x80000;
 const EPOLL_CTL_ADD = 1;
@@ -59,6 +60,10 @@ class EpollPoller implements SocketPoller {
     const fd = eventLoopFd(watchedFd);
     if (fd !== undefined) this.add(fd, tag);
     return fd !== undefined;
+  }
+
+  rest(us: number): void {
+    usleep(us);
   }
 
   wait(timeoutMs: number): number {

@@ -42,6 +42,7 @@ import { uniqueKeys } from "./send/unique-keys.ts";
 import { openReads } from "./transport/open-reads.ts";
 import type { SocketReads } from "./transport/socket-reads.ts";
 import { answerUnservable } from "./unservable.ts";
+import { WorkCount } from "./work-count.ts";
 
 /** Connection ids are unique over all workers. */
 const CONNECTIONS_PER_WORKER = 2 ** 32;
@@ -49,6 +50,8 @@ const CONNECTIONS_PER_WORKER = 2 ** 32;
 const FORWARDED_SIZE_MAX = 1_048_576;
 /** Most bytes taken from a socket at once. */
 const INPUT_SIZE = 262_144;
+/** A turn takes from several sockets, so that one write to the log serves them; from this size on who came first waits no longer. */
+const TURN_SIZE_MAX = 16_384;
 /** Time for the last answers to leave at the stop, ms. */
 const FAREWELL_MS = 500;
 
@@ -79,6 +82,7 @@ export class IoWorker {
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
   #reads: SocketReads | undefined;
+  readonly #work: WorkCount;
   readonly #staged: IoConnection[] = [];
   readonly #flow: FlowControl;
   readonly #server: net.Server;
@@ -87,6 +91,8 @@ export class IoWorker {
   #minOffset = 0;
   #nextConnection: number;
   #isReplaying = false;
+  /** Bytes read in this turn. */
+  #turnSize = 0;
   #isStopping = false;
   #isFinished = false;
   #hasLeft = false;
@@ -179,6 +185,7 @@ export class IoWorker {
       answer: (connection, message) => responder.records(connection, message),
       onServed: () => this.#endTurn(),
     });
+    this.#work = new WorkCount(init.counters);
     this.#commit = new CommitPath(this.#tables, cells);
     this.#server = net.createServer({ noDelay: true, highWaterMark: 262_144, pauseOnConnect: true }, (socket) =>
       this.#accept(socket, drive, gather),
@@ -222,6 +229,8 @@ export class IoWorker {
       server: this.#server,
       inputSize: INPUT_SIZE,
       idleMsMax,
+      work: this.#work.total,
+      onRound: () => this.#endTurn(),
       now: monotonicMs, // Who is silent is so in real time: a virtual clock leaps over hours.
     });
   }
@@ -239,7 +248,8 @@ export class IoWorker {
     this.#connections.set(connection.id, connection);
     connection.read((bytes, size) => {
       if (!connection.receive(bytes, size)) this.#refuse(connection);
-      this.#endTurn();
+      this.#turnSize += size;
+      if (this.#turnSize >= TURN_SIZE_MAX) this.#endTurn();
     });
     socket.on("drain", () => this.#serveOn(connection));
     socket.on("error", () => socket.destroy()); // A peer that is gone is nothing to report.
@@ -273,6 +283,7 @@ export class IoWorker {
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
     const scan = this.#scan;
+    this.#work.taken++;
     if (scan.scan(bytes, start, connection.id) && (scan.flag & FLAG_RESPONSE) === 0) {
       switch (scan.code) {
         case RequestCode.SEND_MESSAGE:
@@ -286,6 +297,7 @@ export class IoWorker {
         }
         case RequestCode.PULL_MESSAGE:
         case RequestCode.LITE_PULL_MESSAGE:
+          this.#work.taken--;
           if (this.#pull.take(connection, bytes, scan) === PULL_TAKEN) return FRAME_DONE;
           break;
         case RequestCode.UPDATE_CONSUMER_OFFSET:
@@ -324,6 +336,7 @@ export class IoWorker {
 
   /** Hands over what this turn produced: records to the log writer, answers to the sockets. */
   #endTurn(): void {
+    this.#turnSize = 0;
     if (this.#send.hasCommitted) {
       this.#send.hasCommitted = false;
       if (this.#ticker.noteSend()) this.#flow.restart();

@@ -67,55 +67,29 @@ export class PullResponder {
   }
 
   /** The messages that `reader` has picked. */
-  found({ connection, opaque, topic, groupSysFlag }: PullRequest, reader: QueueReader, min: number, max: number): void {
+  found(request: PullRequest, reader: QueueReader, min: number, max: number): void {
+    const { connection } = request;
     if (connection.isClosed) return;
     const size = reader.totalSize;
-    const next = reader.nextOffset;
     this.#counters[COUNTER_PULLS_FOUND]!++;
     this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
     this.#counters[COUNTER_BYTES_OUT]! += size;
     connection.noteAnswered(size);
     if (size <= STAGED_SIZE_MAX) {
-      this.#stage(connection, opaque, reader, next, min, max, topic.topicSysFlag);
+      this.#stage(request, reader, min, max);
       return;
     }
     connection.flush(); // Earlier answers first: the direct way must find the stream empty.
     const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
     if (fd < 0) {
       const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
-      const at = writePullResponse(
-        frame,
-        0,
-        ResponseCode.SUCCESS,
-        opaque,
-        "FOUND",
-        0,
-        next,
-        min,
-        max,
-        topic.topicSysFlag,
-        groupSysFlag,
-        size,
-      );
+      const at = writeFound(frame, 0, request, reader, min, max);
       reader.copyTo(frame, at);
       this.#queue(connection, frame, at + size);
       return;
     }
     const gather = this.#gather!;
-    const headerSize = writePullResponse(
-      gather.scratch,
-      0,
-      ResponseCode.SUCCESS,
-      opaque,
-      "FOUND",
-      0,
-      next,
-      min,
-      max,
-      topic.topicSysFlag,
-      groupSysFlag,
-      size,
-    );
+    const headerSize = writeFound(gather.scratch, 0, request, reader, min, max);
     const sent =
       reader.partCount === 1 && size >= SENDFILE_SIZE_MIN
         ? this.#sendFile(gather, fd, headerSize, reader)
@@ -128,21 +102,12 @@ export class PullResponder {
   }
 
   /** Messages of several queues that come in one turn often go to one client. */
-  #stage(
-    connection: PullRequest["connection"],
-    opaque: number,
-    reader: QueueReader,
-    next: number,
-    min: number,
-    max: number,
-    topicSysFlag: number,
-  ): void {
-    const size = reader.totalSize;
-    connection.reserve(PULL_RESPONSE_SIZE_MAX + size);
-    const { stage, staged } = connection;
-    const at = writePullResponse(stage, staged, ResponseCode.SUCCESS, opaque, "FOUND", 0, next, min, max, topicSysFlag, size);
-    reader.copyTo(stage, at);
-    connection.staged = at + size;
+  #stage(request: PullRequest, reader: QueueReader, min: number, max: number): void {
+    const { connection } = request;
+    connection.reserve(PULL_RESPONSE_SIZE_MAX + reader.totalSize);
+    const at = writeFound(connection.stage, connection.staged, request, reader, min, max);
+    reader.copyTo(connection.stage, at);
+    connection.staged = at + reader.totalSize;
     if (connection.staged >= STAGE_FULL_SIZE) connection.flush();
     else connection.markStaged();
   }
@@ -235,4 +200,18 @@ export class PullResponder {
   #queue(connection: PullRequest["connection"], buffer: Buffer, size: number): void {
     connection.writeStream(buffer.subarray(0, size), () => this.#buffers.give(buffer));
   }
+}
+
+/** The answer but for its messages. @returns where they are to stand */
+function writeFound(
+  target: Buffer,
+  at: number,
+  { opaque, topic, groupSysFlag }: PullRequest,
+  { nextOffset, totalSize }: QueueReader,
+  min: number,
+  max: number,
+): number {
+  const { SUCCESS } = ResponseCode;
+  const { topicSysFlag } = topic;
+  return writePullResponse(target, at, SUCCESS, opaque, "FOUND", 0, nextOffset, min, max, topicSysFlag, groupSysFlag, totalSize);
 }

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { SocketPoller } from "../../os/api.ts";
 import type { OnBytes, SocketReading, SocketReads } from "./socket-reads.ts";
+import { TurnPace } from "./turn-pace.ts";
 
 /** The tag of the event loop's own descriptor. */
 const LOOP_TAG = 0xffff_ffff;
@@ -12,6 +13,17 @@ const WAIT_MS_MAX = 200;
 /** Looked for every so many turns of the event loop at least; with WAIT_MS_MAX this bounds how late an idle socket is closed. */
 const IDLE_CHECK_MS = 1_000;
 
+export interface EpollOptions {
+  /** A socket from which nothing came for so long is closed. */
+  idleMsMax: number;
+  /** ms, with fractions. */
+  now: () => number;
+  /** Pieces of work done so far, see TurnPace. */
+  work: () => number;
+  /** All sockets that could be read have been, each once. */
+  onRound: () => void;
+}
+
 /**
  * Waits for all sockets of the worker at once, and reads them, past the event loop: spares it about a third of what a
  * request that comes alone costs. The event loop's own descriptor is among those waited for, and whenever it has something
@@ -21,6 +33,8 @@ export class EpollReads implements SocketReads {
   readonly #poller: SocketPoller;
   readonly #idleMsMax: number;
   readonly #now: () => number;
+  readonly #onRound: () => void;
+  readonly #pace: TurnPace;
   /** By tag. */
   readonly #readings: (EpollReading | undefined)[] = [];
   /** Tags that may be given out again; `#leaving` only when what the last wait said of them is behind us. */
@@ -33,20 +47,18 @@ export class EpollReads implements SocketReads {
   #waitMs = WAIT_MS;
   #checkedMs: number;
 
-  /**
-   * @param idleMsMax  a socket from which nothing came for so long is closed
-   * @param now  ms, need not be exact
-   */
-  constructor(poller: SocketPoller, idleMsMax: number, now: () => number) {
+  constructor(poller: SocketPoller, { idleMsMax, now, work, onRound }: EpollOptions) {
+    this.#onRound = onRound;
     this.#poller = poller;
     this.#idleMsMax = idleMsMax;
     this.#now = now;
+    this.#pace = new TurnPace(work, now);
     this.#checkedMs = now();
   }
 
   /** @param serverFd  a socket that listens on this thread's event loop @returns undefined where that loop cannot be watched */
-  static open(poller: SocketPoller, serverFd: number, idleMsMax: number, now: () => number): EpollReads | undefined {
-    if (poller.addEventLoop(serverFd, LOOP_TAG)) return new EpollReads(poller, idleMsMax, now);
+  static open(poller: SocketPoller, serverFd: number, options: EpollOptions): EpollReads | undefined {
+    if (poller.addEventLoop(serverFd, LOOP_TAG)) return new EpollReads(poller, options);
     poller.close();
     return undefined;
   }
@@ -85,6 +97,8 @@ export class EpollReads implements SocketReads {
     this.#free.push(...this.#leaving);
     this.#leaving = [];
     for (let waits = 0; waits < WAITS_MAX; waits++) {
+      const restUs = this.#pace.restUs();
+      if (restUs > 0 && !this.#wantsLoop) this.#poller.rest(restUs);
       const count = this.#poller.wait(this.#wantsLoop ? 0 : this.#waitMs);
       if (count > 0) this.#waitMs = WAIT_MS;
       else if (!this.#wantsLoop) this.#waitMs = Math.min(2 * this.#waitMs, WAIT_MS_MAX);
@@ -94,6 +108,7 @@ export class EpollReads implements SocketReads {
         if (tag === LOOP_TAG) isLoopReady = true;
         else this.#readings[tag]?.read();
       }
+      if (count > 0) this.#onRound();
       if (isLoopReady || this.#wantsLoop) break;
     }
     this.#wantsLoop = false;

@@ -16,13 +16,19 @@ export interface ReadsOptions {
   inputSize: number;
   /** A socket from which nothing came for so long is closed. */
   idleMsMax: number;
+  /** ms, with fractions. */
   now: () => number;
+  /** All sockets that could be read have been, each once. */
+  onRound: () => void;
+  /** Pieces of work done so far. */
+  work: () => number;
 }
 
 /** What is asked for, or reading by the event loop where that cannot be had. */
-export function openReads({ transport, drive, server, inputSize, idleMsMax, now }: ReadsOptions): SocketReads {
+export function openReads(options: ReadsOptions): SocketReads {
+  const { transport, drive, server, inputSize, idleMsMax, onRound } = options;
   const fd = (server as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
   const poller = transport === "epoll" && fd >= 0 ? drive.socketPoller(inputSize) : undefined;
-  const reads = poller === undefined ? undefined : EpollReads.open(poller, fd, idleMsMax, now);
-  return reads ?? new StreamReads(inputSize, idleMsMax);
+  const reads = poller === undefined ? undefined : EpollReads.open(poller, fd, options);
+  return reads ?? new StreamReads(inputSize, idleMsMax, onRound);
 }

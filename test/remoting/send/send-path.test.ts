@@ -38,7 +38,7 @@ class Sender {
     () => 0,
     () => {},
     undefined,
-    new StreamReads(1, 0),
+    new StreamReads(1, 0, () => {}),
     [],
   );
   templated = 0;

@@ -35,7 +35,16 @@ async function lab(idleMsMax: number, now: () => number = Date.now): Promise<Lab
       const client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
       clients.push(client);
       const [socket] = (await once(server, "connection")) as [net.Socket];
-      opened.reads ??= openReads({ transport: "epoll", drive, server, inputSize: 4096, idleMsMax, now });
+      opened.reads ??= openReads({
+        transport: "epoll",
+        drive,
+        server,
+        inputSize: 4096,
+        idleMsMax,
+        now,
+        work: () => 0,
+        onRound: () => {},
+      });
       if (!(opened.reads instanceof EpollReads)) throw new Error("the event loop was not found");
       socket.on("error", () => {});
       const peer = { client, socket, text: "" } as Peer;
