@@ -13,6 +13,14 @@ export type ToControl =
   | { kind: "left" }
   | { kind: "log"; level: "warn" | "error" | "info"; text: string; fields: Record<string, string | number> };
 
+/** What an I/O worker is to know of topics and groups from now on. */
+export type TableChange =
+  | { kind: "topic"; topic: PublishedTopic }
+  | { kind: "topic-removed"; topic: string }
+  | { kind: "group"; group: PublishedGroup }
+  | { kind: "group-removed"; group: string }
+  | { kind: "cell"; group: string; topic: string; queueId: number; cell: number };
+
 /** From the control thread to an I/O worker; handled in the order sent. */
 export type ToIoWorker =
   /** A frame for the client: an answer, or a request of ours. */
@@ -23,11 +31,7 @@ export type ToIoWorker =
   | { kind: "settled"; connection: number; size: number; replay?: Uint8Array<ArrayBuffer> }
   | { kind: "close"; connection: number }
   | { kind: "slots"; update: TopicSlotsUpdate }
-  | { kind: "topic"; topic: PublishedTopic }
-  | { kind: "topic-removed"; topic: string }
-  | { kind: "group"; group: PublishedGroup }
-  | { kind: "group-removed"; group: string }
-  | { kind: "cell"; group: string; topic: string; queueId: number; cell: number }
+  | TableChange
   /** Time has been moved: look at deadlines. */
   | { kind: "tick" }
   /** Nothing happens: give back memory. */

@@ -9,6 +9,7 @@ import { topicHashOfBytes } from "../format/files/index-file.ts";
 import { RETRY_PREFIX, UNSENDABLE_TOPICS } from "../format/names.ts";
 import { TOPIC_SIZE_MAX_V1 } from "../format/record/message.ts";
 import type { TopicSlots, TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
+import type { TableChange } from "./control-messages.ts";
 
 /** Retry topics have checks of their own, and system topics take no sends: the control thread sees to both. */
 function isPlainName(topic: string): boolean {
@@ -66,6 +67,26 @@ export class IoTables {
   /** Moves with every change of `topics`. */
   version = 0;
   readonly #slotsByTopic = new Map<string, TopicSlotsUpdate>();
+
+  take(change: TableChange): void {
+    switch (change.kind) {
+      case "topic":
+        this.topicChanged(change.topic);
+        break;
+      case "topic-removed":
+        this.topicRemoved(change.topic);
+        break;
+      case "group":
+        this.groupChanged(change.group);
+        break;
+      case "group-removed":
+        this.groupRemoved(change.group);
+        break;
+      case "cell":
+        this.offsetCell(change.group, change.topic, change.queueId, change.cell);
+        break;
+    }
+  }
 
   topicChanged(published: PublishedTopic): void {
     this.version++;

@@ -414,21 +414,6 @@ export class IoWorker {
         this.#recent?.clear();
         this.#tables.slotsChanged(message.update);
         break;
-      case "topic":
-        this.#tables.topicChanged(message.topic);
-        break;
-      case "topic-removed":
-        this.#tables.topicRemoved(message.topic);
-        break;
-      case "group":
-        this.#tables.groupChanged(message.group);
-        break;
-      case "group-removed":
-        this.#tables.groupRemoved(message.group);
-        break;
-      case "cell":
-        this.#tables.offsetCell(message.group, message.topic, message.queueId, message.cell);
-        break;
       case "tick":
         if (this.#clock instanceof VirtualClock) this.#clock.runDue();
         break;
@@ -439,6 +424,8 @@ export class IoWorker {
       case "stop":
         this.#stop();
         break;
+      default:
+        this.#tables.take(message);
     }
     this.#endTurn();
   }
