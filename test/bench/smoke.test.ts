@@ -1,5 +1,5 @@
 // Goal: the benchmarks that are commands of their own run (peers, guard, batching, layouts, restart, idle, sync, bare, cold, queues,
-// overload), and give what they promise.
+// overload, timers), and give what they promise.
 // Method: smoke runs of the real commands; nothing is left behind.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -84,6 +84,17 @@ test.serial("sync: the broker beside the bare disk", async (t) => {
   const { medians } = JSON.parse(readFileSync(json, "utf8")) as { medians: { senders: number; flushesPerSecond: number }[] };
   t.deepEqual(medians.map(({ senders }) => senders), [1, 4]); // biome-ignore format: one claim.
   t.true(medians.every(({ flushesPerSecond }) => flushesPerSecond > 0));
+});
+
+test.serial("timers: what waits, and how late it comes", async (t) => {
+  const json = join(directory, "timers.json");
+  const { stdout, code } = await run(t, "timers", "--smoke", "--json", json);
+  t.is(code, 0, stdout);
+  const { results } = JSON.parse(readFileSync(json, "utf8")) as {
+    results: { count: number; early: number; waitingMb: number }[];
+  };
+  t.deepEqual(results.map(({ count, early }) => [count, early]), [[300, 0], [300, 0]]); // biome-ignore format: one claim.
+  t.true(results.every(({ waitingMb }) => waitingMb > 0));
 });
 
 test.serial("bare: the broker beside programs that only make the system calls", async (t) => {
