@@ -296,6 +296,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       parts.health = await Health.start(values.bindAddress, values.httpPort, () => engine.faults());
       undo.unshift(() => parts.health?.close());
     }
+    engine.startServing();
     await registration.start();
     if (options.ownsProcess === true) parts.idleMemory = await IdleMemory.start(engine.drive.name, () => pool.shrink());
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");

@@ -124,6 +124,7 @@ export class EmbeddedEngine implements AsyncDisposable {
       for (const resolve of this.#room.splice(0)) resolve();
     };
     this.#retention = startRetention(() => this.#store.forgetDeleted());
+    engine.startServing();
   }
 
   /** Which drive the store runs on: "ffi" or "native-free". */

@@ -232,6 +232,12 @@ export class Engine {
     this.#ticker = options.clock.setTicker(() => this.#noteQueues(), NOTE_QUEUES_MS, "once");
   }
 
+  /** Clients can be served: threads now do what could wait for that. */
+  startServing(): void {
+    Atomics.store(this.log.words, shared.SERVING, 1);
+    this.log.doorbell(shared.DOORBELL_KEY_INDEXER).wake();
+  }
+
   #startQueueIndexer(): Worker {
     const topics = this.#topicsPort("queue-indexer");
     return startThread("queue-indexer", { init: this.init, topics }, [topics]);

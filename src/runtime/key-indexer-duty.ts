@@ -11,7 +11,7 @@ import { LogReader } from "../store/log/log-reader.ts";
 import { nextRecord } from "../store/log/log-scan.ts";
 import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
-import type { Duty } from "./duty.ts";
+import { type Duty, STOP_INDEXERS } from "./duty.ts";
 
 const PASS_MAX = 2048;
 
@@ -34,6 +34,7 @@ export class KeyIndexerDuty implements Duty {
   readonly #limitCell: number;
   readonly #parts = new RecordParts();
   #minOffset = 0;
+  #isChecked = false;
 
   constructor({ engine, trustedTimestamp }: KeyIndexerInit, drive: Drive) {
     const paths = new StorePaths(engine.storePath, engine.commitLogPath);
@@ -50,10 +51,20 @@ export class KeyIndexerDuty implements Duty {
       ...(trustedTimestamp === undefined ? {} : { trustedTimestamp }),
     });
     this.#builder = new KeyIndexBuilder(this.#index);
+  }
+
+  /** A look at some ten million keys takes a second: it is not done while clients wait for the start. */
+  #check(): boolean {
+    const { words } = this.#log;
+    if (Atomics.load(words, shared.SERVING) === 0) return false;
+    if (!this.#index.check(() => Atomics.load(words, shared.STOPPING) < STOP_INDEXERS)) return false;
     this.#log.setOffset(shared.INDEXED_OFFSET, Math.max(this.#index.endPhysicalOffset, this.#log.offset(shared.MIN_OFFSET)));
+    this.#isChecked = true;
+    return true;
   }
 
   work(): boolean {
+    if (!this.#isChecked && !this.#check()) return false;
     const from = this.#log.offset(shared.INDEXED_OFFSET);
     const limit = this.#log.offset(this.#limitCell);
     this.#forgetDeleted();

@@ -40,7 +40,7 @@ let directories = 0;
 const newDirectory = (): string => path.join(root, String(++directories));
 
 function openIndex(drive: Drive, directory: string, more: Partial<KeyIndexOptions> = {}): KeyIndex {
-  return new KeyIndex({
+  const index = new KeyIndex({
     drive,
     directory,
     shape: GOLDEN_SHAPE,
@@ -48,6 +48,8 @@ function openIndex(drive: Drive, directory: string, more: Partial<KeyIndexOption
     logEnd: Number.MAX_SAFE_INTEGER,
     ...more,
   });
+  index.check();
+  return index;
 }
 
 /** Adds the records of `log` that begin in [from, to). */

@@ -104,6 +104,7 @@ async function damageIndex({ random, drive: driveName, directory, isShort, hasNe
   const build = (): Buffer[] => {
     const options = { drive, directory: index, shape: INDEX_SHAPE, clock: new VirtualClock(NOW_MS) };
     const keys = new KeyIndex({ ...options, logEnd: Number.MAX_SAFE_INTEGER, gapMax: 2048 });
+    keys.check();
     const builder = new KeyIndexBuilder(keys);
     for (const record of records) builder.addRecord(record, 0);
     keys.close();

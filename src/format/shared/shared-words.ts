@@ -58,6 +58,8 @@ export const PREPARE_WRITER = 3;
 
 /** 0 = running; 1 = threads finish what is in the rings, flush and end. Writer: control. */
 export const STOPPING: number = i32(15);
+/** 1 = clients are served; what can wait has waited for it. Writer: control. */
+export const SERVING: number = i32(23);
 /** Bits of RUNNING_FLAGS_*; writer: control and flusher, by Atomics.or / and. */
 export const RUNNING_FLAGS: number = i32(16);
 /** The disk watermark forbids appends. */

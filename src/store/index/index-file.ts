@@ -23,6 +23,8 @@ const SECONDS_MAX = 2_147_483_647;
 const NO_ENTRY = 0;
 const TWO_32 = 4_294_967_296;
 const HEADER_RESERVED = 4096;
+/** Entries or slots that a check looks at between two questions whether it is to go on. */
+const LOOKED_AT_ONCE = 65_536;
 /** Disk space is taken for so many entries at a time. */
 const RESERVED_ENTRIES = 100_000;
 
@@ -249,39 +251,65 @@ export class IndexFile {
   /**
    * Whether slots and entries agree with each other, so that each key in the file is found; what a process that died was
    * about to write does not count. Somebody else may have damaged the file, or the system.
+   * @param goesOn asked from time to time; where it is not to go on, the answer means nothing
    */
-  isSound(): boolean {
+  isSound(goesOn: () => boolean = () => true): boolean {
     const region = this.#region;
     const { slotCount, entryCount } = this.#shape;
     const count = region.int32(COUNT_OFFSET);
     if (count < 1 || count > entryCount || this.beginTimestamp < 0 || this.beginTimestamp > this.endTimestamp) return false;
-    const newest = new Int32Array(slotCount);
-    const end = this.endPhysicalOffset;
-    let last = 0;
-    let lastSeconds = 0;
     if (count > 1 && region.int64(this.#entryAt(1) + ENTRY_PHYSICAL_OFFSET_OFFSET) !== this.beginPhysicalOffset) return false;
-    for (let number = 1; number < count; number++) {
-      const at = this.#entryAt(number);
-      const keyHash = region.int32(at);
-      const physicalOffset = region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
-      const seconds = region.int32(at + ENTRY_SECONDS_OFFSET);
-      if (keyHash < 0 || physicalOffset < last || seconds < (number > 1 ? lastSeconds : 0)) return false;
-      // The header may be behind by the newest entry.
-      if (physicalOffset > end && number < count - 1) return false;
-      const slot = keyHash % slotCount;
-      if (region.int32(at + ENTRY_PREVIOUS_OFFSET) !== newest[slot]) return false;
-      newest[slot] = number;
-      last = physicalOffset;
-      if (number > 1) lastSeconds = seconds; // The first one's count from the begin of the file before.
+    const newest = new Int32Array(slotCount);
+    for (let number = 1, last = 0, seconds = 0; number < count && goesOn(); number += LOOKED_AT_ONCE) {
+      const end = Math.min(count, number + LOOKED_AT_ONCE);
+      if (!this.#areEntriesSound(number, end, last, seconds, newest)) return false;
+      const at = this.#entryAt(end - 1);
+      last = region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
+      seconds = end > 2 ? region.int32(at + ENTRY_SECONDS_OFFSET) : 0; // The first one's count from the begin of the file before.
     }
-    if (count > 1 && (end > last || (end === last && count > 2 && lastSeconds !== this.#secondsOf(this.endTimestamp))))
-      return false;
-    for (let slot = 0; slot < slotCount; slot++) {
-      const known = region.int32(INDEX_HEADER_SIZE + SLOT_SIZE * slot);
-      // Ahead of the header where the process died: `#knownEntry` finds the way.
-      if (known !== newest[slot] && (known < count || known >= entryCount)) return false;
+    if (count > 1 && !this.#isEndSound(count)) return false;
+    for (let slot = 0; slot < slotCount && goesOn(); slot += LOOKED_AT_ONCE) {
+      const end = Math.min(slotCount, slot + LOOKED_AT_ONCE);
+      const view = region.stretch(INDEX_HEADER_SIZE + SLOT_SIZE * slot, SLOT_SIZE * (end - slot));
+      for (let i = slot; i < end; i++) {
+        const known = view.getInt32(SLOT_SIZE * (i - slot));
+        // Ahead of the header where the process died: `#knownEntry` finds the way.
+        if (known !== newest[i] && (known < count || known >= entryCount)) return false;
+      }
     }
     return true;
+  }
+
+  /** Of the entries [from, end), before which `last` and `lastSeconds` were the newest; brings `newest` of the slots up to date. */
+  #areEntriesSound(from: number, end: number, last: number, lastSeconds: number, newest: Int32Array): boolean {
+    const { slotCount } = this.#shape;
+    const headerEnd = this.endPhysicalOffset;
+    const count = this.count;
+    const view = this.#region.stretch(this.#entryAt(from), INDEX_ENTRY_SIZE * (end - from));
+    for (let number = from, at = 0; number < end; number++, at += INDEX_ENTRY_SIZE) {
+      const keyHash = view.getInt32(at);
+      const physicalOffset =
+        view.getInt32(at + ENTRY_PHYSICAL_OFFSET_OFFSET) * TWO_32 + view.getUint32(at + ENTRY_PHYSICAL_OFFSET_OFFSET + 4);
+      const seconds = view.getInt32(at + ENTRY_SECONDS_OFFSET);
+      if (keyHash < 0 || physicalOffset < last || seconds < (number > 1 ? lastSeconds : 0)) return false;
+      // The header may be behind by the newest entry.
+      if (physicalOffset > headerEnd && number < count - 1) return false;
+      const slot = keyHash % slotCount;
+      if (view.getInt32(at + ENTRY_PREVIOUS_OFFSET) !== newest[slot]) return false;
+      newest[slot] = number;
+      last = physicalOffset;
+      if (number > 1) lastSeconds = seconds;
+    }
+    return true;
+  }
+
+  /** Whether the end values are those of the newest entry. */
+  #isEndSound(count: number): boolean {
+    const at = this.#entryAt(count - 1);
+    const last = this.#region.int64(at + ENTRY_PHYSICAL_OFFSET_OFFSET);
+    const end = this.endPhysicalOffset;
+    if (end !== last || count === 2) return end <= last;
+    return this.#region.int32(at + ENTRY_SECONDS_OFFSET) === this.#secondsOf(this.endTimestamp);
   }
 
   /** How many of the newest entries are of the record at `physicalOffset`. */

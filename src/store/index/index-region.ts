@@ -14,6 +14,8 @@ export interface IndexRegion {
   setInt32(at: number, value: number): void;
   int64(at: number): number;
   setInt64(at: number, value: number): void;
+  /** Many neighbours, to be looked at in order: [at, at + size). Good until the next call of anything here. */
+  stretch(at: number, size: number): DataView;
   /** Makes all writes so far visible to other readers of the file. @throws MillraceError MILLRACE_STORE_IO, MILLRACE_STORE_FULL */
   publish(): void;
   /** Readers only: what others have published since is seen from now on. */
@@ -62,6 +64,10 @@ class MappedRegion implements IndexRegion {
     this.#view.setInt32(at + 4, value | 0); // Modulo 2^32, also of what is larger.
   }
 
+  stretch(at: number, size: number): DataView {
+    return new DataView(this.#view.buffer, this.#view.byteOffset + at, size);
+  }
+
   publish(): void {
     // Every write is at once in the file's pages.
   }
@@ -98,6 +104,7 @@ class PagedRegion implements IndexRegion {
   readonly mapped = undefined;
   readonly #file: StoreFile;
   readonly #pages: (Page | undefined)[] = new Array(PAGES_MAX + 1).fill(undefined);
+  #stretch: Buffer = Buffer.alloc(0);
 
   constructor(file: StoreFile) {
     this.#file = file;
@@ -124,6 +131,13 @@ class PagedRegion implements IndexRegion {
   setInt64(at: number, value: number): void {
     this.setInt32(at, Math.floor(value / TWO_32));
     this.setInt32(at + 4, value | 0);
+  }
+
+  stretch(at: number, size: number): DataView {
+    this.publish();
+    if (this.#stretch.length < size) this.#stretch = Buffer.allocUnsafeSlow(size);
+    this.#file.read(at, this.#stretch, 0, size);
+    return new DataView(this.#stretch.buffer, this.#stretch.byteOffset, size);
   }
 
   #page(at: number): Page {

@@ -6,7 +6,7 @@ import type { Drive } from "../../os/api.ts";
 import { listDirectory, makeDirectory, removeFile, syncDirectory } from "../../os/files.ts";
 import { IndexFile } from "./index-file.ts";
 
-/** Slots and entries that a start looks at: less than a second's work. */
+/** Slots and entries that `check` looks at: some seconds' work at most. */
 const LOOKED_AT_MAX = 25_000_000;
 
 const GAP_MAX = 16_777_216;
@@ -53,27 +53,39 @@ export class KeyIndex {
     const short = files.findIndex((file) => this.#drive.names.size(file) < indexFileSize(this.#shape));
     // Too small: it was cut, or made for fewer keys.
     if (short >= 0) for (const file of files.splice(short)) removeFile(file);
-    const unsound = this.#unsound(files);
-    for (const file of files) {
-      this.#isCut ||= unsound.has(file);
-      this.#load(file, options);
-    }
-    const last = this.#sealed.pop();
-    if (last !== undefined) this.#last = this.#open(last.path);
+    for (const file of files) this.#load(file, options);
+    this.#openLast();
   }
 
-  /** Of the newest files, as far as a start has the time to look at all that is in them, those that are damaged. */
-  #unsound(files: readonly string[]): Set<string> {
-    const unsound = new Set<string>();
+  #openLast(): void {
+    const last = this.#sealed.pop();
+    this.#last = last === undefined ? undefined : this.#open(last.path);
+  }
+
+  /**
+   * Looks at all that is in the newest files, as many as there is time for, and removes those that are damaged with all
+   * that come after them. To be done once, before anything is put.
+   * @param goesOn asked from time to time @returns false: it was not, and nothing is known
+   */
+  check(goesOn: () => boolean = () => true): boolean {
+    const files = [...this.#sealed.map(({ path: file }) => file), ...(this.#last === undefined ? [] : [this.#last.path])];
     let left = LOOKED_AT_MAX;
-    for (const file of files.toReversed()) {
-      const index = this.#open(file);
+    let soundCount = files.length;
+    for (let i = files.length - 1; i >= 0; i--) {
+      const index = i === this.#sealed.length ? this.#last! : this.#open(files[i]!);
       left -= index.lookSize;
-      if (left >= 0 && !index.isSound()) unsound.add(file);
-      index.close();
+      const isSound = left < 0 || index.isSound(goesOn);
+      if (index !== this.#last) index.close();
+      if (!goesOn()) return false;
+      if (!isSound) soundCount = i;
       if (left < 0) break;
     }
-    return unsound;
+    if (soundCount === files.length) return true;
+    this.#last?.close();
+    for (const file of files.slice(soundCount)) removeFile(file);
+    this.#sealed.splice(soundCount);
+    this.#openLast();
+    return true;
   }
 
   /** Takes the file in, or removes it: with what follows, the log will be indexed again from where the last good file ends. */

@@ -74,8 +74,7 @@ export class ConsumeQueue {
     if (file === undefined) {
       const { names } = this.#drive;
       const name = basePath(this.directory, base);
-      const isThere = names.exists(name);
-      if (!this.#writable && !isThere) return undefined;
+      if (!this.#writable && !names.exists(name)) return undefined;
       // Not on the disk yet: waiting for it at each new queue would hold up all the others. Whoever flushes sees to it.
       if (this.#writable) names.makeDirectory(this.directory, false);
       try {
@@ -205,9 +204,9 @@ export class ConsumeQueue {
   /**
    * One past the last entry of a message that ends at or below `logEnd`, by bisection: right where all entries below
    * it were written. Source: Apache `ConsumeQueue.recover`.
+   * @param starts as of `fileStarts`
    */
-  endBelow(logEnd: number): number {
-    const starts = this.fileStarts();
+  endBelow(logEnd: number, starts: readonly number[] = this.fileStarts()): number {
     if (starts.length === 0) return 0;
     const scratch = Buffer.alloc(this.entrySize);
     // Entries without a message do not tell where they stand: the next one that has a message does.

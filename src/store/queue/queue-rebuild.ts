@@ -46,9 +46,12 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     options;
   const { appendedOffset, dispatchFrom, queues, gaps } = recovered;
   const all = new Map<string, readonly number[]>();
-  for (const { topic, queueId, minOffset, maxOffset, entryCount = 0 } of queues) {
+  /** By slot. */
+  const writtenEnds = new Map<number, number>();
+  for (const { topic, queueId, minOffset, maxOffset, entryCount = 0, writtenEnd } of queues) {
     const ofTopic = slotsOf(topic, queueId + 1);
     all.set(topic, ofTopic);
+    if (writtenEnd !== undefined) writtenEnds.set(ofTopic[queueId]!, writtenEnd);
     slots.setMinOffset(ofTopic[queueId]!, minOffset);
     slots.setEntryCount(ofTopic[queueId]!, entryCount);
     slots.setWrittenOffset(ofTopic[queueId]!, maxOffset);
@@ -102,15 +105,21 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
   table.close();
   reader.close();
   if (recovered.exit === "process-died")
-    for (const [topic, ofTopic] of all) if (!isBatch(topic)) cutBehind(options, topic, ofTopic);
+    for (const [topic, ofTopic] of all) if (!isBatch(topic)) cutBehind(options, topic, ofTopic, writtenEnds);
   for (const ofTopic of all.values()) for (const slot of ofTopic) slots.setAppendedOffset(slot, slots.maxOffset(slot));
 }
 
 /** Entries behind the end would be of records that the log does not have any more: somebody has cut it. */
-function cutBehind({ drive, paths, queueFileSize, slots }: RebuildOptions, topic: string, ofTopic: readonly number[]): void {
+function cutBehind(
+  { drive, paths, queueFileSize, slots }: RebuildOptions,
+  topic: string,
+  ofTopic: readonly number[],
+  writtenEnds: ReadonlyMap<number, number>,
+): void {
   const entry = Buffer.alloc(ENTRY_SIZE);
   for (const [queueId, slot] of ofTopic.entries()) {
     const end = slots.maxOffset(slot);
+    if (writtenEnds.get(slot) === end) continue;
     const directory = queueDirectory(paths.consumeQueue, topic, queueId);
     const queue = new ConsumeQueue(drive, directory, queueFileSize, false, { isMapped: false });
     const isAnyBehind = queue.read(end, 1, entry) > 0 && entry.some((byte) => byte !== 0);

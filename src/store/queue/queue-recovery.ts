@@ -1,12 +1,6 @@
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
-import {
-  BLANK_ENTRY_SIZE,
-  ENTRY_SIZE,
-  ENTRY_SIZE_OFFSET,
-  entryPhysicalOffset,
-  entrySize,
-} from "../../format/files/consume-queue.ts";
+import { BLANK_ENTRY_SIZE, ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../format/files/consume-queue.ts";
 import type { QueueBounds } from "../../format/files/queue-bounds.ts";
 import { isLmq } from "../../format/names.ts";
 import { QUEUE_OFFSET_OFFSET, RECORD_SIZE_MIN, RecordParts, readInt64 } from "../../format/record/message.ts";
@@ -16,10 +10,8 @@ import { basePath, listBases } from "../log/log-files.ts";
 import type { LogReader } from "../log/log-reader.ts";
 import { isIntact } from "../log/log-scan.ts";
 import { ConsumeQueue, queueDirectory } from "./consume-queue.ts";
+import { EntryWindow } from "./entry-window.ts";
 
-const TWO_32 = 4_294_967_296;
-/** Entries read at once. */
-const BLOCK_COUNT = 3276;
 /** Entries that a start looks at: some tenths of a second. Beyond, only the ends of queues are looked at. */
 const LOOKED_AT_MAX = 25_000_000;
 
@@ -35,6 +27,8 @@ export interface QueueRecoveryOptions {
   believedEnd: number;
   /** The machine died: what is not believed may be garbage. Otherwise it is right as far as it goes, and stays till then. */
   isCacheLost: boolean;
+  /** Whether it is to be said what stands behind the end: entries of records that the log may have lost since. */
+  looksBehind: boolean;
   /** What of a record is compared: CHECK_… of log-scan.ts. */
   check: number;
 }
@@ -49,6 +43,8 @@ export interface InspectedQueue {
   minOffset: number;
   /** End of the record of the last of them; `logStart` without any. Records from here on may lack their entries. */
   physicalEnd: number;
+  /** Entries from `end` to here are written, and this one is not; undefined: nobody has looked. */
+  writtenEnd?: number;
   /** What is wrong, in words; undefined: nothing. */
   damage: string | undefined;
 }
@@ -72,9 +68,7 @@ export class QueueRecovery {
   readonly #o: QueueRecoveryOptions;
   readonly #parts = new RecordParts();
   readonly #further = new MultiDispatchScan();
-  readonly #block = Buffer.alloc(BLOCK_COUNT * ENTRY_SIZE);
-  /** The same: its reads cost a third of the Buffer's, and this is done for every entry of a killed store. */
-  readonly #view = new DataView(this.#block.buffer, this.#block.byteOffset, this.#block.length);
+  readonly #window = new EntryWindow();
   #lookedAt = 0;
 
   constructor(options: QueueRecoveryOptions) {
@@ -86,12 +80,12 @@ export class QueueRecovery {
    * @param known what is known of the queue from before
    */
   inspect(topic: string, queueId: number, known: QueueBounds | undefined): InspectedQueue {
-    const { drive, consumeQueue, queueFileSize, logStart, believedEnd } = this.#o;
+    const { drive, consumeQueue, queueFileSize, logStart, believedEnd, looksBehind } = this.#o;
     const directory = queueDirectory(consumeQueue, topic, queueId);
-    const damage = this.#mendFiles(directory);
+    const { starts, damage } = this.#mendFiles(directory);
     const queue = new ConsumeQueue(drive, directory, queueFileSize, false, { isMapped: false });
+    this.#window.show(queue);
     try {
-      const starts = queue.fileStarts();
       const first = starts[0] ?? 0;
       let reason = damage;
       // The front is missing though the log still has its records: there is nothing to build on.
@@ -101,35 +95,38 @@ export class QueueRecovery {
         const text = `its entries before ${first} are missing`;
         return { topic, queueId, end: 0, minOffset: 0, physicalEnd: logStart, damage: text };
       }
-      let end = queue.endBelow(believedEnd);
+      let end = this.#endFrom(known?.maxOffset ?? 0, first) ?? queue.endBelow(believedEnd, starts);
       // An older version left zeros before a queue's first message.
       const zerosEnd = damage === undefined ? (known?.minOffset ?? end) : 0;
-      const wrong = this.#firstWrong(queue, this.#unknownStart(directory, starts, known), end, zerosEnd);
+      const wrong = this.#firstWrong(this.#unknownStart(directory, starts, known), end, zerosEnd);
       if (wrong < end) {
         reason ??= `its entry ${wrong} is none`;
         end = wrong;
       }
-      const believed = this.#lastRight(queue, first, end, queueId, topic);
+      const believed = this.#lastRight(first, end, queueId, topic);
       if (believed < end) reason ??= `its entry ${end - 1} does not point at its message`;
       // Without one that is right its number means nothing either, unless it is known that the queue got so far.
       end = believed > first || known?.maxOffset === first ? believed : 0;
       if (known !== undefined && known.maxOffset > end) reason ??= `it ends at ${end}, but ended at ${known.maxOffset}`;
-      const physicalEnd = end > first ? Math.max(logStart, this.#physicalEnd(queue, first, end)) : logStart;
+      const physicalEnd = end > first ? Math.max(logStart, this.#physicalEnd(first, end)) : logStart;
+      const writtenEnd = looksBehind && reason === undefined ? this.#writtenEnd(end) : undefined;
       const minOffset = this.#minOffset(queue, Math.min(first, end), end);
       if (reason !== undefined || this.#o.isCacheLost) {
         queue.close();
         cutQueue(drive, directory, queueFileSize, end);
       }
-      return { topic, queueId, end, minOffset, physicalEnd, damage: reason };
+      const found = { topic, queueId, end, minOffset, physicalEnd, damage: reason };
+      return writtenEnd === undefined ? found : { ...found, writtenEnd };
     } finally {
       queue.close();
     }
   }
 
-  /** Files of a wrong size become whole, zeros where nothing is; files behind a gap go. @returns what was wrong */
-  #mendFiles(directory: string): string | undefined {
+  /** Files of a wrong size become whole, zeros where nothing is; files behind a gap go. @returns those that are left, and what was wrong */
+  #mendFiles(directory: string): { starts: number[]; damage: string | undefined } {
     const { drive, queueFileSize } = this.#o;
     const { names } = drive;
+    const starts: number[] = [];
     let damage: string | undefined;
     let next = -1;
     for (const name of names.list(directory).filter((file) => /^\d{20}$/.test(file))) {
@@ -151,8 +148,38 @@ export class QueueRecovery {
         names.resize(file, queueFileSize);
       }
       next = base + queueFileSize;
+      starts.push(base / ENTRY_SIZE);
     }
-    return damage;
+    return { starts, damage };
+  }
+
+  /**
+   * One past the last entry of a message that ends at or below believedEnd, where that is at or behind the known end, as
+   * it is for a killed store: a few entries in a row instead of a bisection. undefined: it is not there.
+   */
+  #endFrom(knownEnd: number, first: number): number | undefined {
+    if (knownEnd <= first || !this.#isBelieved(this.#window.at(knownEnd - 1))) return undefined;
+    let end = knownEnd;
+    for (let next = end; ; next++) {
+      const at = this.#window.at(next);
+      if (this.#isBelieved(at)) end = next + 1;
+      else if (at < 0 || !this.#window.isBlank(at)) return end;
+    }
+  }
+
+  /** Whether the entry there is that of a message that ends at or below believedEnd. */
+  #isBelieved(at: number): boolean {
+    if (at < 0) return false;
+    const size = this.#window.size(at);
+    const physicalOffset = this.#window.physicalOffset(at);
+    return size > 0 && size !== BLANK_ENTRY_SIZE && physicalOffset >= 0 && physicalOffset + size <= this.#o.believedEnd;
+  }
+
+  #writtenEnd(end: number): number {
+    for (let next = end; ; next++) {
+      const at = this.#window.at(next);
+      if (at < 0 || this.#window.isZero(at)) return next;
+    }
   }
 
   /** First entry that has to be looked at: the files before it have not been written since they were last known. */
@@ -167,21 +194,28 @@ export class QueueRecovery {
   }
 
   /** The first of [from, end) that cannot be an entry: it is out of order, or points outside of the log. */
-  #firstWrong(queue: ConsumeQueue, from: number, end: number, zerosEnd: number): number {
+  #firstWrong(from: number, end: number, zerosEnd: number): number {
+    const window = this.#window;
     let physicalEnd = 0;
     let isAnyWritten = false;
     for (let next = from; next < end && this.#lookedAt < LOOKED_AT_MAX; ) {
-      const count = queue.read(next, Math.min(BLOCK_COUNT, end - next), this.#block);
-      if (count === 0) return next;
-      for (let i = 0; i < count; i++) {
-        const at = i * ENTRY_SIZE;
-        const size = this.#view.getInt32(at + ENTRY_SIZE_OFFSET);
-        const physicalOffset = this.#view.getInt32(at) * TWO_32 + this.#view.getUint32(at + 4);
+      let at = window.at(next);
+      if (at < 0) return next;
+      const count = Math.min(window.countFrom(next), end - next);
+      for (let i = 0; i < count; i++, at += ENTRY_SIZE) {
+        const size = window.size(at);
+        const physicalOffset = window.physicalOffset(at);
         if (size === BLANK_ENTRY_SIZE && physicalOffset === 0) continue;
         if (size === 0 && physicalOffset === 0 && !isAnyWritten && next + i < zerosEnd) continue;
         if (size < RECORD_SIZE_MIN || physicalOffset < physicalEnd || physicalOffset + size > this.#o.logLimit) return next + i;
-        physicalEnd = physicalOffset + size;
         isAnyWritten = true;
+        // Those that follow in order need no further look but the last one, which the next round gives.
+        const skipped = Math.max(0, window.runLength(at, count - i) - 2);
+        if (skipped > 0 && this.#endsInLog(at + skipped * ENTRY_SIZE)) {
+          i += skipped;
+          at += skipped * ENTRY_SIZE;
+        }
+        physicalEnd = window.physicalOffset(at) + window.size(at);
       }
       next += count;
       this.#lookedAt += count;
@@ -189,16 +223,17 @@ export class QueueRecovery {
     return end;
   }
 
+  #endsInLog(at: number): boolean {
+    return this.#window.physicalOffset(at) + this.#window.size(at) <= this.#o.logLimit;
+  }
+
   /** One past the last entry below `end` that points at its own message (or at one that was deleted); `first` without any. */
-  #lastRight(queue: ConsumeQueue, first: number, end: number, queueId: number, topic: string): number {
-    const entry = Buffer.alloc(ENTRY_SIZE);
+  #lastRight(first: number, end: number, queueId: number, topic: string): number {
     let believed = end;
     for (let queueOffset = end - 1; queueOffset >= first; queueOffset--) {
-      if (queue.read(queueOffset, 1, entry) === 0) continue;
-      const size = entrySize(entry, 0);
-      const physicalOffset = entryPhysicalOffset(entry, 0);
-      if (size === BLANK_ENTRY_SIZE && physicalOffset === 0) continue;
-      if (this.#isRight(physicalOffset, size, queueOffset, queueId, topic)) return believed;
+      const at = this.#window.at(queueOffset);
+      if (at < 0 || this.#window.isBlank(at)) continue;
+      if (this.#isRight(this.#window.physicalOffset(at), this.#window.size(at), queueOffset, queueId, topic)) return believed;
       believed = queueOffset;
     }
     return believed === end ? end : first;
@@ -218,9 +253,12 @@ export class QueueRecovery {
     return record.toString("utf8", parts.topicStart, parts.topicEnd) === topic;
   }
 
-  #physicalEnd(queue: ConsumeQueue, first: number, end: number): number {
+  #physicalEnd(first: number, end: number): number {
+    const window = this.#window;
     for (let queueOffset = end - 1; queueOffset >= first; queueOffset--) {
-      const physicalEnd = queue.physicalEnd(queueOffset);
+      const at = window.at(queueOffset);
+      if (at < 0 || window.size(at) === BLANK_ENTRY_SIZE) continue;
+      const physicalEnd = window.physicalOffset(at) + window.size(at);
       if (physicalEnd > 0) return physicalEnd;
     }
     return 0;
@@ -236,7 +274,9 @@ export class QueueRecovery {
       return next;
     };
     let low = first;
-    for (let high = end; low < high; ) {
+    // Most often nothing of it has been deleted.
+    const isFirstKept = messageFrom(first, end) === first && entryPhysicalOffset(entry, 0) + entrySize(entry, 0) > logStart;
+    for (let high = isFirstKept ? first : end; low < high; ) {
       const middle = Math.floor((low + high) / 2);
       const probe = messageFrom(middle, high);
       if (probe < high && entryPhysicalOffset(entry, 0) + entrySize(entry, 0) <= logStart) low = probe + 1;

@@ -36,6 +36,8 @@ export interface RecoveredQueue {
   maxOffset: number;
   /** Of a queue of whole batches: its entries. */
   entryCount?: number;
+  /** Entries from maxOffset to here are written, and this one is not; undefined: nobody has looked. */
+  writtenEnd?: number;
 }
 
 export interface RecoveredStore {
@@ -95,7 +97,8 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const { queueFileSize, batchQueueFileSize } = options;
   const { consumeQueue, batchConsumeQueue } = paths;
   const isCacheLost = exit === "machine-died";
-  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize, isCacheLost, check });
+  const looksBehind = exit === "process-died";
+  const plain = new QueueRecovery({ ...where, consumeQueue, queueFileSize, isCacheLost, looksBehind, check });
   const batches = new BatchQueueRecovery({ ...where, batchConsumeQueue, batchQueueFileSize });
   const queues = inspectAll(options, plain, batches, known, logStart);
   const lastEnd = queues.reduce((end, { physicalEnd }) => Math.max(end, physicalEnd), logStart);
@@ -132,8 +135,16 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
     dispatchFrom,
     lastStoreTimestamp: Math.max(scan.lastStoreTimestamp, checkpoint.physicMsgTimestamp),
     queues: queues.map((queue) => {
-      const { topic, queueId, minOffset, end: maxOffset } = queue;
-      return { topic, queueId, minOffset, maxOffset, ...("entryCount" in queue ? { entryCount: queue.entryCount } : {}) };
+      const { topic, queueId, minOffset, end: maxOffset, writtenEnd } = queue;
+      const behind = writtenEnd === undefined ? {} : { writtenEnd };
+      return {
+        topic,
+        queueId,
+        minOffset,
+        maxOffset,
+        ...behind,
+        ...("entryCount" in queue ? { entryCount: queue.entryCount } : {}),
+      };
     }),
     damages: damaged.map(({ topic, queueId, damage }) => ({ topic, queueId, damage: damage! })),
     gaps: scan.gaps,
