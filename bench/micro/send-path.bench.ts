@@ -7,7 +7,9 @@ import { chooseDrive } from "../../src/os/choose.ts";
 import { IoTables } from "../../src/remoting/io-tables.ts";
 import { BATCH_KERNEL_SIZE, BatchKernel } from "../../src/remoting/send/batch-kernel.ts";
 import { SendAnswers } from "../../src/remoting/send/send-answers.ts";
+import { SendKernel, sendKernelSize } from "../../src/remoting/send/send-kernel.ts";
 import { SEND_TAKEN, SendPath } from "../../src/remoting/send/send-path.ts";
+import { SendRuns } from "../../src/remoting/send/send-runs.ts";
 import { SendTickets } from "../../src/remoting/send/send-tickets.ts";
 import { uniqueKeys } from "../../src/remoting/send/unique-keys.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer, laneScratch } from "../../src/ring/lane.ts";
@@ -19,11 +21,13 @@ const BATCH = 64;
 const ENTRIES = 1024;
 const { drive } = await chooseDrive(false);
 const gather = drive.gatherWriter();
-const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 16 * 1_048_576 }, BATCH_KERNEL_SIZE);
+const scratchSize = BATCH_KERNEL_SIZE + sendKernelSize(ENTRIES);
+const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 16 * 1_048_576 }, scratchSize);
 const kernel = BatchKernel.over(laneScratch(memory));
+const sendKernel = SendKernel.over(laneScratch(memory), BATCH_KERNEL_SIZE)!;
 const lane = new LaneProducer(memory);
 const writer = new LaneConsumer(memory);
-const tickets = new SendTickets(ENTRIES);
+const tickets = new SendTickets(ENTRIES, sendKernel.tickets);
 const clock = new SystemClock();
 const storeHost = encodeHost(STORE_HOST);
 const tables = new IoTables();
@@ -50,8 +54,9 @@ const path = new SendPath({
   tailSize: 0,
   newUniqueKey: uniqueKeys(STORE_HOST, clock),
   kernel,
+  runs: new SendRuns(sendKernel, lane, tickets, tables, 4_194_304),
 });
-const answers = new SendAnswers({
+const answerOptions = {
   lane,
   tickets,
   log: new SharedLog(),
@@ -61,7 +66,9 @@ const answers = new SendAnswers({
   isSyncFlush: false,
   syncFlushTimeoutMs: 5000,
   clock,
-});
+};
+const plainAnswers = new SendAnswers(answerOptions);
+const kernelAnswers = new SendAnswers({ ...answerOptions, kernel: sendKernel });
 const connection = sinkConnection(gather);
 const scan = new HeaderScan();
 let work = 0;
@@ -73,6 +80,10 @@ function sendAll(frame: Buffer, times = BATCH): void {
     const outcome = path.take(connection, frame, 0, frame.length, scan);
     if (outcome !== SEND_TAKEN) throw new Error(`send path answered ${outcome}`);
   }
+  settle(plainAnswers);
+}
+
+function settle(answers: SendAnswers): void {
   lane.publish();
   while (writer.next()) {
     physicalOffset += writer.size;
@@ -84,9 +95,22 @@ function sendAll(frame: Buffer, times = BATCH): void {
   connection.flushTurn();
 }
 
+/** What one read brings: the kernel takes it all, once it has seen the header. */
+function readAll(frames: Buffer): void {
+  frames.copy(sendKernel.input);
+  const stoppedAt = path.takeRun(connection, sendKernel.input, 0, frames.length);
+  if (stoppedAt !== frames.length) throw new Error(`the kernel has stopped at ${stoppedAt} of ${frames.length}`);
+  settle(kernelAnswers);
+}
+
 const tasks: Record<string, Task> = {};
 for (const size of [128, 1024, 4096]) {
   const { json, binary } = sendFrame(size);
+  if (BATCH * json.length <= sendKernel.input.length) {
+    const frames = Buffer.concat(new Array<Buffer>(BATCH).fill(json));
+    sendAll(json, 4);
+    tasks[`${size} B, JSON header, ${BATCH} in one read`] = { count: BATCH, run: () => readAll(frames) };
+  }
   tasks[`${size} B, JSON header`] = { count: BATCH, run: () => sendAll(json) };
   tasks[`${size} B, binary header`] = { count: BATCH, run: () => sendAll(binary) };
 }

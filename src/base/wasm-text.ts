@@ -6,6 +6,7 @@
  *     (local.set $b (i32.add (local.get $a) (i32.const 1)))
  *     (block $done (loop $next ... (br_if $done ...) ... (br $next)))
  *     (if (i32.eq ...) (then ...))
+ *     (call $other ...)
  *     (local.get $b))
  *
  * Every function is exported under its name. Memory instructions take `offset=`; nothing is said of alignment.
@@ -41,6 +42,14 @@ const PLAIN: Readonly<Record<string, readonly number[]>> = {
   "v128.any_true": [0xfd, 0x53],
   "i8x16.lt_s": [0xfd, 0x25],
   "i8x16.splat": [0xfd, 0x0f],
+  "i8x16.eq": [0xfd, 0x23],
+  "i32.div_u": [0x6e],
+  "i32.wrap_i64": [0xa7],
+  "i64.extend_i32_u": [0xad],
+  "i64.trunc_sat_f64_u": [0xfc, 0x07],
+  "i64.add": [0x7c],
+  "i64.mul": [0x7e],
+  "i64.shr_u": [0x88],
 };
 
 /** Those that read or write memory, and the alignment that they claim. */
@@ -51,11 +60,12 @@ const MEMORY: Readonly<Record<string, readonly number[]>> = {
   "i32.store": [0x36],
   "i32.store8": [0x3a],
   "i32.store16": [0x3b],
+  "f64.load": [0x2b],
   "v128.load": [0xfd, 0x00],
   "v128.store": [0xfd, 0x0b],
 };
 
-const TYPES: Readonly<Record<string, number>> = { i32: 0x7f, v128: 0x7b };
+const TYPES: Readonly<Record<string, number>> = { i32: 0x7f, i64: 0x7e, v128: 0x7b };
 const EMPTY_BLOCK = 0x40;
 const END = 0x0b;
 const PAGE_SIZE = 65_536;
@@ -67,11 +77,12 @@ const PAGE_SIZE = 65_536;
  */
 export function assemble(text: string, memorySize: number): Uint8Array<ArrayBuffer> {
   const functions = parse(text) as Node[][];
+  const names = functions.map(([, name]) => String(name));
   const types: number[][] = [];
   const bodies: number[][] = [];
   const exported: number[][] = [];
   for (const [index, node] of functions.entries()) {
-    const { name, type, body } = functionOf(node);
+    const { name, type, body } = functionOf(node, names);
     types.push(type);
     bodies.push([...unsigned(body.length), ...body]);
     exported.push([...textOf(name), 0x00, ...unsigned(index)]);
@@ -135,7 +146,7 @@ function parse(text: string): Node[] {
   return stack[0]!;
 }
 
-function functionOf(node: Node[]): { name: string; type: number[]; body: number[] } {
+function functionOf(node: Node[], names: readonly string[]): { name: string; type: number[]; body: number[] } {
   const [keyword, name, ...rest] = node;
   if (keyword !== "func" || typeof name !== "string") throw new Error("wasm text: a function was expected");
   const locals: string[] = [];
@@ -154,7 +165,7 @@ function functionOf(node: Node[]): { name: string; type: number[]; body: number[
       (kind === "param" ? params : declared).push(typeOf(part[2]));
     }
   }
-  const code = rest.slice(at).flatMap((part) => new Assembly(locals).of(part));
+  const code = rest.slice(at).flatMap((part) => new Assembly(locals, names).of(part));
   return {
     name: name.slice(1),
     type: [0x60, ...unsigned(params.length), ...params, ...unsigned(results.length), ...results],
@@ -171,11 +182,14 @@ function typeOf(node: Node | undefined): number {
 /** The code of one expression and what is in it. */
 class Assembly {
   readonly #locals: readonly string[];
+  /** Of all functions of the module. */
+  readonly #functions: readonly string[];
   /** Names of the blocks around it, the innermost last. */
   readonly #labels: string[] = [];
 
-  constructor(locals: readonly string[]) {
+  constructor(locals: readonly string[], functions: readonly string[]) {
     this.#locals = locals;
+    this.#functions = functions;
   }
 
   of(node: Node): number[] {
@@ -205,6 +219,10 @@ class Assembly {
         return [...this.#all(rest.slice(1)), 0x22, ...this.#localOf(rest[0])];
       case "i32.const":
         return [0x41, ...signed(Number(rest[0]))];
+      case "i64.const": // Of 32 bits at most.
+        return [0x42, ...signed(Number(rest[0]))];
+      case "call":
+        return [...this.#all(rest.slice(1)), 0x10, ...this.#functionOf(rest[0])];
       default:
         throw new Error(`wasm text: no instruction ${name}`);
     }
@@ -231,6 +249,12 @@ class Assembly {
   #localOf(name: Node | undefined): number[] {
     const index = this.#locals.indexOf(String(name));
     if (index < 0) throw new Error(`wasm text: no local ${String(name)}`);
+    return unsigned(index);
+  }
+
+  #functionOf(name: Node | undefined): number[] {
+    const index = this.#functions.indexOf(String(name));
+    if (index < 0) throw new Error(`wasm text: no function ${String(name)}`);
     return unsigned(index);
   }
 

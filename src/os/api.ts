@@ -148,6 +148,10 @@ export interface Drive {
   lockForReading(path: string): FileLock;
   /** undefined: this drive writes through the stream. */
   gatherWriter(): GatherWriter | undefined;
-  /** undefined: this drive reads through the stream. @param inputSize  most bytes read at once */
-  socketPoller(inputSize: number): SocketPoller | undefined;
+  /**
+   * undefined: this drive reads through the stream.
+   * @param inputSize  most bytes read at once
+   * @param input      of WebAssembly's memory, which stays where it is: what it is to read into
+   */
+  socketPoller(inputSize: number, input?: Buffer): SocketPoller | undefined;
 }

@@ -24,9 +24,9 @@ const EVENT_SIZE = DATA_AT + 8;
 const EVENTS_MAX = 256;
 const EVENTS_SIZE = EVENTS_MAX * 16;
 
-/** @param inputSize  most bytes read at once */
-export function openSocketPoller(inputSize: number): SocketPoller {
-  return new EpollPoller(inputSize);
+/** See `Drive.socketPoller`. */
+export function openSocketPoller(inputSize: number, input?: Buffer): SocketPoller {
+  return new EpollPoller(inputSize, input);
 }
 
 class EpollPoller implements SocketPoller {
@@ -36,13 +36,17 @@ class EpollPoller implements SocketPoller {
   readonly #events: DataView;
   readonly #epoll: number;
 
-  constructor(inputSize: number) {
+  /** It is ours to give back. */
+  readonly #isOwn: boolean;
+
+  constructor(inputSize: number, input: Buffer | undefined) {
     this.#epoll = epollCreate(EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw new Error(`epoll_create1: errno ${koffi.errno()}`);
     this.#eventsAddress = mapAnonymous(EVENTS_SIZE);
     this.#events = new DataView(koffi.view(this.#eventsAddress, EVENTS_SIZE));
-    this.#inputAddress = mapAnonymous(inputSize);
-    this.input = Buffer.from(koffi.view(this.#inputAddress, inputSize));
+    this.#isOwn = input === undefined;
+    this.#inputAddress = input === undefined ? mapAnonymous(inputSize) : Number(koffi.address(input));
+    this.input = input ?? Buffer.from(koffi.view(this.#inputAddress, inputSize));
   }
 
   add(fd: number, tag: number): void {
@@ -91,7 +95,7 @@ class EpollPoller implements SocketPoller {
   close(): void {
     closeFd(this.#epoll);
     unmap(this.#eventsAddress, EVENTS_SIZE);
-    unmap(this.#inputAddress, this.input.length);
+    if (this.#isOwn) unmap(this.#inputAddress, this.input.length);
   }
 }
 

@@ -3,6 +3,7 @@ import { encodeHost } from "../format/record/message.ts";
 import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
 import type { IoTopic } from "./io-tables.ts";
+import type { SendTemplate } from "./send/send-template.ts";
 import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
 
 const STAGE_SIZE = 16_384;
@@ -20,6 +21,11 @@ export const FRAME_BLOCKED = 1;
 /** Close the connection. */
 export const FRAME_REFUSED = 2;
 
+/**
+ * Takes frames of a common kind from the front of bytes[start, end), many at a time.
+ * @returns where it has stopped; what stands there is for the FrameHandler
+ */
+export type RunHandler = (connection: IoConnection, bytes: Buffer, start: number, end: number) => number;
 export type FrameHandler = (connection: IoConnection, bytes: Buffer, start: number, size: number) => number;
 
 /**
@@ -36,6 +42,8 @@ export class IoConnection {
   readonly bornHost: Buffer;
   readonly bornHostView: DataView;
   readonly #onFrame: FrameHandler;
+  /** Is asked first. */
+  onRun: RunHandler | undefined;
   readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
   readonly #reads: SocketReads;
@@ -54,7 +62,7 @@ export class IoConnection {
   forwardedSize = 0;
   /** Requests that the control thread has given back while this connection was choked; they count as forwarded. */
   readonly replays: Buffer[] = [];
-  /** Frames handled so far. */
+  /** Frames and runs of frames handled so far. */
   handledCount = 0;
   /** Frames whose wait has passed the limit are answered, not stored. */
   isOverdue = false;
@@ -66,6 +74,9 @@ export class IoConnection {
   lastTopic: IoTopic | undefined;
   /** Of the tables when it was looked up. */
   lastTopicVersion = -1;
+
+  /** Of its sends, by the lower bits of their headers' sizes (see SendRuns). */
+  readonly sendTemplates: (SendTemplate | undefined)[] = [];
 
   readonly #staged: IoConnection[];
   #isInStaged = false;
@@ -177,7 +188,14 @@ export class IoConnection {
   /** @returns the end of the whole frames handled in bytes[start, end), or -1 */
   #process(bytes: Buffer, start: number, end: number): number {
     let at = start;
+    const onRun = this.sendTemplates.length > 0 ? this.onRun : undefined;
     while (at < end) {
+      if (onRun !== undefined && !this.isChoked) {
+        const stoppedAt = onRun(this, bytes, at, end);
+        if (stoppedAt > at) this.handledCount++;
+        at = stoppedAt;
+        if (at >= end) break;
+      }
       const size = frameSize(bytes, at, end);
       if (size === FRAME_INCOMPLETE) break;
       if (size === FRAME_MALFORMED) return -1;

@@ -33,9 +33,11 @@ import { ColdReads } from "./pull/cold-reads.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
 import { PullResponder } from "./pull/pull-responder.ts";
-import { BatchKernel } from "./send/batch-kernel.ts";
+import { BATCH_KERNEL_SIZE, BatchKernel } from "./send/batch-kernel.ts";
 import { SendAnswers } from "./send/send-answers.ts";
+import { SendKernel } from "./send/send-kernel.ts";
 import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
+import { SendRuns } from "./send/send-runs.ts";
 import { SendTicker } from "./send/send-ticker.ts";
 import { SendTickets } from "./send/send-tickets.ts";
 import { uniqueKeys } from "./send/unique-keys.ts";
@@ -83,6 +85,8 @@ export class IoWorker {
   readonly #connections = new Map<number, IoConnection>();
   #reads: SocketReads | undefined;
   readonly #work: WorkCount;
+  /** What sockets are read into, where that matters. */
+  readonly #input: Buffer | undefined;
   readonly #staged: IoConnection[] = [];
   readonly #flow: FlowControl;
   readonly #server: net.Server;
@@ -122,12 +126,16 @@ export class IoWorker {
     if (engine.queueExtFileSize > 0) this.#queues.ext = { root: paths.consumeQueueExt, fileSize: engine.queueExtFileSize };
     this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
-    const tickets = new SendTickets(engine.lanes[worker]!.entryCount);
+    const scratch = laneScratch(engine.lanes[worker]!);
+    const kernel = SendKernel.over(scratch, BATCH_KERNEL_SIZE);
+    this.#input = kernel?.input;
+    const tickets = new SendTickets(engine.lanes[worker]!.entryCount, kernel?.tickets);
     const cells = new OffsetCells(init.offsetCells);
     const gather = drive.gatherWriter();
     const added = `MSG_REGION\u0001${init.regionId}\u0002TRACE_ON\u0001${init.traceOn}\u0002CLUSTER\u0001${init.clusterName}\u0002`;
     this.#send = new SendPath({
-      kernel: BatchKernel.over(laneScratch(engine.lanes[worker]!)),
+      kernel: BatchKernel.over(scratch),
+      runs: kernel === undefined ? undefined : new SendRuns(kernel, this.#lane, tickets, this.#tables, init.maxMessageSize),
       lane: this.#lane,
       tickets,
       tables: this.#tables,
@@ -148,6 +156,7 @@ export class IoWorker {
       isSyncFlush: engine.isSyncFlush,
       syncFlushTimeoutMs: init.syncFlushTimeoutMs,
       clock: this.#clock,
+      kernel,
     });
     this.#flow = new FlowControl({
       answers: this.#answers,
@@ -228,6 +237,7 @@ export class IoWorker {
       drive,
       server: this.#server,
       inputSize: INPUT_SIZE,
+      input: this.#input,
       idleMsMax,
       work: this.#work.total,
       onRound: () => this.#endTurn(),
@@ -245,6 +255,7 @@ export class IoWorker {
       (this.#reads ??= this.#openReads(drive)),
       this.#staged,
     );
+    connection.onRun = this.#onRun;
     this.#connections.set(connection.id, connection);
     connection.read((bytes, size) => {
       if (!connection.receive(bytes, size)) this.#refuse(connection);
@@ -280,6 +291,11 @@ export class IoWorker {
     this.#post({ kind: "closed", connection: connection.id });
     if (this.#isFinished && this.#connections.size === 0) this.#leave();
   }
+
+  readonly #onRun = (connection: IoConnection, bytes: Buffer, start: number, end: number): number => {
+    if (!this.#flow.isOpen || connection.isOverdue) return start; // What is refused is refused one by one.
+    return this.#send.takeRun(connection, bytes, start, end);
+  };
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {
     const scan = this.#scan;

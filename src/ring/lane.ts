@@ -23,16 +23,16 @@ const DATA_HEAD = 64; // Written by the writer only.
 const ACK_TAIL = 96; // Written by the writer only.
 const ACK_HEAD = 128; // Written by the producer only.
 
-const ENTRY_SIZE = 32;
+export const ENTRY_SIZE = 32;
 const ENTRY_WORDS = 8;
 
 /** Descriptor words. */
-const D_DATA_START = 0;
-const D_SIZE = 1;
-const D_TICKET = 2;
-const D_SLOT = 3;
-const D_COUNT = 4;
-const D_FLAGS = 5;
+export const D_DATA_START = 0;
+export const D_SIZE = 1;
+export const D_TICKET = 2;
+export const D_SLOT = 3;
+export const D_COUNT = 4;
+export const D_FLAGS = 5;
 const D_HASH_LOW = 6;
 const D_HASH_HIGH = 7;
 
@@ -57,10 +57,10 @@ export const APPEND_WINDOW_SHIFT = 5;
 export const APPEND_WINDOW_MAX: number = (1 << 27) - 1;
 
 /** Ack words (int32) and cells (float64). */
-const A_TICKET = 0;
-const A_STATUS = 1;
-const A_QUEUE_OFFSET = 1;
-const A_PHYSICAL_OFFSET = 2;
+export const A_TICKET = 0;
+export const A_STATUS = 1;
+export const A_QUEUE_OFFSET = 1;
+export const A_PHYSICAL_OFFSET = 2;
 const A_STORE_TIMESTAMP = 3;
 
 export const ACK_OK = 0;
@@ -97,7 +97,10 @@ export interface LaneMemory {
 /** Memory behind a lane's data for WebAssembly of the producer's thread, which so reaches the data as well. */
 export interface LaneScratch {
   readonly memory: WasmMemory;
-  /** Where the lane's data begin, and the scratch memory. */
+  readonly entryCount: number;
+  /** Where the lane's rings begin, its data, and the scratch memory. */
+  readonly descriptorsAt: number;
+  readonly acksAt: number;
   readonly dataAt: number;
   readonly at: number;
   readonly size: number;
@@ -114,7 +117,8 @@ export function createLaneMemory({ entryCount, dataSize }: LaneSizes, scratchSiz
 export function laneScratch({ wasm, entryCount, dataSize, scratchSize }: LaneMemory): LaneScratch | undefined {
   if (wasm === undefined) return undefined;
   const dataAt = dataOffset(entryCount);
-  return { memory: wasm, dataAt, at: dataAt + dataSize, size: scratchSize };
+  const acksAt = CONTROL_SIZE + entryCount * ENTRY_SIZE;
+  return { memory: wasm, entryCount, descriptorsAt: CONTROL_SIZE, acksAt, dataAt, at: dataAt + dataSize, size: scratchSize };
 }
 
 function dataOffset(entryCount: number): number {
@@ -212,6 +216,28 @@ export class LaneProducer {
     this.#dataTail = (this.#reservedAt + size) | 0;
   }
 
+  /** Position in the data, modulo 2^32, of the reserved place. */
+  get reservedAt(): number {
+    return this.#reservedAt;
+  }
+
+  /** Number of the next descriptor. */
+  get nextDescriptor(): number {
+    return this.#tail;
+  }
+
+  /** Descriptors that may be committed. */
+  descriptorsFree(): number {
+    this.#headSeen = Atomics.load(this.#view.control, DESCRIPTOR_HEAD);
+    return this.#view.entryMask + 1 - ((this.#tail - this.#headSeen) | 0);
+  }
+
+  /** As `commit`, of descriptors written already, for so many records without gaps at the reserved place. */
+  commitRun(count: number, size: number): void {
+    this.#tail = (this.#tail + count) | 0;
+    this.#dataTail = (this.#reservedAt + size) | 0;
+  }
+
   /** Makes all commits visible; ring the writer's doorbell afterwards. Once a batch, not once a record. */
   publish(): void {
     Atomics.store(this.#view.control, DESCRIPTOR_TAIL, this.#tail);
@@ -233,6 +259,21 @@ export class LaneProducer {
     this.ackStoreTimestamp = view.ackCells[cell + A_STORE_TIMESTAMP]!;
     this.#ackHead = (this.#ackHead + 1) | 0;
     return view.ackWords[entry * ENTRY_WORDS + A_TICKET]!;
+  }
+
+  /** Number of the next ack. */
+  get nextAck(): number {
+    return this.#ackHead;
+  }
+
+  /** Ticket of the ack that is so many behind the next one, which is ready. */
+  ackTicket(behind: number): number {
+    return this.#view.ackWords[((this.#ackHead + behind) & this.#view.entryMask) * ENTRY_WORDS + A_TICKET]!;
+  }
+
+  /** Takes so many acks, which the caller has looked at. */
+  skipAcks(count: number): void {
+    this.#ackHead = (this.#ackHead + count) | 0;
   }
 
   /** Gives the taken ack entries back. Once a batch. */

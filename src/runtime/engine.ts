@@ -8,6 +8,7 @@ import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive, type DriveId } from "../os/choose.ts";
 import { makeDirectory, removeTree } from "../os/files.ts";
 import { BATCH_KERNEL_SIZE } from "../remoting/send/batch-kernel.ts";
+import { sendKernelSize } from "../remoting/send/send-kernel.ts";
 import { createIndexFeedMemory } from "../ring/index-feed.ts";
 import { createLaneMemory } from "../ring/lane.ts";
 import { createWakeRingMemory } from "../ring/wake-ring.ts";
@@ -82,6 +83,8 @@ export interface EngineOptions {
 
 const LANE_ENTRY_COUNT = 8192;
 const LANE_DATA_SIZE = 16 * 1_048_576;
+/** Of an I/O worker's lane, for WebAssembly. */
+const KERNELS_SIZE: number = BATCH_KERNEL_SIZE + sendKernelSize(LANE_ENTRY_COUNT);
 /** Entries of queues are in memory only for so long, ms. */
 const TAIL_MS_MAX = 4000;
 const PROGRESS_MS = 500;
@@ -168,7 +171,7 @@ export class Engine {
     const lanes = Array.from({ length: options.laneCount }, (_, lane) =>
       createLaneMemory(
         { entryCount: LANE_ENTRY_COUNT, dataSize: LANE_DATA_SIZE },
-        lane < options.pullLaneCount ? BATCH_KERNEL_SIZE : 0,
+        lane < options.pullLaneCount ? KERNELS_SIZE : 0,
       ),
     );
     this.init = {

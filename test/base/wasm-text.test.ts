@@ -47,9 +47,24 @@ test("memory is read and written, also beyond an offset and by vectors", (t) => 
   );
 });
 
+test("functions call each other, and count with 64 bits and fractions", (t) => {
+  const { memory, functions } = load(`
+    (func $twice (param $n i32) (result i32) (i32.mul (local.get $n) (i32.const 2)))
+    (func $high (param $at i32) (result i32) (local $value i64)
+      (local.set $value (i64.trunc_sat_f64_u (f64.load (local.get $at))))
+      (local.set $value (i64.add (i64.mul (local.get $value) (i64.const 10)) (i64.extend_i32_u (i32.const 7))))
+      (i32.store offset=8 (local.get $at) (i32.wrap_i64 (local.get $value)))
+      (call $twice (i32.div_u (i32.wrap_i64 (i64.shr_u (local.get $value) (i64.const 32))) (i32.const 3))))`);
+  const view = new DataView(memory.buffer);
+  view.setFloat64(16, 4_294_967_296 * 3 + 5, true);
+  t.is(functions["high"]!(16), 20);
+  t.is(view.getInt32(24, true), 57);
+});
+
 for (const [mistake, text] of [
   ["an unknown instruction", "(func $f (i32.clz (i32.const 1)))"],
   ["an unknown local", "(func $f (local.get $x))"],
+  ["an unknown function", "(func $f (call $g))"],
   ["an unknown block", "(func $f (br $x))"],
   ["an unknown type", "(func $f (param $a f16))"],
   ["a bracket too few", "(func $f"],

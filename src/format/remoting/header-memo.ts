@@ -59,14 +59,17 @@ export class HeaderMemo {
   readonly numbers: Float64Array = new Float64Array(64);
   /** By slot: 0 not known yet, 1 known, 2 open. */
   readonly numberStates: Uint8Array = new Uint8Array(64);
+  /** For each byte of the header: 0xff where others may differ, else 0. */
+  readonly open: Uint8Array;
+  /** The opaque number has a sign. */
+  readonly isNegative: boolean;
   readonly #pattern: TextPattern;
-  readonly #isNegative: boolean;
 
   /** @param at where the header, which was scanned well, begins in the view; its size is at least 4 */
   constructor(view: DataView, at: number, size: number, found: ScannedHeader) {
     this.size = size;
     this.found = found;
-    this.#isNegative = found.opaqueStart > 0 && view.getUint8(at + found.opaqueStart - 1) === 0x2d;
+    this.isNegative = found.opaqueStart > 0 && view.getUint8(at + found.opaqueStart - 1) === 0x2d;
     const open = new Uint8Array(size);
     for (const slot of found.openSlots) {
       this.numberStates[slot] = 2;
@@ -78,6 +81,7 @@ export class HeaderMemo {
     }
     if (found.propertiesSlot >= 0) this.#openProperties(view, at, found.starts[found.propertiesSlot]!, open);
     open.fill(0xff, found.opaqueStart, found.opaqueEnd);
+    this.open = open;
     this.#pattern = new TextPattern(view, at, open);
   }
 
@@ -126,8 +130,8 @@ export class HeaderMemo {
       value = value * 10 + digit;
     }
     // JSON has no 01, and JavaScript spells -0 as 0.
-    if (view.getUint8(at + opaqueStart) === ZERO && (opaqueEnd - opaqueStart > 1 || this.#isNegative)) return false;
-    this.opaque = (this.#isNegative ? -value : value) | 0;
+    if (view.getUint8(at + opaqueStart) === ZERO && (opaqueEnd - opaqueStart > 1 || this.isNegative)) return false;
+    this.opaque = (this.isNegative ? -value : value) | 0;
     this.hits++;
     return true;
   }

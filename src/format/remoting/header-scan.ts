@@ -200,6 +200,11 @@ export class HeaderScan {
     return this.#base + at;
   }
 
+  /** Where the header begins in `view`. */
+  get headerInView(): number {
+    return this.#origin;
+  }
+
   /** The memory that was scanned. */
   get view(): DataView {
     return this.#view;

@@ -110,9 +110,16 @@ export function writePullResponse(
   return writeFrameSizes(target, start, writeCodeAndOpaque(target, at, code, opaque), bodySize);
 }
 
-const SEND_QUEUE_ID = new Snippet('","queueId":"');
-const SEND_QUEUE_OFFSET = new Snippet('","queueOffset":"');
-const SEND_TRANSACTION_ID = new Snippet('","transactionId":"');
+/** What stands between the values of the answer to a send that was stored. */
+export const SEND_ANSWER_PARTS = {
+  queueId: '","queueId":"',
+  queueOffset: '","queueOffset":"',
+  transactionId: '","transactionId":"',
+  end: '"},"code":0,"opaque":',
+} as const;
+const SEND_QUEUE_ID = new Snippet(SEND_ANSWER_PARTS.queueId);
+const SEND_QUEUE_OFFSET = new Snippet(SEND_ANSWER_PARTS.queueOffset);
+const SEND_TRANSACTION_ID = new Snippet(SEND_ANSWER_PARTS.transactionId);
 const SEND_BATCH_ID = new Snippet('","batchUniqId":"');
 const SEND_CODE = new Snippet('"},"code":');
 const SEND_OPAQUE = new Snippet(',"opaque":');
@@ -123,6 +130,8 @@ export class SendResponseWriter {
   readonly #head: Buffer;
   readonly #hostHex: Snippet;
   readonly #fixedSize: number;
+  /** All before the offset in the first message id; the frame's sizes are open. */
+  readonly start: Buffer;
 
   /**
    * @param storeHost ip (4 or 16 bytes) and port as int32, as in the records
@@ -133,6 +142,7 @@ export class SendResponseWriter {
     const sizes = "\0".repeat(HEADER_OFFSET);
     const fields = `"MSG_REGION":${JSON.stringify(regionId)},"TRACE_ON":"${traceOn}","msgId":"`;
     this.#head = Buffer.from(`${sizes}${START},"extFields":{${fields}`);
+    this.start = Buffer.concat([this.#head, Buffer.from(storeHost.toString("hex").toUpperCase())]);
     this.#fixedSize =
       this.#head.length +
       SEND_QUEUE_ID.size +

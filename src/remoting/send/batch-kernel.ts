@@ -8,11 +8,9 @@ import {
   PHYSICAL_OFFSET_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
 } from "../../format/record/message.ts";
-import { NOTE_KEY_COUNT, NOTE_TAGS_CODE, NOTED_KEYS_MAX } from "../../format/record/record-notes.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
+import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, swap, VECTOR } from "./kernel-text.ts";
 
-/** Bytes at the ends of what it copies that are moved a vector at a time. */
-const VECTOR = 16;
 /** Properties of a message that it can handle, bytes. */
 const PATTERN_SIZE_MAX = 1024;
 /** Messages that one call may make records of. */
@@ -55,41 +53,6 @@ const SHAPE = [
   "laterKeys", // How much further on the key notes from the third one on are than the first two.
 ] as const;
 
-const swap = (value: string): string =>
-  `(i32.or (i32.and (i32.rotl ${value} (i32.const 8)) (i32.const 0x00ff00ff))
-           (i32.and (i32.rotr ${value} (i32.const 8)) (i32.const 0xff00ff00)))`;
-
-/** The effect of one byte of the word `name` on the CRC, `table` more bytes following it. */
-const slice = (base: number, name: string, byte: number, table: number): string => {
-  const shifted =
-    byte === 0 ? `(i32.shl (local.get ${name}) (i32.const 2))` : `(i32.shr_u (local.get ${name}) (i32.const ${8 * byte - 2}))`;
-  return `(i32.load offset=${base + TABLES_AT + 1024 * table} (i32.and ${shifted} (i32.const 0x3fc)))`;
-};
-
-const slices = (base: number, name: string, last: number): string =>
-  `(i32.xor (i32.xor ${slice(base, name, 0, last + 3)} ${slice(base, name, 1, last + 2)})
-            (i32.xor ${slice(base, name, 2, last + 1)} ${slice(base, name, 3, last)}))`;
-
-/** Copies ${size} bytes and up to a vector more. */
-const copy = (name: string, from: string, to: string, size: string): string => `
-  (local.set $i (i32.const 0))
-  (loop $${name}
-    (v128.store (i32.add ${to} (local.get $i)) (v128.load (i32.add ${from} (local.get $i))))
-    (br_if $${name} (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const ${VECTOR}))) ${size})))`;
-
-const noteKey = `
-  (if (i32.lt_u (local.get $keys) (i32.const ${NOTED_KEYS_MAX})) (then
-    (local.set $at (i32.add (local.get $record) (i32.shl (local.get $keys) (i32.const 2))))
-    (if (i32.ge_u (local.get $keys) (i32.const 2)) (then
-      (local.set $at (i32.add (local.get $at) (local.get $laterKeys)))))
-    (i32.store offset=${PHYSICAL_OFFSET_OFFSET} (local.get $at) ${swap("(local.get $hash)")})))
-  (local.set $keys (i32.add (local.get $keys) (i32.const 1)))`;
-
-/** Math.abs of a Java hash; of the smallest int, 0. */
-const keyHash = `
-  (local.set $at (i32.shr_s (local.get $hash) (i32.const 31)))
-  (local.set $hash (i32.and (i32.sub (i32.xor (local.get $hash) (local.get $at)) (local.get $at)) (i32.const 0x7fffffff)))`;
-
 /** @param base where the scratch memory begins */
 const text = (base: number): string => `
 ;; Makes records of the sub messages from $sub to $end, at $record, as long as they are like the shape.
@@ -131,34 +94,7 @@ const text = (base: number): string => `
 
     ;; From the back to the front each piece mends what the one before it wrote too much.
     ;; CRC of the body.
-    (local.set $crc (i32.const -1))
-    (local.set $at (i32.add (local.get $sub) (i32.const ${SUB_BODY})))
-    (local.set $left (local.get $bodySize))
-    (loop $sixteen
-      (local.set $crc (i32.xor (local.get $crc) (i32.load (local.get $at))))
-      (local.set $b (i32.load offset=4 (local.get $at)))
-      (local.set $c (i32.load offset=8 (local.get $at)))
-      (local.set $d (i32.load offset=12 (local.get $at)))
-      (local.set $crc (i32.xor
-        (i32.xor (i32.xor ${slices(base, "$b", 8)} ${slices(base, "$c", 4)}) ${slices(base, "$d", 0)})
-        ${slices(base, "$crc", 12)}))
-      (local.set $at (i32.add (local.get $at) (i32.const 16)))
-      (br_if $sixteen (i32.ge_u (local.tee $left (i32.sub (local.get $left) (i32.const 16))) (i32.const 16))))
-    (block $noFour (loop $four
-      (br_if $noFour (i32.lt_u (local.get $left) (i32.const 4)))
-      (local.set $crc (i32.xor (local.get $crc) (i32.load (local.get $at))))
-      (local.set $crc ${slices(base, "$crc", 0)})
-      (local.set $at (i32.add (local.get $at) (i32.const 4)))
-      (local.set $left (i32.sub (local.get $left) (i32.const 4)))
-      (br $four)))
-    (block $noOne (loop $one
-      (br_if $noOne (i32.eqz (local.get $left)))
-      (local.set $b (i32.xor (local.get $crc) (i32.load8_u (local.get $at))))
-      (local.set $crc (i32.xor (i32.shr_u (local.get $crc) (i32.const 8)) ${slice(base, "$b", 0, 0)}))
-      (local.set $at (i32.add (local.get $at) (i32.const 1)))
-      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-      (br $one)))
-    (local.set $crc (i32.and (i32.xor (local.get $crc) (i32.const -1)) (i32.const 0x7fffffff)))
+    ${bodyCrc(base + TABLES_AT, `(i32.add (local.get $sub) (i32.const ${SUB_BODY}))`)}
 
     ;; Head, body, topic: each covers what the one before wrote too much; what the topic writes too much are properties.
     (local.set $v (v128.load (local.get $to)))
@@ -188,12 +124,7 @@ const text = (base: number): string => `
       (block $noFour (loop $four
         (br_if $noFour (i32.lt_u (local.get $left) (i32.const 4)))
         (local.set $b (i32.load (local.get $i)))
-        (local.set $hash (i32.add
-          (i32.add (i32.mul (local.get $hash) (i32.const 923521)) (i32.mul (i32.and (local.get $b) (i32.const 0xff)) (i32.const 29791)))
-          (i32.add
-            (i32.add (i32.mul (i32.and (i32.shr_u (local.get $b) (i32.const 8)) (i32.const 0xff)) (i32.const 961))
-                     (i32.mul (i32.and (i32.shr_u (local.get $b) (i32.const 16)) (i32.const 0xff)) (i32.const 31)))
-            (i32.shr_u (local.get $b) (i32.const 24)))))
+        ${hashFour}
         (local.set $i (i32.add (local.get $i) (i32.const 4)))
         (local.set $left (i32.sub (local.get $left) (i32.const 4)))
         (br $four)))
@@ -205,33 +136,8 @@ const text = (base: number): string => `
         (br $one)))
       ${keyHash}
       ${noteKey}))
-    ;; The words of KEYS.
-    (local.set $left (local.get $wordsSize))
-    (local.set $i (i32.add (local.get $to) (local.get $wordsAt)))
-    (block $noWord (loop $word
-      (br_if $noWord (i32.eqz (local.get $left)))
-      (if (i32.ne (i32.load8_u (local.get $i)) (i32.const 0x20)) (then
-        (local.set $hash (local.get $seed))
-        (block $noLetter (loop $letter
-          (br_if $noLetter (i32.eqz (local.get $left)))
-          (local.set $b (i32.load8_u (local.get $i)))
-          (br_if $noLetter (i32.eq (local.get $b) (i32.const 0x20)))
-          (local.set $hash (i32.add (i32.mul (local.get $hash) (i32.const 31)) (local.get $b)))
-          (local.set $i (i32.add (local.get $i) (i32.const 1)))
-          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-          (br $letter)))
-        ${keyHash}
-        ${noteKey}
-        (br $word)))
-      (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-      (br $word)))
-    (if (local.get $hasTags) (then
-      (local.set $hash (local.get $tagsHash))
-      ${noteKey}))
-    (if (i32.gt_u (local.get $keys) (i32.const ${NOTED_KEYS_MAX})) (then (local.set $keys (i32.const -1))))
-    (i32.store offset=${NOTE_TAGS_CODE} (local.get $record) ${swap("(local.get $tagsCode)")})
-    (i32.store offset=${NOTE_KEY_COUNT} (local.get $record) ${swap("(local.get $keys)")})
+    ${noteWords("(local.get $wordsAt)", "(local.get $wordsSize)", "(local.get $seed)")}
+    ${noteRest("(local.get $hasTags)", "(local.get $tagsHash)", "(local.get $tagsCode)")}
 
     (local.set $record (i32.add (local.get $to) (local.get $propertiesSize)))
     (local.set $sub (i32.add (local.get $properties) (local.get $propertiesSize)))

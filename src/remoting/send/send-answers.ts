@@ -3,11 +3,12 @@ import { DISK_FULL_REMARK, watermarkRemark } from "../../broker/send/send-respon
 import type { HeaderScan } from "../../format/remoting/header-scan.ts";
 import { ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { encodeCommand, FLAG_ONEWAY, FLAG_RESPONSE, REMOTING_VERSION } from "../../format/remoting/remoting-command.ts";
-import { SendResponseWriter } from "../../format/remoting/send-response.ts";
+import { SEND_ANSWER_PARTS, SendResponseWriter } from "../../format/remoting/send-response.ts";
 import * as shared from "../../format/shared/shared-words.ts";
 import { ACK_DUPLICATE, ACK_OK, ACK_STORE_FULL, ACK_WATERMARK, type LaneProducer } from "../../ring/lane.ts";
 import type { SharedLog } from "../../store/shared-log.ts";
 import type { IoConnection } from "../io-connection.ts";
+import type { SendKernel } from "./send-kernel.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
 export interface SendAnswersOptions {
@@ -20,6 +21,8 @@ export interface SendAnswersOptions {
   isSyncFlush: boolean;
   syncFlushTimeoutMs: number;
   clock: Clock;
+  /** The tickets stand in its memory. */
+  kernel?: SendKernel | undefined;
 }
 
 /**
@@ -35,6 +38,8 @@ export class SendAnswers {
   readonly #isSyncFlush: boolean;
   readonly #syncFlushTimeoutMs: number;
   readonly #writer: SendResponseWriter;
+  /** Answers plain sends where nobody waits for the disk. */
+  readonly #kernel: SendKernel | undefined;
   readonly #extFields: Record<string, string>;
   /** Acks that wait for the disk, in log order: a ring of parallel arrays. */
   readonly #waitTickets: Int32Array;
@@ -53,6 +58,11 @@ export class SendAnswers {
     this.#isSyncFlush = options.isSyncFlush;
     this.#syncFlushTimeoutMs = options.syncFlushTimeoutMs;
     this.#writer = new SendResponseWriter(options.storeHost, options.regionId, options.traceOn);
+    const { kernel } = options;
+    const parts = SEND_ANSWER_PARTS;
+    const texts = [parts.queueId, parts.queueOffset, parts.transactionId, parts.end].map((text) => Buffer.from(text));
+    const isServed = !this.#isSyncFlush && kernel?.setAnswer(this.#writer.start, texts) === true;
+    this.#kernel = isServed ? kernel : undefined;
     this.#extFields = { MSG_REGION: options.regionId, TRACE_ON: String(options.traceOn) };
     const { capacity } = options.tickets;
     this.#waitTickets = new Int32Array(capacity);
@@ -81,7 +91,12 @@ export class SendAnswers {
     const ready = lane.acksReady();
     const now = ready > 0 && this.#isSyncFlush ? this.#clock.now() : 0;
     const hasFailed = ready > 0 && this.#hasFlushFailed();
+    const kernel = hasFailed ? undefined : this.#kernel;
     for (let i = 0; i < ready; i++) {
+      if (kernel !== undefined) {
+        i += this.#answerRun(kernel, ready - i);
+        if (i === ready) break;
+      }
       const ticket = lane.takeAck();
       if (lane.ackStatus === ACK_DUPLICATE)
         this.#tickets.queueIds[ticket] = lane.ackStoreTimestamp; // Where the first one is.
@@ -103,6 +118,26 @@ export class SendAnswers {
 
   #hasFlushFailed(): boolean {
     return (Atomics.load(this.#log.words, shared.RUNNING_FLAGS) & shared.FLAG_FLUSH_FAILED) !== 0;
+  }
+
+  /** Answers plain sends of the connection that the next ack is for. @returns how many of those ready it took */
+  #answerRun(kernel: SendKernel, ready: number): number {
+    const lane = this.#lane;
+    const tickets = this.#tickets;
+    const first = lane.ackTicket(0);
+    const connection = tickets.connections[first]!;
+    if (connection.isClosed) return 0;
+    const count = kernel.answer(lane.nextAck, ready, tickets.freeCount, tickets.owners[first]!);
+    if (count === 0) return 0;
+    lane.skipAcks(count);
+    tickets.released(count);
+    const { output, outputSize } = kernel;
+    if (outputSize === 0) return count; // One-way, all of them.
+    connection.reserve(outputSize);
+    output.copy(connection.stage, connection.staged, 0, outputSize);
+    connection.staged += outputSize;
+    connection.markStaged();
+    return count;
   }
 
   #await(ticket: number, now: number): void {

@@ -29,6 +29,7 @@ import type { BatchKernel } from "./batch-kernel.ts";
 import { BatchTemplate } from "./batch-template.ts";
 import { countSubMessages, INNER_BATCH_NONE, InnerBatchWriter } from "./inner-batch-writer.ts";
 import { RecordProperties, writeNotes } from "./record-properties.ts";
+import type { SendRuns } from "./send-runs.ts";
 import { SendTemplate, TEMPLATE_HEAD_SIZE, TEMPLATE_HOST_SIZE } from "./send-template.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
@@ -56,8 +57,9 @@ export interface SendPathOptions {
   /** Bytes that the log writer adds to each record. */
   tailSize: number;
   newUniqueKey: () => string;
-  /** Works in the lane's memory; without it JavaScript does everything. */
+  /** Work in the lane's memory; without them JavaScript does everything. */
   kernel?: BatchKernel | undefined;
+  runs?: SendRuns | undefined;
 }
 
 const SUB_FLAG_OFFSET = 12;
@@ -82,6 +84,7 @@ export class SendPath {
   readonly #properties = new RecordProperties();
   readonly #dedupHash = new DedupHash();
   readonly #batchTemplate: BatchTemplate;
+  readonly #runs: SendRuns | undefined;
   readonly #innerBatch: InnerBatchWriter;
   readonly #view: DataView;
   #nextQueue = 0;
@@ -105,6 +108,19 @@ export class SendPath {
     this.#propertiesSizeMax = PROPERTIES_SIZE_MAX - options.tailSize;
     this.#newUniqueKey = options.newUniqueKey;
     this.#batchTemplate = new BatchTemplate(options.kernel);
+    this.#runs = options.runs;
+  }
+
+  /**
+   * Takes sends from the front of bytes[start, end) whose headers are like ones before, many at a time.
+   * @returns where it has stopped: `handled` frames behind start
+   */
+  takeRun(connection: IoConnection, bytes: Buffer, start: number, end: number): number {
+    const runs = this.#runs;
+    if (runs === undefined) return start;
+    const stoppedAt = runs.take(connection, bytes, start, end);
+    if (runs.count > 0) this.hasCommitted = true;
+    return stoppedAt;
   }
 
   /** @param scan the header of the frame at `start` */
@@ -191,8 +207,9 @@ export class SendPath {
     const wordsEnd = wordsAt + template.wordsSize;
     writeNotes(data, view, at, 0, seed, true, keyHash, wordsAt, wordsEnd, hasTags, template.tagsCode, tagsHash);
     const keyStart = tailAt + template.keyAt;
-    this.#tickets.setKey(ticket, view, keyStart, keyStart + template.keySize);
+    this.#tickets.setKey(ticket, view, keyStart, keyStart + template.keySize, true);
     this.#tickets.noWaits[ticket] = template.isNoWait ? 1 : 0;
+    this.#runs?.learn(connection, template, scan, topic, at, bodySize, tagsHash);
     this.#commit(recordSize, ticket, topic, queueId, 1, keyStart, keyStart + template.keySize, APPEND_NOTED);
     return SEND_TAKEN;
   }
@@ -475,6 +492,7 @@ export class SendPath {
     const ticket = this.#tickets.take();
     if (ticket < 0) return ticket;
     this.#tickets.connections[ticket] = connection;
+    this.#tickets.owners[ticket] = connection.id | 0;
     this.#tickets.opaques[ticket] = scan.opaque;
     this.#tickets.queueIds[ticket] = queueId;
     this.#tickets.innerBatches[ticket] = 0;

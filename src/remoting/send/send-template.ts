@@ -2,6 +2,7 @@ import { copyHashed } from "../../base/java-hash.ts";
 import { keyHashFrom, tagsHashOfBytes } from "../../format/files/index-file.ts";
 import { BORN_HOST_OFFSET, BORN_TIMESTAMP_OFFSET, bodySizeOffset, QUEUE_ID_OFFSET } from "../../format/record/message.ts";
 import type { HeaderMemo } from "../../format/remoting/header-memo.ts";
+import type { IoTopic } from "../io-tables.ts";
 import type { RecordProperties } from "./record-properties.ts";
 
 const TWO_32 = 4_294_967_296;
@@ -32,6 +33,15 @@ export class SendTemplate {
   /** Raw values in the header. */
   readonly #rawKeyAt: number;
   readonly #rawWordsAt: number;
+  readonly memo: HeaderMemo;
+  /** Its shape in the kernel, for which topic and state of the tables that holds, and for which it was tried; -1: none. */
+  shape = -1;
+  shapeTopic: IoTopic | undefined;
+  shapeVersion = -1;
+  triedVersion = -1;
+  /** Times in a row that the kernel was asked in vain, and times that it is not to be asked now. */
+  misses = 0;
+  pause = 0;
 
   /**
    * @param view        has the record from `at` to `end`, with IPv4 hosts
@@ -75,6 +85,7 @@ export class SendTemplate {
   ) {
     const { keyStart, keyEnd, wordsStart, wordsEnd, tagsStart, tagsEnd } = properties;
     const tailAt = at + TEMPLATE_HEAD_SIZE + bodySize;
+    this.memo = memo;
     this.topicSize = topicSize;
     this.sizeWithoutBody = end - at - bodySize;
     this.isNoWait = properties.isNoWait;

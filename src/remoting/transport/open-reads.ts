@@ -14,6 +14,8 @@ export interface ReadsOptions {
   server: net.Server;
   /** Most bytes taken from a socket at once. */
   inputSize: number;
+  /** Where it is to stand, as far as that can be had: memory that never moves. */
+  input?: Buffer | undefined;
   /** A socket from which nothing came for so long is closed. */
   idleMsMax: number;
   /** ms, with fractions. */
@@ -26,9 +28,9 @@ export interface ReadsOptions {
 
 /** What is asked for, or reading by the event loop where that cannot be had. */
 export function openReads(options: ReadsOptions): SocketReads {
-  const { transport, drive, server, inputSize, idleMsMax, onRound } = options;
+  const { transport, drive, server, inputSize, input, idleMsMax, onRound } = options;
   const fd = (server as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
-  const poller = transport === "epoll" && fd >= 0 ? drive.socketPoller(inputSize) : undefined;
+  const poller = transport === "epoll" && fd >= 0 ? drive.socketPoller(inputSize, input) : undefined;
   const reads = poller === undefined ? undefined : EpollReads.open(poller, fd, options);
   return reads ?? new StreamReads(inputSize, idleMsMax, onRound);
 }

@@ -1,0 +1,275 @@
+import { CRC32_TABLES } from "../../base/crc32.ts";
+import { instantiate } from "../../base/wasm.ts";
+import { assemble } from "../../base/wasm-text.ts";
+import type { LaneScratch } from "../../ring/lane.ts";
+import { VECTOR } from "./kernel-text.ts";
+import * as text from "./send-kernel-text.ts";
+import { ticketPlaces } from "./send-tickets.ts";
+
+/** Most bytes that one read takes from a socket. */
+const INPUT_SIZE = 262_144;
+/** Answers that one call may write, bytes. */
+const OUTPUT_SIZE = 131_072;
+/** Headers that it knows at a time. */
+const SHAPES = 256;
+
+/** Scratch memory that it needs for a lane of so many entries. */
+export function sendKernelSize(entryCount: number): number {
+  return placesOf(0, entryCount).end + VECTOR; // It begins at a multiple of VECTOR.
+}
+
+interface Places extends text.KernelPlaces {
+  input: number;
+  output: number;
+  end: number;
+}
+
+/** @param at a multiple of 16 */
+function placesOf(at: number, entryCount: number): Places {
+  const tables = at;
+  const hexPairs = tables + 4 * CRC32_TABLES.length;
+  const decimal = hexPairs + 512;
+  const answer = decimal + 32;
+  const result = answer + text.ANSWER_SHAPE_SIZE;
+  const shapes = result + 16;
+  const tickets = shapes + SHAPES * text.SHAPE_SIZE;
+  const output = tickets + ticketPlaces(entryCount).size;
+  const input = output + OUTPUT_SIZE;
+  return { tables, hexPairs, decimal, answer, result, shapes, tickets, output, input, end: input + INPUT_SIZE + 2 * VECTOR };
+}
+
+/** What the kernel is to know of sends with like headers (format/remoting/header-memo.ts) and of their records. */
+export interface SendShape {
+  header: { view: DataView; at: number; size: number; open: Uint8Array };
+  /** Places in the header, bytes. */
+  opaqueAt: number;
+  opaqueSize: number;
+  queueIdAt: number;
+  queueIdSize: number;
+  bornTimestampAt: number;
+  bornTimestampSize: number;
+  rawKeyAt: number;
+  rawWordsAt: number;
+  /** A record of such a send, in the lane's data. */
+  record: number;
+  bodySize: number;
+  recordSize: number;
+  /** Places behind the body. */
+  keyAt: number;
+  keySize: number;
+  wordsAt: number;
+  wordsSize: number;
+  keyHashSeed: number;
+  hasTags: boolean;
+  tagsCode: number;
+  tagsHash: number;
+  isOneway: boolean;
+  isNoWait: boolean;
+  maxMessageSize: number;
+  /** Of the topic's queues. */
+  slots: readonly number[];
+  queueCount: number;
+}
+
+/**
+ * Does in WebAssembly what `SendPath` does for a single send whose header was recognised, and `SendAnswers` for its answer,
+ * for as many as there are in what was read from a socket: one call a read instead of some dozens a message. What it does
+ * not know stays where it is, and is taken as ever. It works in the memory of the lane: descriptors, records and acks are
+ * the lane's own, and tickets and what is read from sockets stand behind them. One instance a thread.
+ */
+export class SendKernel {
+  /** What sockets are to be read into: elsewhere it takes nothing. */
+  readonly input: Buffer;
+  /** The answers last made stand in output[0, outputSize). */
+  readonly output: Buffer;
+  outputSize = 0;
+  /** After `take`: where in the input it has stopped, and in the lane's data. */
+  stoppedAt = 0;
+  recordsEnd = 0;
+  readonly tickets: { buffer: SharedArrayBuffer; at: number };
+  readonly #places: Places;
+  readonly #dataAt: number;
+  readonly #entryMask: number;
+  readonly #bytes: Buffer;
+  readonly #words: Int32Array;
+  readonly #take: (...figures: number[]) => number;
+  readonly #answer: (...figures: number[]) => number;
+  /** Who has each shape. */
+  readonly #shapeOwners: ({ shape: number } | undefined)[] = new Array(SHAPES).fill(undefined);
+  #nextShape = 0;
+  #answerSizeMax = 0;
+
+  /**
+   * @param from  where in the scratch memory it may begin
+   * @returns undefined: this lane or this runtime has nothing for it
+   */
+  static over(scratch: LaneScratch | undefined, from: number): SendKernel | undefined {
+    if (scratch === undefined || scratch.size < from + sendKernelSize(scratch.entryCount)) return undefined;
+    try {
+      return new SendKernel(scratch, (scratch.at + from + VECTOR - 1) & -VECTOR);
+    } catch {
+      return undefined; // No vectors: JavaScript does it.
+    }
+  }
+
+  private constructor(scratch: LaneScratch, at: number) {
+    const { memory, entryCount } = scratch;
+    const { buffer } = memory;
+    const places = placesOf(at, entryCount);
+    this.#places = places;
+    this.#dataAt = scratch.dataAt;
+    this.#entryMask = entryCount - 1;
+    this.#bytes = Buffer.from(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#words.set(CRC32_TABLES, places.tables / 4);
+    for (let byte = 0; byte < 256; byte++) this.#bytes.write(text.hexOf(byte), places.hexPairs + 2 * byte, "latin1");
+    this.tickets = { buffer, at: places.tickets };
+    this.input = Buffer.from(buffer, places.input, INPUT_SIZE);
+    this.output = Buffer.from(buffer, places.output, OUTPUT_SIZE);
+    const program = text.kernelText(places, scratch.descriptorsAt, scratch.acksAt, entryCount);
+    const { take, answer } = instantiate(assemble(program, buffer.byteLength), memory);
+    this.#take = take!;
+    this.#answer = answer!;
+  }
+
+  /**
+   * @param start  of every answer, up to the offset in its message id
+   * @param parts  what precedes queueId, queueOffset, transactionId and opaque
+   * @returns false: it is more than it has room for
+   */
+  setAnswer(start: Buffer, parts: readonly Buffer[]): boolean {
+    const at = this.#places.answer;
+    if (start.length > text.ANSWER_START_MAX) return false;
+    this.#words[at / 4] = start.length;
+    for (const [i, part] of parts.entries()) {
+      if (part.length > text.ANSWER_PART_MAX) return false;
+      this.#words[at / 4 + 1 + i] = part.length;
+      part.copy(this.#bytes, at + text.ANSWER_PARTS_AT + i * text.ANSWER_PART_MAX);
+    }
+    start.copy(this.#bytes, at + text.ANSWER_START_AT);
+    this.#answerSizeMax = start.length + text.ANSWER_REST_MAX;
+    return true;
+  }
+
+  /**
+   * Remembers a shape for its owner, who is told in `shape` where, and by -1 when it is given to somebody else.
+   * @returns false: it has something that the kernel cannot do
+   */
+  learn(owner: { shape: number }, shape: SendShape): boolean {
+    const { header } = shape;
+    const bodyAt = shape.record + text.RECORD_HEAD_SIZE;
+    const tailSize = shape.recordSize - shape.bodySize - text.RECORD_HEAD_SIZE;
+    if (header.size < VECTOR || header.size > text.HEADER_SIZE_MAX || tailSize > text.TAIL_SIZE_MAX) return false;
+    if (!(shape.opaqueSize >= 1 && shape.opaqueSize <= 15 && shape.queueIdSize >= 1 && shape.queueIdSize <= 9)) return false;
+    if (!(shape.bornTimestampSize >= 1 && shape.bornTimestampSize <= 15) || shape.keySize > text.KEY_SIZE_MAX) return false;
+    const index = owner.shape >= 0 ? owner.shape : this.#place(owner);
+    const at = this.#places.shapes + index * text.SHAPE_SIZE;
+    const queueCount = Math.min(shape.queueCount, text.QUEUES_MAX);
+    const word = (name: text.ShapeWord, value: number): void => {
+      this.#words[at / 4 + text.SHAPE_WORDS.indexOf(name)] = value;
+    };
+    this.#bytes.writeUInt32BE(header.size, at); // As it stands in frames: the first byte says JSON.
+    word("headerSize", header.size);
+    word("bodyMax", shape.maxMessageSize);
+    word("opaqueAt", shape.opaqueAt);
+    word("opaqueSize", shape.opaqueSize);
+    word("queueIdAt", shape.queueIdAt);
+    word("queueIdSize", shape.queueIdSize);
+    word("bornAt", shape.bornTimestampAt);
+    word("bornSize", shape.bornTimestampSize);
+    word("queueCount", queueCount);
+    word("fixedSize", shape.recordSize - shape.bodySize);
+    word("tailSize", tailSize);
+    word("keyAt", shape.keyAt);
+    word("keySize", shape.keySize);
+    word("rawKeyAt", shape.rawKeyAt);
+    word("wordsAt", shape.wordsAt);
+    word("wordsSize", shape.wordsSize);
+    word("rawWordsAt", shape.rawWordsAt);
+    word("seed", shape.keyHashSeed);
+    word("hasTags", shape.hasTags ? 1 : 0);
+    word("tagsCode", shape.tagsCode);
+    word("tagsHash", shape.tagsHash);
+    word("oneway", shape.isOneway ? 1 : 0);
+    word("noWait", shape.isNoWait ? 1 : 0);
+    for (let i = 0; i < queueCount; i++) this.#words[(at + text.SLOTS_AT) / 4 + i] = shape.slots[i]!;
+    const bytes = this.#bytes;
+    bytes.copyWithin(at + text.HEAD_AT, this.#dataAt + shape.record, this.#dataAt + bodyAt);
+    const tailAt = this.#dataAt + bodyAt + shape.bodySize;
+    bytes.copyWithin(at + text.TAIL_AT, tailAt, tailAt + tailSize);
+    for (let i = 0; i < header.size; i++) {
+      bytes[at + text.PATTERN_AT + i] = header.view.getUint8(header.at + i);
+      bytes[at + text.FIXED_AT + i] = header.open[i]! ^ 0xff;
+    }
+    return true;
+  }
+
+  #place(owner: { shape: number }): number {
+    const index = this.#nextShape;
+    this.#nextShape = (index + 1) % SHAPES;
+    const before = this.#shapeOwners[index];
+    if (before !== undefined) before.shape = -1;
+    this.#shapeOwners[index] = owner;
+    owner.shape = index;
+    return index;
+  }
+
+  /**
+   * Makes records of the whole frames in input[start, end) as long as they are like the shape, with their descriptors and
+   * tickets. Where the body is of BODY_CRC_MAX bytes or more, its CRC is the caller's business.
+   * @param record         place in the lane's data, where the records may reach up to `recordLimit`
+   * @param position       the same as descriptors have it
+   * @param descriptor     number of the first descriptor to be used
+   * @param countMax       descriptors and tickets that are free
+   * @param freeCount      of tickets
+   * @param owner, bornHost  of the connection
+   * @returns how many it took
+   */
+  take(
+    shape: number,
+    start: number,
+    end: number,
+    record: number,
+    recordLimit: number,
+    position: number,
+    descriptor: number,
+    countMax: number,
+    freeCount: number,
+    owner: number,
+    bornHost: DataView,
+  ): number {
+    const places = this.#places;
+    const at = places.shapes + shape * text.SHAPE_SIZE;
+    this.#words[(at + text.BORN_HOST_AT) / 4] = bornHost.getInt32(0, true);
+    this.#words[(at + text.BORN_HOST_AT) / 4 + 1] = bornHost.getInt32(4, true);
+    const count = this.#take(
+      at,
+      places.input + start,
+      places.input + end,
+      this.#dataAt + record,
+      this.#dataAt + recordLimit,
+      position,
+      descriptor,
+      countMax,
+      places.tickets + 4 * freeCount,
+      owner,
+    );
+    this.stoppedAt = this.#words[places.result / 4]! - places.input;
+    this.recordsEnd = this.#words[places.result / 4 + 1]! - this.#dataAt;
+    return count;
+  }
+
+  /**
+   * Writes the answers to the acks from number `ack` on, as long as they are for one connection and need nothing special.
+   * @param ready      acks that there are
+   * @param freeCount  of tickets; those answered are put back behind them
+   * @returns how many it took
+   */
+  answer(ack: number, ready: number, freeCount: number, owner: number): number {
+    const { output, tickets, result } = this.#places;
+    const limit = output + OUTPUT_SIZE - this.#answerSizeMax;
+    const count = this.#answer(ack & this.#entryMask, ready, output, limit, tickets + 4 * freeCount, owner);
+    this.outputSize = this.#words[result / 4]! - output;
+    return count;
+  }
+}

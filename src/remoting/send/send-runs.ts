@@ -1,0 +1,170 @@
+import { nativeCrc32 } from "../../base/crc32.ts";
+import { BODY_CRC_OFFSET } from "../../format/record/message.ts";
+import * as fields from "../../format/remoting/header-fields.ts";
+import type { HeaderScan } from "../../format/remoting/header-scan.ts";
+import { FLAG_ONEWAY } from "../../format/remoting/remoting-command.ts";
+import { frameHeaderSize, frameSize, HEADER_OFFSET } from "../../format/remoting/remoting-frame.ts";
+import { type LaneProducer, RESERVE_FULL } from "../../ring/lane.ts";
+import type { IoConnection } from "../io-connection.ts";
+import type { IoTables, IoTopic } from "../io-tables.ts";
+import type { SendKernel } from "./send-kernel.ts";
+import { BODY_CRC_MAX } from "./send-kernel-text.ts";
+import type { SendTemplate } from "./send-template.ts";
+import type { SendTickets } from "./send-tickets.ts";
+
+/** Templates that a connection has at hand, by the sizes of their headers; a power of two. */
+const TEMPLATES = 8;
+/** After so many sends in a row that were not like the shape, one of 2^MISSES_MAX is tried. */
+const MISSES_MAX = 6;
+/** Room in the lane beyond twice the frames. */
+const ROOM = 4096;
+
+/**
+ * Single sends that are taken by the kernel, as many at a time as were read from a socket. What is needed for that is learnt
+ * from sends that JavaScript has made records of with a template, and holds as long as the tables stay as they are.
+ */
+export class SendRuns {
+  readonly #kernel: SendKernel;
+  readonly #lane: LaneProducer;
+  readonly #tickets: SendTickets;
+  readonly #tables: IoTables;
+  readonly #maxMessageSize: number;
+  readonly #view: DataView;
+  /** Sends that the last `take` took. */
+  count = 0;
+
+  constructor(kernel: SendKernel, lane: LaneProducer, tickets: SendTickets, tables: IoTables, maxMessageSize: number) {
+    this.#kernel = kernel;
+    this.#lane = lane;
+    this.#tickets = tickets;
+    this.#tables = tables;
+    this.#maxMessageSize = maxMessageSize;
+    const { buffer, byteOffset, byteLength } = lane.data;
+    this.#view = new DataView(buffer, byteOffset, byteLength);
+  }
+
+  /**
+   * A send was taken by its template: its record is at `at` in the lane.
+   * @param scan  its header, which is like one before
+   */
+  learn(
+    connection: IoConnection,
+    template: SendTemplate,
+    scan: HeaderScan,
+    topic: IoTopic,
+    at: number,
+    bodySize: number,
+    tagsHash: number,
+  ): void {
+    const { memo } = template;
+    connection.sendTemplates[memo.size & (TEMPLATES - 1)] = template;
+    const { version } = this.#tables;
+    if (template.shapeVersion === version && template.shapeTopic === topic) return;
+    if (template.triedVersion === version) return;
+    template.triedVersion = version; // Once for each state of the tables; a topic that takes turns with others stays out.
+    template.shapeVersion = -1;
+    if (topic.dedupWindowS > 0 || memo.isNegative) return;
+    const open = memo.open.slice();
+    const headerAt = scan.headerInView;
+    const start = (field: number): number => scan.placeInView(scan.rawStart(field)) - headerAt;
+    const size = (field: number): number => scan.rawEnd(field) - scan.rawStart(field);
+    const topicAt = start(fields.FIELD_TOPIC);
+    open.fill(0, topicAt, topicAt + size(fields.FIELD_TOPIC));
+    const isLearnt = this.#kernel.learn(template, {
+      header: { view: scan.view, at: headerAt, size: memo.size, open },
+      opaqueAt: memo.found.opaqueStart,
+      opaqueSize: memo.found.opaqueEnd - memo.found.opaqueStart,
+      queueIdAt: start(fields.FIELD_QUEUE_ID),
+      queueIdSize: size(fields.FIELD_QUEUE_ID),
+      bornTimestampAt: start(fields.FIELD_BORN_TIMESTAMP),
+      bornTimestampSize: size(fields.FIELD_BORN_TIMESTAMP),
+      rawKeyAt: memo.uniqueKeyStart,
+      rawWordsAt: memo.keysStart,
+      record: at,
+      bodySize,
+      recordSize: template.sizeWithoutBody + bodySize,
+      keyAt: template.keyAt,
+      keySize: template.keySize,
+      wordsAt: template.wordsAt,
+      wordsSize: template.wordsSize,
+      keyHashSeed: topic.keyHashSeed,
+      hasTags: template.tagsSize > 0,
+      tagsCode: template.tagsCode,
+      tagsHash,
+      isOneway: (scan.flag & FLAG_ONEWAY) !== 0,
+      isNoWait: template.isNoWait,
+      maxMessageSize: this.#maxMessageSize,
+      slots: topic.slots,
+      queueCount: Math.max(topic.readQueueNums, topic.writeQueueNums),
+    });
+    if (!isLearnt) return;
+    template.shapeVersion = version;
+    template.shapeTopic = topic;
+  }
+
+  /**
+   * Takes the frames at the front of bytes[start, end) that it knows; `count` says how many.
+   * @returns where it has stopped
+   */
+  take(connection: IoConnection, bytes: Buffer, start: number, end: number): number {
+    const kernel = this.#kernel;
+    this.count = 0;
+    if (bytes !== kernel.input || frameSize(bytes, start, end) < 0) return start;
+    const template = connection.sendTemplates[frameHeaderSize(bytes, start) & (TEMPLATES - 1)];
+    if (template === undefined || template.shape < 0 || template.shapeVersion !== this.#tables.version) return start;
+    if (template.pause > 0) {
+      template.pause--;
+      return start;
+    }
+    const lane = this.#lane;
+    const tickets = this.#tickets;
+    const sizeMax = Math.min(2 * (end - start) + ROOM, lane.data.length >>> 1);
+    const at = lane.reserve(sizeMax);
+    if (at === RESERVE_FULL) return start;
+    const countMax = Math.min(lane.descriptorsFree(), tickets.freeCount);
+    const { reservedAt, nextDescriptor } = lane;
+    const owner = connection.id | 0;
+    const count = kernel.take(
+      template.shape,
+      start,
+      end,
+      at,
+      at + sizeMax,
+      reservedAt,
+      nextDescriptor,
+      countMax,
+      tickets.freeCount,
+      owner,
+      connection.bornHostView,
+    );
+    if (count === 0) {
+      template.misses = Math.min(template.misses + 1, MISSES_MAX);
+      template.pause = (1 << template.misses) - 2;
+      return start;
+    }
+    template.misses = 0;
+    this.count = count;
+    tickets.taken(count, connection);
+    lane.commitRun(count, kernel.recordsEnd - at);
+    template.memo.hits += count;
+    if (kernel.stoppedAt - start >= BODY_CRC_MAX) this.#addCrcs(bytes, start, at, template.sizeWithoutBody, count);
+    return kernel.stoppedAt;
+  }
+
+  /** CRCs of large bodies, which the kernel leaves open. */
+  #addCrcs(bytes: Buffer, start: number, record: number, sizeWithoutBody: number, count: number): void {
+    const view = this.#view;
+    let frame = start;
+    let at = record;
+    for (let i = 0; i < count; i++) {
+      const recordSize = view.getUint32(at);
+      const bodySize = recordSize - sizeWithoutBody;
+      const bodyAt = frame + HEADER_OFFSET + frameHeaderSize(bytes, frame);
+      if (bodySize >= BODY_CRC_MAX) {
+        view.setInt32(at + BODY_CRC_OFFSET, nativeCrc32(bytes, bodyAt, bodyAt + bodySize) & 0x7fff_ffff);
+      }
+      frame = bodyAt + bodySize;
+      at += recordSize;
+    }
+  }
+}

@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import test from "ava";
+import fc from "fast-check";
+import { SystemClock } from "../../../src/base/clock.ts";
+import { encodeHost } from "../../../src/format/record/message.ts";
+import { keyNoteOffset, NOTE_KEY_COUNT, NOTED_KEYS_MAX } from "../../../src/format/record/record-notes.ts";
+import { HeaderScan } from "../../../src/format/remoting/header-scan.ts";
+import { encodeCommand, request } from "../../../src/format/remoting/remoting-command.ts";
+import * as shared from "../../../src/format/shared/shared-words.ts";
+import { FRAME_DONE, IoConnection } from "../../../src/remoting/io-connection.ts";
+import { IoTables } from "../../../src/remoting/io-tables.ts";
+import { SendAnswers } from "../../../src/remoting/send/send-answers.ts";
+import { SendKernel, sendKernelSize } from "../../../src/remoting/send/send-kernel.ts";
+import { SEND_TAKEN, SendPath } from "../../../src/remoting/send/send-path.ts";
+import { SendRuns } from "../../../src/remoting/send/send-runs.ts";
+import { SendTickets } from "../../../src/remoting/send/send-tickets.ts";
+import { StreamReads } from "../../../src/remoting/transport/stream-reads.ts";
+import {
+  ACK_DUPLICATE,
+  ACK_OK,
+  ACK_STORE_FULL,
+  APPEND_ONCE,
+  createLaneMemory,
+  LaneConsumer,
+  LaneProducer,
+  laneScratch,
+} from "../../../src/ring/lane.ts";
+import { SharedLog } from "../../../src/store/shared-log.ts";
+
+// Goal: what the kernel makes of a read (records, descriptors, order, answers) is what JavaScript makes of it frame by frame,
+// byte for byte.
+// Method: the same bytes, cut at the same places, to a worker with it and to one without, which scans each header anew.
+const QUEUES = 12;
+const ENTRIES = 64;
+const BODY_MAX = 2000;
+const STORE_HOST = "10.1.2.3:10911";
+
+class Worker {
+  readonly tables = new IoTables();
+  readonly #seen: string[] = [];
+  readonly #kernel: SendKernel | undefined;
+  readonly #lane: LaneProducer;
+  readonly #writer: LaneConsumer;
+  readonly #answers: SendAnswers;
+  readonly #path: SendPath;
+  readonly #connections: IoConnection[];
+  #physicalOffset = 4_294_967_000; // The upper half of the ids' offsets changes soon.
+  /** Sends that the kernel has taken. */
+  taken = 0;
+
+  constructor(withKernel: boolean, isSyncFlush: boolean, dedupWindowS: number) {
+    const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 262_144 }, withKernel ? sendKernelSize(ENTRIES) : 0);
+    this.#kernel = SendKernel.over(laneScratch(memory), 0);
+    assert.equal(this.#kernel !== undefined, withKernel);
+    const lane = new LaneProducer(memory);
+    this.#lane = lane;
+    this.#writer = new LaneConsumer(memory);
+    const { tables } = this;
+    for (const [i, topic] of ["T-one", "T-two", "T-longer"].entries()) {
+      tables.slotsChanged({ topic, slots: Array.from({ length: QUEUES }, (_, queue) => 100 * i + queue) });
+      this.setTopic(topic, QUEUES, i === 1 ? dedupWindowS : 0);
+    }
+    const tickets = new SendTickets(ENTRIES, this.#kernel?.tickets);
+    const runs = this.#kernel === undefined ? undefined : new SendRuns(this.#kernel, lane, tickets, tables, BODY_MAX);
+    const storeHost = encodeHost(STORE_HOST);
+    this.#path = new SendPath({
+      lane,
+      tickets,
+      tables,
+      storeHost,
+      addedProperties: Buffer.from("CLUSTER\u0001C\u0002"),
+      maxMessageSize: BODY_MAX,
+      batchSizeMax: 60_000,
+      tailSize: 0,
+      newUniqueKey: () => "MADE",
+      runs,
+    });
+    const log = new SharedLog();
+    log.setOffset(shared.FLUSHED_OFFSET, Number.MAX_SAFE_INTEGER);
+    const clock = new SystemClock();
+    const plain = { lane, tickets, log, storeHost, regionId: "R", traceOn: true, isSyncFlush, syncFlushTimeoutMs: 1e9, clock };
+    this.#answers = new SendAnswers({ ...plain, kernel: this.#kernel });
+    const memoScan = new HeaderScan();
+    this.#connections = [50_000, 50_001].map((remotePort, id) => {
+      const connection = new IoConnection(
+        id,
+        { remoteAddress: "10.1.2.4", remotePort } as Socket,
+        (from, bytes, start, size) => {
+          const scan = withKernel ? memoScan : new HeaderScan();
+          const isScanned = scan.scan(bytes, start, from.id);
+          const outcome = isScanned ? this.#path.take(from, bytes, start, size, scan) : SEND_TAKEN + 100;
+          if (outcome !== SEND_TAKEN) this.#seen.push(`outcome ${outcome}`);
+          return FRAME_DONE;
+        },
+        () => {},
+        undefined,
+        new StreamReads(1, 0),
+        [],
+      );
+      if (withKernel) connection.onRun = this.#onRun;
+      return connection;
+    });
+  }
+
+  readonly #onRun = (connection: IoConnection, bytes: Buffer, start: number, end: number): number => {
+    const stoppedAt = this.#path.takeRun(connection, bytes, start, end);
+    this.taken += stoppedAt > start ? 1 : 0;
+    return stoppedAt;
+  };
+
+  setTopic(topic: string, queueNums: number, dedupWindowS: number): void {
+    this.tables.topicChanged({
+      topic,
+      readQueueNums: queueNums,
+      writeQueueNums: queueNums,
+      perm: 6,
+      order: false,
+      topicSysFlag: 0,
+      topicFilterType: "SINGLE_TAG",
+      attributes: dedupWindowS > 0 ? { "dedup.window.seconds": String(dedupWindowS) } : {},
+    });
+  }
+
+  /** @returns what became of the bytes: outcomes, records in their order, the answers */
+  receive(bytes: Buffer, status: number, who: number): string[] {
+    const connection = this.#connections[who]!;
+    const input = this.#kernel?.input ?? bytes;
+    if (input !== bytes) bytes.copy(input);
+    assert.ok(connection.receive(input, bytes.length));
+    this.#lane.publish();
+    const writer = this.#writer;
+    while (writer.next()) {
+      const { size, slot, count, flags, ticket, dataStart, hashLow, hashHigh } = writer;
+      const record = Buffer.from(writer.data.subarray(dataStart, dataStart + size));
+      // Places of key hashes that there are none for hold anything.
+      for (let i = Math.max(0, record.readInt32BE(NOTE_KEY_COUNT)); i < NOTED_KEYS_MAX; i++)
+        record.writeInt32BE(0, keyNoteOffset(0, i));
+      this.#seen.push(
+        `${record.toString("hex")} ${slot} ${count} ${flags} ${(flags & APPEND_ONCE) === 0 ? 0 : `${hashLow} ${hashHigh}`}`,
+      );
+      writer.ack(
+        ticket,
+        status,
+        this.#physicalOffset % 7 === 0 ? 5_000_000_000 : this.#physicalOffset & 0xffff,
+        this.#physicalOffset,
+        1,
+      );
+      this.#physicalOffset += size;
+    }
+    writer.publish();
+    this.#answers.drain();
+    const answered = connection.stage.toString("latin1", 0, connection.staged);
+    connection.staged = 0;
+    return [...this.#seen.splice(0), answered, String(this.#answers.inFlight)];
+  }
+}
+
+const word = fc.stringMatching(/^[A-Za-z0-9]{4}$/);
+const kinds = fc.record({
+  topic: fc.constantFrom("T-one", "T-one", "T-one", "T-two", "T-longer", "T-none"),
+  words: fc.constantFrom("", "w", "a b", "a bc d e f"),
+  tags: fc.constantFrom("", "TagA", "TagB"),
+  wait: fc.constantFrom("true", "true", "false"),
+  more: fc.constantFrom("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
+  bodySize: fc.constantFrom(1, 2, 15, 16, 17, 100, 300, 639, 640, 1500),
+  code: fc.constantFrom(310, 310, 310, 10),
+  isOneway: fc.constantFrom(false, false, false, true),
+  who: fc.constantFrom(0, 0, 1),
+  /** Sends that differ in what a kernel does not look for, or must not take. */
+  messages: fc.array(
+    fc.record({
+      key: fc.oneof({ weight: 20, arbitrary: word }, fc.constantFrom("12\\4", "ABÄD", 'AB"D', "AB\u007fD", "")),
+      word: fc.oneof({ weight: 20, arbitrary: word }, fc.constantFrom("x  y", "   z", "    ")),
+      queueId: fc.oneof({ weight: 20, arbitrary: fc.constantFrom(0, 1, 2, 9, 10, 11) }, fc.constantFrom(12, -1)),
+      bornTimestamp: fc.constantFrom(1_795_103_125_571, 1_795_103_999_999, 1_000_000_000_000),
+      opaque: fc.oneof({ weight: 20, arbitrary: fc.integer({ min: 1_000_000_000, max: 2_147_483_647 }) }, fc.integer()),
+      bodySize: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.constantFrom(1, 7, BODY_MAX + 1)),
+      topic: fc.oneof({ weight: 20, arbitrary: fc.constant("") }, fc.constant("T-two")),
+    }),
+    { minLength: 1, maxLength: 24 },
+  ),
+});
+type Kind = typeof kinds extends fc.Arbitrary<infer T> ? T : never;
+
+function framesOf(kind: Kind): Buffer {
+  const names = kind.code === 10 ? LONG_NAMES : "abcdefghijklm".split("");
+  return Buffer.concat(
+    kind.messages.map((message) => {
+      const pair = (name: string, text: string): string => (text === "" ? "" : `${name}\u0001${text}\u0002`);
+      const words = kind.words === "w" ? message.word : kind.words;
+      const properties = `${pair("KEYS", words)}${pair("UNIQ_KEY", message.key)}WAIT\u0001${kind.wait}\u0002${kind.more}${pair("TAGS", kind.tags)}`;
+      const texts = [
+        "pg", message.topic || kind.topic, "TBW102", "4", String(message.queueId), "0", String(message.bornTimestamp), "0",
+        properties, "0", "false", "", "false",
+      ]; // biome-ignore format: one thing.
+      const extFields = Object.fromEntries(names.map((name, i) => [name, texts[i]!]).filter(([, text]) => text !== ""));
+      const body = Buffer.alloc(message.bodySize || kind.bodySize, `${message.opaque} is its number.`);
+      return encodeCommand({ ...request(kind.code, message.opaque, extFields, body), flag: kind.isOneway ? 2 : 0 });
+    }),
+  );
+}
+
+const LONG_NAMES =
+  "producerGroup topic defaultTopic defaultTopicQueueNums queueId sysFlag bornTimestamp flag properties reconsumeTimes unitMode maxReconsumeTimes batch".split(
+    " ",
+  );
+
+for (const isSyncFlush of [false, true]) {
+  test(`what the kernel takes is stored and answered as without it, ${isSyncFlush ? "SYNC" : "ASYNC"}_FLUSH`, (t) => {
+    let taken = 0;
+    const reads = fc.record({ kind: kinds, repeats: fc.integer({ min: 1, max: 4 }), cut: fc.nat(), status: fc.constantFrom(ACK_OK, ACK_OK, ACK_OK, ACK_OK, ACK_STORE_FULL, ACK_DUPLICATE), news: fc.nat(15) }); // biome-ignore format: one thing.
+    const property = fc.property(fc.array(reads, { minLength: 10, maxLength: 30 }), fc.constantFrom(0, 60), (all, window) => {
+      const withIt = new Worker(true, isSyncFlush, window);
+      const without = new Worker(false, isSyncFlush, window);
+      for (const { kind, repeats, cut, status, news } of all) {
+        // The first sends of a kind are scanned, then recognised, then known to the kernel.
+        for (let i = 0; i < repeats; i++) {
+          const bytes = framesOf(kind);
+          const at = cut % (bytes.length + 1);
+          for (const piece of [bytes.subarray(0, at), bytes.subarray(at)]) {
+            const seen = withIt.receive(piece, status, kind.who);
+            assert.deepEqual(seen, without.receive(piece, status, kind.who));
+          }
+        }
+        if (news === 0) for (const worker of [withIt, without]) worker.setTopic("T-one", 8, 0);
+        if (news === 1) for (const worker of [withIt, without]) worker.setTopic("T-one", QUEUES, 60);
+      }
+      taken += withIt.taken;
+    });
+    fc.assert(property, { numRuns: 40 });
+    t.true(taken > 100);
+  });
+}
