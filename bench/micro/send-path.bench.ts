@@ -9,7 +9,6 @@ import { BATCH_KERNEL_SIZE, BatchKernel } from "../../src/remoting/send/batch-ke
 import { SendAnswers } from "../../src/remoting/send/send-answers.ts";
 import { SendKernel, sendKernelSize } from "../../src/remoting/send/send-kernel.ts";
 import { SEND_TAKEN, SendPath } from "../../src/remoting/send/send-path.ts";
-import { SendRuns } from "../../src/remoting/send/send-runs.ts";
 import { SendTickets } from "../../src/remoting/send/send-tickets.ts";
 import { uniqueKeys } from "../../src/remoting/send/unique-keys.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer, laneScratch } from "../../src/ring/lane.ts";
@@ -54,7 +53,7 @@ const path = new SendPath({
   tailSize: 0,
   newUniqueKey: uniqueKeys(STORE_HOST, clock),
   kernel,
-  runs: new SendRuns(sendKernel, lane, tickets, tables, 4_194_304),
+  sendKernel,
 });
 const answerOptions = {
   lane,

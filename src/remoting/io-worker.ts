@@ -2,8 +2,6 @@ import net from "node:net";
 import type { MessagePort } from "node:worker_threads";
 import { type Clock, clockFrom, monotonicMs, SystemClock, VirtualClock } from "../base/clock.ts";
 import { shrinkHeap } from "../base/heap.ts";
-import { encodeHost } from "../format/record/message.ts";
-import { RECORD_CRC_SIZE } from "../format/record/record-crc.ts";
 import { HeaderScan } from "../format/remoting/header-scan.ts";
 import { RequestCode } from "../format/remoting/remoting-codes.ts";
 import { FLAG_RESPONSE } from "../format/remoting/remoting-command.ts";
@@ -12,7 +10,7 @@ import * as shared from "../format/shared/shared-words.ts";
 import type { Drive } from "../os/api.ts";
 import { loadDrive } from "../os/choose.ts";
 import type { Doorbell } from "../ring/doorbell.ts";
-import { LaneProducer, laneScratch } from "../ring/lane.ts";
+import { LaneProducer } from "../ring/lane.ts";
 import { WakeRing } from "../ring/wake-ring.ts";
 import { writerDoorbell } from "../store/engine-init.ts";
 import { LogReader } from "../store/log/log-reader.ts";
@@ -25,7 +23,7 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
-import { FRAME_BLOCKED, FRAME_DONE, IoConnection } from "./io-connection.ts";
+import { FRAME_BLOCKED, FRAME_DONE, IoConnection, type RunHandler } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
 import { ChosenRecords } from "./pull/chosen-records.ts";
@@ -33,14 +31,11 @@ import { ColdReads } from "./pull/cold-reads.ts";
 import { CommitPath } from "./pull/commit-path.ts";
 import { PULL_TAKEN, PullPath } from "./pull/pull-path.ts";
 import { PullResponder } from "./pull/pull-responder.ts";
-import { BATCH_KERNEL_SIZE, BatchKernel } from "./send/batch-kernel.ts";
-import { SendAnswers } from "./send/send-answers.ts";
-import { SendKernel } from "./send/send-kernel.ts";
-import { SEND_BLOCKED, SEND_TAKEN, SendPath } from "./send/send-path.ts";
-import { SendRuns } from "./send/send-runs.ts";
+import type { SendAnswers } from "./send/send-answers.ts";
+import { INPUT_SIZE } from "./send/send-kernel.ts";
+import { SEND_BLOCKED, SEND_TAKEN, type SendPath } from "./send/send-path.ts";
+import { sendSide } from "./send/send-side.ts";
 import { SendTicker } from "./send/send-ticker.ts";
-import { SendTickets } from "./send/send-tickets.ts";
-import { uniqueKeys } from "./send/unique-keys.ts";
 import { openReads } from "./transport/open-reads.ts";
 import type { SocketReads } from "./transport/socket-reads.ts";
 import { answerUnservable } from "./unservable.ts";
@@ -50,8 +45,6 @@ import { WorkCount } from "./work-count.ts";
 const CONNECTIONS_PER_WORKER = 2 ** 32;
 /** Requests of one connection that may wait for the control thread, bytes; one is always let through. */
 const FORWARDED_SIZE_MAX = 1_048_576;
-/** Most bytes taken from a socket at once. */
-const INPUT_SIZE = 262_144;
 /** A turn takes from several sockets, so that one write to the log serves them; from this size on who came first waits no longer. */
 const TURN_SIZE_MAX = 16_384;
 /** Time for the last answers to leave at the stop, ms. */
@@ -126,38 +119,12 @@ export class IoWorker {
     if (engine.queueExtFileSize > 0) this.#queues.ext = { root: paths.consumeQueueExt, fileSize: engine.queueExtFileSize };
     this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
-    const scratch = laneScratch(engine.lanes[worker]!);
-    const kernel = SendKernel.over(scratch, BATCH_KERNEL_SIZE);
-    this.#input = kernel?.input;
-    const tickets = new SendTickets(engine.lanes[worker]!.entryCount, kernel?.tickets);
     const cells = new OffsetCells(init.offsetCells);
     const gather = drive.gatherWriter();
-    const added = `MSG_REGION\u0001${init.regionId}\u0002TRACE_ON\u0001${init.traceOn}\u0002CLUSTER\u0001${init.clusterName}\u0002`;
-    this.#send = new SendPath({
-      kernel: BatchKernel.over(scratch),
-      runs: kernel === undefined ? undefined : new SendRuns(kernel, this.#lane, tickets, this.#tables, init.maxMessageSize),
-      lane: this.#lane,
-      tickets,
-      tables: this.#tables,
-      storeHost: encodeHost(init.storeHost),
-      addedProperties: Buffer.from(added),
-      maxMessageSize: init.maxMessageSize,
-      batchSizeMax: engine.logFileSize - 8,
-      tailSize: engine.hasRecordCrc === true ? RECORD_CRC_SIZE : 0,
-      newUniqueKey: uniqueKeys(init.storeHost, this.#clock),
-    });
-    this.#answers = new SendAnswers({
-      lane: this.#lane,
-      tickets,
-      log: this.#log,
-      storeHost: encodeHost(init.storeHost),
-      regionId: init.regionId,
-      traceOn: init.traceOn,
-      isSyncFlush: engine.isSyncFlush,
-      syncFlushTimeoutMs: init.syncFlushTimeoutMs,
-      clock: this.#clock,
-      kernel,
-    });
+    const sends = sendSide(init, this.#lane, this.#tables, this.#log, this.#clock);
+    this.#send = sends.path;
+    this.#answers = sends.answers;
+    this.#input = sends.input;
     this.#flow = new FlowControl({
       answers: this.#answers,
       log: this.#log,
@@ -292,9 +259,11 @@ export class IoWorker {
     if (this.#isFinished && this.#connections.size === 0) this.#leave();
   }
 
-  readonly #onRun = (connection: IoConnection, bytes: Buffer, start: number, end: number): number => {
+  readonly #onRun: RunHandler = (connection, bytes, start, end) => {
     if (!this.#flow.isOpen || connection.isOverdue) return start; // What is refused is refused one by one.
-    return this.#send.takeRun(connection, bytes, start, end);
+    const stoppedAt = this.#send.takeRun(connection, bytes, start, end);
+    this.#work.taken += this.#send.runCount;
+    return stoppedAt;
   };
 
   #onFrame(connection: IoConnection, bytes: Buffer, start: number, size: number): number {

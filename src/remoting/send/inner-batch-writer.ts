@@ -3,9 +3,8 @@ import { SYS_FLAG_COMPRESSED, SYS_FLAG_INNER_BATCH, SYS_FLAG_NEED_UNWRAP } from 
 import { PROPERTIES_SIZE_MAX, VALUE_END } from "../../format/record/properties.ts";
 import { finishRecord, writeRecordHead } from "../../format/record/record-writer.ts";
 import * as fields from "../../format/remoting/header-fields.ts";
-import type { HeaderScan } from "../../format/remoting/header-scan.ts";
-import type { IoTopic } from "../io-tables.ts";
 import { RecordProperties } from "./record-properties.ts";
+import type { SendFrame } from "./send-frame.ts";
 
 /** Outcomes of `InnerBatchWriter.write`. The batch is to be stored message by message: it has no key, or its bodies are compressed. */
 export const INNER_BATCH_NONE = -1;
@@ -39,18 +38,9 @@ export class InnerBatchWriter {
   }
 
   /** Writes the record at data[at], where there is room. @returns its end, or one of the outcomes above */
-  write(
-    data: Buffer,
-    at: number,
-    bytes: Buffer,
-    bodyStart: number,
-    bodySize: number,
-    scan: HeaderScan,
-    topic: IoTopic,
-    queueId: number,
-    sysFlag: number,
-    bornHost: Buffer,
-  ): number {
+  write(data: Buffer, at: number, frame: SendFrame): number {
+    const { bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag } = frame;
+    const { bornHost } = frame.connection;
     const flag = scan.integer(fields.FIELD_FLAG);
     const bornTimestamp = scan.integer(fields.FIELD_BORN_TIMESTAMP);
     const reconsumeTimes = scan.has(fields.FIELD_RECONSUME_TIMES) ? scan.integer(fields.FIELD_RECONSUME_TIMES) : 0;

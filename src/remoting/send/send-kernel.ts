@@ -7,7 +7,7 @@ import * as text from "./send-kernel-text.ts";
 import { ticketPlaces } from "./send-tickets.ts";
 
 /** Most bytes that one read takes from a socket. */
-const INPUT_SIZE = 262_144;
+export const INPUT_SIZE = 262_144;
 /** Answers that one call may write, bytes. */
 const OUTPUT_SIZE = 131_072;
 /** Headers that it knows at a time. */

@@ -29,7 +29,9 @@ import type { BatchKernel } from "./batch-kernel.ts";
 import { BatchTemplate } from "./batch-template.ts";
 import { countSubMessages, INNER_BATCH_NONE, InnerBatchWriter } from "./inner-batch-writer.ts";
 import { RecordProperties, writeNotes } from "./record-properties.ts";
-import type { SendRuns } from "./send-runs.ts";
+import type { SendFrame } from "./send-frame.ts";
+import type { SendKernel } from "./send-kernel.ts";
+import { SendRuns } from "./send-runs.ts";
 import { SendTemplate, TEMPLATE_HEAD_SIZE, TEMPLATE_HOST_SIZE } from "./send-template.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
@@ -59,7 +61,7 @@ export interface SendPathOptions {
   newUniqueKey: () => string;
   /** Work in the lane's memory; without them JavaScript does everything. */
   kernel?: BatchKernel | undefined;
-  runs?: SendRuns | undefined;
+  sendKernel?: SendKernel | undefined;
 }
 
 const SUB_FLAG_OFFSET = 12;
@@ -87,9 +89,13 @@ export class SendPath {
   readonly #runs: SendRuns | undefined;
   readonly #innerBatch: InnerBatchWriter;
   readonly #view: DataView;
+  /** The one that is being taken, unless a template takes it. */
+  readonly #frame = {} as SendFrame;
   #nextQueue = 0;
   /** Of the records of the batch that is being taken. */
   #sizes = new Int32Array(64);
+  /** Sends that the last `takeRun` took. */
+  runCount = 0;
   /** Records were committed to the lane since the last `publish`. */
   hasCommitted = false;
 
@@ -108,17 +114,19 @@ export class SendPath {
     this.#propertiesSizeMax = PROPERTIES_SIZE_MAX - options.tailSize;
     this.#newUniqueKey = options.newUniqueKey;
     this.#batchTemplate = new BatchTemplate(options.kernel);
-    this.#runs = options.runs;
+    const { sendKernel } = options;
+    this.#runs = sendKernel && new SendRuns(sendKernel, options);
   }
 
   /**
    * Takes sends from the front of bytes[start, end) whose headers are like ones before, many at a time.
-   * @returns where it has stopped: `handled` frames behind start
+   * @returns where it has stopped; what stands there is for `take`
    */
   takeRun(connection: IoConnection, bytes: Buffer, start: number, end: number): number {
     const runs = this.#runs;
     if (runs === undefined) return start;
     const stoppedAt = runs.take(connection, bytes, start, end);
+    this.runCount = runs.count;
     if (runs.count > 0) this.hasCommitted = true;
     return stoppedAt;
   }
@@ -148,10 +156,17 @@ export class SendPath {
     const bodyStart = start + HEADER_OFFSET + frameHeaderSize(bytes, start);
     const bodySize = start + size - bodyStart;
     if (bodySize === 0 || bodySize > this.#maxMessageSize) return SEND_UNUSUAL;
+    const frame = this.#frame;
+    frame.connection = connection;
+    frame.bytes = bytes;
+    frame.bodyStart = bodyStart;
+    frame.bodySize = bodySize;
+    frame.scan = scan;
+    frame.topic = topic;
+    frame.queueId = queueId;
+    frame.sysFlag = sysFlag;
     const isBatch = scan.has(fields.FIELD_BATCH) && scan.boolean(fields.FIELD_BATCH);
-    return isBatch
-      ? this.#takeBatch(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag)
-      : this.#takeSingle(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag);
+    return isBatch ? this.#takeBatch(frame) : this.#takeSingle(frame);
   }
 
   #topicOf(connection: IoConnection, bytes: Buffer, scan: HeaderScan): IoTopic | undefined {
@@ -214,16 +229,8 @@ export class SendPath {
     return SEND_TAKEN;
   }
 
-  #takeSingle(
-    connection: IoConnection,
-    bytes: Buffer,
-    bodyStart: number,
-    bodySize: number,
-    scan: HeaderScan,
-    topic: IoTopic,
-    queueId: number,
-    sysFlag: number,
-  ): number {
+  #takeSingle(frame: SendFrame): number {
+    const { connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag } = frame;
     const propertiesSizeMax = scan.has(fields.FIELD_PROPERTIES)
       ? scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES)
       : 0;
@@ -296,18 +303,10 @@ export class SendPath {
   }
 
   /** Each sub message becomes a record of its own, with the header values of the batch. */
-  #takeBatch(
-    connection: IoConnection,
-    bytes: Buffer,
-    bodyStart: number,
-    bodySize: number,
-    scan: HeaderScan,
-    topic: IoTopic,
-    queueId: number,
-    sysFlag: number,
-  ): number {
+  #takeBatch(frame: SendFrame): number {
+    const { connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag } = frame;
     if (topic.isBatch === true) {
-      const outcome = this.#takeInnerBatch(connection, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag);
+      const outcome = this.#takeInnerBatch(frame);
       if (outcome !== NO_INNER_BATCH) return outcome;
     }
     const bodyEnd = bodyStart + bodySize;
@@ -435,16 +434,8 @@ export class SendPath {
    * how many messages it holds. Source: Apache `SendMessageProcessor.sendBatchMessage`.
    * @returns NO_INNER_BATCH when its messages are to be stored one by one: the batch has no key, or its bodies are compressed
    */
-  #takeInnerBatch(
-    connection: IoConnection,
-    bytes: Buffer,
-    bodyStart: number,
-    bodySize: number,
-    scan: HeaderScan,
-    topic: IoTopic,
-    queueId: number,
-    sysFlag: number,
-  ): number {
+  #takeInnerBatch(frame: SendFrame): number {
+    const { connection, bodySize, scan, topic, queueId } = frame;
     if (!scan.has(fields.FIELD_PROPERTIES)) return NO_INNER_BATCH;
     const headerSizeMax = scan.rawEnd(fields.FIELD_PROPERTIES) - scan.rawStart(fields.FIELD_PROPERTIES);
     const sizeMax = RECORD_OVERHEAD_MAX + bodySize + topic.key.length + headerSizeMax + this.#added.length + INNER_BASE_SIZE + 64;
@@ -453,7 +444,7 @@ export class SendPath {
     if (at === RESERVE_FULL) return SEND_BLOCKED;
     const data = this.#lane.data;
     const writer = this.#innerBatch;
-    const end = writer.write(data, at, bytes, bodyStart, bodySize, scan, topic, queueId, sysFlag, connection.bornHost);
+    const end = writer.write(data, at, frame);
     if (end < 0) return end === INNER_BATCH_NONE ? NO_INNER_BATCH : SEND_UNUSUAL;
     const ticket = this.#ticket(connection, scan, queueId);
     if (ticket < 0) return SEND_BLOCKED;

@@ -19,6 +19,14 @@ const MISSES_MAX = 6;
 /** Room in the lane beyond twice the frames. */
 const ROOM = 4096;
 
+export interface SendRunsOptions {
+  lane: LaneProducer;
+  /** They stand in the kernel's memory. */
+  tickets: SendTickets;
+  tables: IoTables;
+  maxMessageSize: number;
+}
+
 /**
  * Single sends that are taken by the kernel, as many at a time as were read from a socket. What is needed for that is learnt
  * from sends that JavaScript has made records of with a template, and holds as long as the tables stay as they are.
@@ -33,7 +41,7 @@ export class SendRuns {
   /** Sends that the last `take` took. */
   count = 0;
 
-  constructor(kernel: SendKernel, lane: LaneProducer, tickets: SendTickets, tables: IoTables, maxMessageSize: number) {
+  constructor(kernel: SendKernel, { lane, tickets, tables, maxMessageSize }: SendRunsOptions) {
     this.#kernel = kernel;
     this.#lane = lane;
     this.#tickets = tickets;

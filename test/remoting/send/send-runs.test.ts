@@ -13,7 +13,6 @@ import { IoTables } from "../../../src/remoting/io-tables.ts";
 import { SendAnswers } from "../../../src/remoting/send/send-answers.ts";
 import { SendKernel, sendKernelSize } from "../../../src/remoting/send/send-kernel.ts";
 import { SEND_TAKEN, SendPath } from "../../../src/remoting/send/send-path.ts";
-import { SendRuns } from "../../../src/remoting/send/send-runs.ts";
 import { SendTickets } from "../../../src/remoting/send/send-tickets.ts";
 import { StreamReads } from "../../../src/remoting/transport/stream-reads.ts";
 import {
@@ -62,7 +61,6 @@ class Worker {
       this.setTopic(topic, QUEUES, i === 1 ? dedupWindowS : 0);
     }
     const tickets = new SendTickets(ENTRIES, this.#kernel?.tickets);
-    const runs = this.#kernel === undefined ? undefined : new SendRuns(this.#kernel, lane, tickets, tables, BODY_MAX);
     const storeHost = encodeHost(STORE_HOST);
     this.#path = new SendPath({
       lane,
@@ -74,7 +72,7 @@ class Worker {
       batchSizeMax: 60_000,
       tailSize: 0,
       newUniqueKey: () => "MADE",
-      runs,
+      sendKernel: this.#kernel,
     });
     const log = new SharedLog();
     log.setOffset(shared.FLUSHED_OFFSET, Number.MAX_SAFE_INTEGER);
@@ -95,7 +93,7 @@ class Worker {
         },
         () => {},
         undefined,
-        new StreamReads(1, 0),
+        new StreamReads(1, 0, () => {}),
         [],
       );
       if (withKernel) connection.onRun = this.#onRun;
@@ -116,6 +114,7 @@ class Worker {
       writeQueueNums: queueNums,
       perm: 6,
       order: false,
+      refusesSends: false,
       topicSysFlag: 0,
       topicFilterType: "SINGLE_TAG",
       attributes: dedupWindowS > 0 ? { "dedup.window.seconds": String(dedupWindowS) } : {},
