@@ -1,4 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
+import { isLmq } from "../../format/names.ts";
 import { optionalText, requiredBoolean, requiredText } from "../../format/remoting/command-fields.ts";
 import { RequestCode, ResponseCode } from "../../format/remoting/remoting-codes.ts";
 import { type RemotingCommand, response } from "../../format/remoting/remoting-command.ts";
@@ -145,7 +146,8 @@ export class ConsumeStats {
   /** Groups that are online and subscribe to it, and groups that ever committed an offset of it. */
   #groupsOfTopic(command: RemotingCommand): RemotingCommand {
     const topic = requiredText(command, "topic");
-    const groups = new Set(this.#o.offsets.groupsOf(topic));
+    // Offsets of LMQ groups stand in a table of their own, which is not asked. Source: Apache `LmqConsumerOffsetManager`.
+    const groups = new Set(this.#o.offsets.groupsOf(topic).filter((group) => !isLmq(group)));
     for (const { group, subscriptions } of this.#o.consumers.all()) if (subscriptions.has(topic)) groups.add(group);
     return answer(command, { groupList: [...groups] });
   }

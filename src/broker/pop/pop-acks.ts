@@ -146,7 +146,8 @@ export class PopAcks {
     const queueId = requiredInteger(command, "queueId");
     const extraInfo = requiredText(command, "extraInfo");
     const offset = requiredInteger(command, "offset");
-    const invisibleTime = Math.max(0, requiredInteger(command, "invisibleTime"));
+    const told = requiredInteger(command, "invisibleTime");
+    const invisibleTime = Math.max(0, told);
     const refusal = this.#queueRefusal(topic, queueId, channel);
     if (refusal !== undefined) return response(command, refusal.code, refusal.remark, UNCHANGED);
     if (offset < store.minQueueOffset(topic, queueId) || offset >= store.maxQueueOffset(topic, queueId)) {
@@ -182,7 +183,7 @@ export class PopAcks {
     const popTime = points.freeTime(record, clock.now());
     await points.add({ ...record, popTime }, reviveQueueId, channel.remoteAddress);
     await points.acknowledge(ackOf(handle, topic, group, queueId, [offset]), handle.invisibleTime, reviveQueueId);
-    return response(command, ResponseCode.SUCCESS, undefined, { invisibleTime, popTime, reviveQid: reviveQueueId });
+    return response(command, ResponseCode.SUCCESS, undefined, { invisibleTime: told, popTime, reviveQid: reviveQueueId });
   }
 
   #changeInOrder(

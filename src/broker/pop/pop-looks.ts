@@ -1,4 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
+import type { EntryFilter } from "../../filter/entry-filter.ts";
 import {
   optionalBoolean,
   optionalInteger,
@@ -67,10 +68,12 @@ export class PopLooks {
     const pollTime = requiredInteger(command, "pollTime");
     const found = this.#find(command, channel);
     if ("remark" in found) return response(command, found.code, found.remark, NO_NOTICE);
+    const filter = this.#o.checks.filterOf(optionalText(command, "expType"), optionalText(command, "exp") ?? "");
+    if ("remark" in filter) return response(command, filter.code, filter.remark, NO_NOTICE);
     const { topic, group, queueId } = found;
     const isOrdered = optionalBoolean(command, "order") ?? false;
     const attemptId = optionalText(command, "attemptId");
-    const look = (): boolean => this.#hasMessage(topic.topicName, group, queueId, isOrdered, attemptId);
+    const look = (): boolean => this.#hasMessage(topic.topicName, group, queueId, isOrdered, attemptId, filter);
     const told = (hasMsg: boolean, pollingFull = false): RemotingCommand =>
       response(command, ResponseCode.SUCCESS, undefined, { hasMsg, pollingFull });
     if (look()) return told(true);
@@ -85,10 +88,22 @@ export class PopLooks {
     return outcome === "held" ? undefined : told(false, outcome === "full");
   }
 
-  #hasMessage(topic: string, group: string, queueId: number, isOrdered: boolean, attemptId: string | undefined): boolean {
-    const { topics, queues, orders } = this.#o;
-    const inQueue = (name: string, id: number): boolean =>
-      !(isOrdered && orders.isBlocked(attemptId, name, group, id)) && queues.rest(name, group, id, 0) > 0;
+  #hasMessage(
+    topic: string,
+    group: string,
+    queueId: number,
+    isOrdered: boolean,
+    attemptId: string | undefined,
+    filter: EntryFilter,
+  ): boolean {
+    const { topics, queues, orders, checks } = this.#o;
+    const isAll = filter === checks.filterOf(undefined, "");
+    const inQueue = (name: string, id: number): boolean => {
+      if ((isOrdered && orders.isBlocked(attemptId, name, group, id)) || queues.rest(name, group, id, 0) <= 0) return false;
+      // What comes again has passed the filter before.
+      if (isAll || name !== topic) return true;
+      return queues.pick(name, id, queues.position(name, group, id, 0), 1, filter).queueOffsets.length > 0;
+    };
     const inTopic = (name: string): boolean =>
       Array.from({ length: topics.get(name)?.readQueueNums ?? 0 }, (_, id) => id).some((id) => inQueue(name, id));
     if (queueId >= 0 ? inQueue(topic, queueId) : inTopic(topic)) return true;

@@ -137,6 +137,7 @@ export class PopMessages {
     if (count > PICK_COUNT_MAX) {
       return { code: ResponseCode.INVALID_PARAMETER, remark: remark(`'s num is greater than ${PICK_COUNT_MAX}`) };
     }
+    if (count < 0) return { code: ResponseCode.SYSTEM_ERROR, remark: remark(`'s num is ${count}`) };
     const config = checks.find(topic, group, queueId, channel.remoteAddress);
     if ("remark" in config) return config;
     const filter = checks.filterOf(optionalText(command, "expType"), optionalText(command, "exp") ?? "");
@@ -153,7 +154,7 @@ export class PopMessages {
       group,
       topic,
       queueId,
-      count: Math.max(1, count),
+      count,
       invisibleTime: Math.max(0, invisibleTime),
       initMode,
       isOrdered: optionalBoolean(command, "order") ?? false,

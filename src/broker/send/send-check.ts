@@ -94,6 +94,8 @@ export class SendCheck {
       const remark = `request queueId[${queueId}] is illegal, topic[${name}] has ${readQueueNums} read and ${writeQueueNums} write queues`;
       return { code: ResponseCode.INVALID_PARAMETER, remark: `${remark}, producer: ${channel.remoteAddress}` };
     }
+    const unserved = topics.serve(name);
+    if (unserved !== undefined) return unserved;
     // A batch to a retry topic is refused for being one, whatever its group.
     if (name.startsWith(RETRY_PREFIX) && !request.batch && groups.find(name.slice(RETRY_PREFIX.length)) === undefined) {
       const remark = `subscription group not exist, ${name.slice(RETRY_PREFIX.length)}`;

@@ -44,7 +44,8 @@ export class RecordProperties {
       while (nameEnd < end && bytes[nameEnd]! > VALUE_END) nameEnd++;
       let valueEnd = nameEnd;
       while (valueEnd < end && bytes[valueEnd] !== VALUE_END) valueEnd++;
-      if (nameEnd < valueEnd && bytes[nameEnd] === NAME_END) this.#note(bytes, at, nameEnd, valueEnd);
+      // Without a value it counts as absent.
+      if (nameEnd < valueEnd - 1 && bytes[nameEnd] === NAME_END) this.#note(bytes, at, nameEnd, valueEnd);
       at = valueEnd + 1;
     }
   }
@@ -52,12 +53,12 @@ export class RecordProperties {
   #note(bytes: Buffer, start: number, nameEnd: number, valueEnd: number): void {
     switch (bytes[start]) {
       case 0x55: // U
-        if (!is(bytes, start, nameEnd, UNIQ_KEY) || valueEnd - nameEnd < 2) return; // Without a value it counts as absent.
+        if (!is(bytes, start, nameEnd, UNIQ_KEY)) return;
         this.keyStart = nameEnd + 1;
         this.keyEnd = valueEnd;
         return;
       case 0x4b: // K
-        if (!is(bytes, start, nameEnd, KEYS) || valueEnd - nameEnd < 2) return;
+        if (!is(bytes, start, nameEnd, KEYS)) return;
         this.wordsStart = nameEnd + 1;
         this.wordsEnd = valueEnd;
         this.hasKeys = !isBlank(bytes, nameEnd + 1, valueEnd);
@@ -70,7 +71,6 @@ export class RecordProperties {
         return;
       case 0x54: // T
         if (is(bytes, start, nameEnd, TAGS)) {
-          if (valueEnd - nameEnd < 2) return;
           this.tagsStart = nameEnd + 1;
           this.tagsEnd = valueEnd;
           return;
