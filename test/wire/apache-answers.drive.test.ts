@@ -49,7 +49,7 @@ test("answers as Apache's broker does", async (t) => {
 });
 
 test("answers as Apache's broker does that has enableLmq and enableMultiDispatch", async (t) => {
-  await compare(t, { enableLmq: "true", enableMultiDispatch: "true" }, ["lmq", "lite"]);
+  await compare(t, { enableLmq: "true", enableMultiDispatch: "true" }, ["lmq", "lite", "lmq-pops"]);
 });
 
 async function compare(t: ExecutionContext, config: Readonly<Record<string, string>>, only: readonly string[]): Promise<void> {
@@ -77,7 +77,7 @@ async function compare(t: ExecutionContext, config: Readonly<Record<string, stri
 }
 
 // To record again: RECORD_BROKER=host:port of a freshly started Apache broker named broker-a at 127.0.0.1, with
-// enablePropertyFilter=false and traceTopicEnable=false. RECORD_FAMILIES=a,b: these alone; lmq,lite by themselves, of a broker that
+// enablePropertyFilter=false and traceTopicEnable=false. RECORD_FAMILIES=a,b: these alone; lmq,lite,lmq-pops by themselves, of a broker that
 // has enableLmq=true and enableMultiDispatch=true.
 const { RECORD_BROKER, RECORD_FAMILIES } = process.env;
 if (RECORD_BROKER !== undefined) {

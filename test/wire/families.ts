@@ -4,9 +4,12 @@ import { batches } from "./requests/batches.ts";
 import { clients } from "./requests/clients.ts";
 import { filters } from "./requests/filters.ts";
 import { groups } from "./requests/groups.ts";
+import { kinds } from "./requests/kinds.ts";
 import { lite } from "./requests/lite.ts";
 import { lmq } from "./requests/lmq.ts";
+import { lmqPops } from "./requests/lmq-pops.ts";
 import { locks } from "./requests/locks.ts";
+import { morePops } from "./requests/more-pops.ts";
 import { offsets } from "./requests/offsets.ts";
 import { pops } from "./requests/pops.ts";
 import { pulls } from "./requests/pulls.ts";
@@ -31,9 +34,11 @@ const APART: readonly (readonly [string, Family][])[] = [
   [
     ["sends", sends],
     ["retries", retries],
+    ["kinds", kinds],
   ],
   [["pulls", pulls]],
   [["pops", pops]],
+  [["more-pops", morePops]],
 ];
 /** They change settings of the whole broker for a while. */
 const ALONE: readonly [string, Family][] = [
@@ -49,6 +54,7 @@ const ALONE: readonly [string, Family][] = [
 const WITH_LMQ: readonly [string, Family][] = [
   ["lmq", lmq],
   ["lite", lite],
+  ["lmq-pops", lmqPops],
 ];
 
 /**

@@ -3,6 +3,8 @@ import { makeTopic, pull, readable, send } from "./messages.ts";
 
 const TOPIC = "ti-T";
 const WHEEL = "rmq_sys_wheel_timer";
+/** A message that a busy machine parks too late tells no time of its parking. */
+const TOLD = ["size", "TIMER_ENQUEUE_MS"];
 
 /** Messages with a delivery time of their own, and taking them back. */
 export async function timers(r: Recorder): Promise<void> {
@@ -32,7 +34,7 @@ export async function timers(r: Recorder): Promise<void> {
     properties: { UNIQ_KEY: "level", TIMER_DELAY_SEC: "90", DELAY: "1" },
   });
   await readable(r, TOPIC, 0, 7);
-  await pull(r, "ti-g", TOPIC, {}, { hide: ["size"] });
+  await pull(r, "ti-g", TOPIC, {}, { hide: TOLD });
 
   r.note("taken back");
   const recall = (recallHandle: string | undefined, topic = TOPIC) =>
@@ -52,9 +54,9 @@ export async function timers(r: Recorder): Promise<void> {
   await timed("kept", { TIMER_DELAY_SEC: "4" });
   await readable(r, TOPIC, 0, 8);
   await recall(handle);
-  await pull(r, "ti-g", TOPIC, { queueOffset: 7 }, { hide: ["size"] });
+  await pull(r, "ti-g", TOPIC, { queueOffset: 7 }, { hide: TOLD });
   await r.ask("admin", 25, {}, { body: "recallMessageEnable=false" });
-  await pull(r, "ti-g", WHEEL, {}, { hide: ["size"] });
+  await pull(r, "ti-g", WHEEL, {}, { hide: TOLD });
   await r.ask("admin", 60, {}, { show: (body) => body.length });
 }
 
