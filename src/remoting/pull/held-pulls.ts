@@ -3,9 +3,20 @@ import type { PullRequest } from "./pull-path.ts";
 /** Grain of the deadlines, ms. */
 const TICK_MS = 100;
 
-/** Held pulls, by slot and by deadline. A request stands in both; `isDone` marks it gone in the other one. */
+/** The first is held longest; each knows the next. */
+interface SlotPulls {
+  first: PullRequest | undefined;
+  last: PullRequest | undefined;
+}
+
+/**
+ * Held pulls, by slot and by deadline. A request stands in both, and leaves both when it is answered: 20,000 a second, left
+ * behind until their time is over, are so many objects that each collection of garbage takes milliseconds. A slot's entry
+ * stays for the next one: a Map in which keys come and go is made anew all the time, and each of its tables that has grown
+ * old keeps all that followed it.
+ */
 export class HeldPulls {
-  readonly #bySlot = new Map<number, PullRequest[]>();
+  readonly #bySlot = new Map<number, SlotPulls>();
   readonly #byTick = new Map<number, PullRequest[]>();
   #doneTick = 0;
   #size = 0;
@@ -14,30 +25,55 @@ export class HeldPulls {
     return this.#size;
   }
 
+  /** Of those that have a deadline. */
+  get timedCount(): number {
+    let count = 0;
+    for (const timed of this.#byTick.values()) count += timed.length;
+    return count;
+  }
+
   /** Adds a request, also again after `takeSlot` gave it out. */
   add(request: PullRequest): void {
     const held = this.#bySlot.get(request.slot);
-    if (held === undefined) this.#bySlot.set(request.slot, [request]);
-    else held.push(request);
+    if (held === undefined) this.#bySlot.set(request.slot, { first: request, last: request });
+    else {
+      if (held.last === undefined) held.first = request;
+      else held.last.nextHeld = request;
+      held.last = request;
+    }
     this.#size++;
+    if (request.tick !== 0) return;
     const tick = Math.max(this.#doneTick + 1, Math.ceil(request.deadlineMs / TICK_MS));
-    if (request.isTimed) return;
-    request.isTimed = true;
-    const timed = this.#byTick.get(tick);
-    if (timed === undefined) this.#byTick.set(tick, [request]);
-    else timed.push(request);
+    let timed = this.#byTick.get(tick);
+    if (timed === undefined) this.#byTick.set(tick, (timed = []));
+    request.tick = tick;
+    request.tickAt = timed.push(request) - 1;
   }
 
-  takeSlot(slot: number): PullRequest[] | undefined {
+  /** A request that `takeSlot` gave out is answered. */
+  settle(request: PullRequest): void {
+    const timed = this.#byTick.get(request.tick);
+    request.tick = 0;
+    if (timed?.[request.tickAt] !== request) return;
+    const last = timed.pop()!;
+    if (last === request) return;
+    timed[request.tickAt] = last;
+    last.tickAt = request.tickAt;
+  }
+
+  /** @returns the first of those held there; each one's `nextHeld` is the next, and to be undefined before it is added again */
+  takeSlot(slot: number): PullRequest | undefined {
     const held = this.#bySlot.get(slot);
-    if (held === undefined) return undefined;
-    this.#bySlot.delete(slot);
-    this.#size -= held.length;
-    return held;
+    const first = held?.first;
+    if (first === undefined) return undefined;
+    held!.first = undefined;
+    held!.last = undefined;
+    for (let at: PullRequest | undefined = first; at !== undefined; at = at.nextHeld) this.#size--;
+    return first;
   }
 
   slotsHeld(): number[] {
-    return [...this.#bySlot.keys()];
+    return [...this.#bySlot.keys()].filter((slot) => this.#bySlot.get(slot)!.first !== undefined);
   }
 
   /** Calls `expire` for each request due at `nowMs` and forgets it. */
@@ -59,16 +95,25 @@ export class HeldPulls {
     if (timed === undefined) return;
     this.#byTick.delete(tick);
     for (const request of timed) {
-      if (request.isDone) continue;
-      request.isDone = true;
-      const held = this.#bySlot.get(request.slot);
-      const at = held?.indexOf(request) ?? -1;
-      if (at >= 0) {
-        held!.splice(at, 1);
-        this.#size--;
-        if (held!.length === 0) this.#bySlot.delete(request.slot);
-      }
+      request.tick = 0;
+      this.#drop(request);
       expire(request);
     }
+  }
+
+  #drop(request: PullRequest): void {
+    const held = this.#bySlot.get(request.slot);
+    let before: PullRequest | undefined;
+    let at = held?.first;
+    while (at !== undefined && at !== request) {
+      before = at;
+      at = at.nextHeld;
+    }
+    if (at === undefined) return;
+    if (before === undefined) held!.first = request.nextHeld;
+    else before.nextHeld = request.nextHeld;
+    if (held!.last === request) held!.last = before;
+    request.nextHeld = undefined;
+    this.#size--;
   }
 }

@@ -54,9 +54,11 @@ export interface PullRequest {
   readonly cell: number;
   /** 0 until it is held. */
   deadlineMs: number;
-  /** Stands in the list of deadlines. */
-  isTimed: boolean;
-  isDone: boolean;
+  /** Where it stands among the deadlines; 0: nowhere. */
+  tick: number;
+  tickAt: number;
+  /** Of those that wait for the same slot. */
+  nextHeld: PullRequest | undefined;
   /** How often it has waited for old records to be read from the disk. */
   loads: number;
 }
@@ -152,8 +154,9 @@ export class PullPath {
       filter,
       cell: cell ?? -1,
       deadlineMs: 0,
-      isTimed: false,
-      isDone: false,
+      tick: 0,
+      tickAt: 0,
+      nextHeld: undefined,
       loads: 0,
     };
     const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0 && this.#held.size < HELD_MAX;
@@ -283,7 +286,7 @@ export class PullPath {
 
   /** What the pull wants is being read from the disk: it is served again after that. Meanwhile all others go on. */
   #awaitLoad(request: PullRequest, maySuspend: boolean): void {
-    const again: PullRequest = { ...request, isTimed: false, isDone: false, loads: request.loads + 1 };
+    const again: PullRequest = { ...request, tick: 0, nextHeld: undefined, loads: request.loads + 1 };
     this.#o.cold.whenLoaded(() => {
       if (again.connection.isClosed) return;
       const { isChoked } = again.connection;
@@ -332,14 +335,15 @@ export class PullPath {
 
   /** The queue has grown: serves what is held there. */
   wake(slot: number): void {
-    const held = this.#held.takeSlot(slot);
-    if (held === undefined) return;
-    for (const request of held) {
-      if (request.isDone) continue;
+    let next = this.#held.takeSlot(slot);
+    while (next !== undefined) {
+      const request = next;
+      next = request.nextHeld;
+      request.nextHeld = undefined;
       if (request.connection.isChoked) {
         this.#held.add(request);
         this.#starved.add(slot);
-      } else if (request.connection.isClosed || this.#serve(request, true)) request.isDone = true;
+      } else if (request.connection.isClosed || this.#serve(request, true)) this.#held.settle(request);
       else this.#hold(request);
     }
   }
