@@ -55,6 +55,10 @@ export function reportText(report: VerifyReport): string {
   if (report.removedTopicRecordCount > 0) {
     lines.push(`${formatCount(report.removedTopicRecordCount)} records are of topics that were removed`);
   }
+  if (report.blockUncheckedBytes > 0) {
+    const size = formatBytes(report.blockUncheckedBytes);
+    lines.push(`${size} of the log have no checksum but those of the messages' bodies: the broker had not come to them`);
+  }
   const counts = Object.entries(report.findingCounts);
   if (counts.length === 0) return `${[...lines, "nothing is wrong"].join("\n")}\n`;
   lines.push(`wrong: ${counts.map(([kind, count]) => `${formatCount(count)} ${kind}`).join(", ")}`);

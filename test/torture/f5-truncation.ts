@@ -83,6 +83,8 @@ export function fill(
   store.write();
   store.flush();
   store.index();
+  store.clock.advance(1000);
+  store.flush(); // By now all of it has its checksums.
   store.end();
   return store.appended.map((one) => ({ ...one, size: store.sizeAt(one.physicalOffset) }));
 }

@@ -10,7 +10,7 @@ import { ACK_OK, createLaneMemory, LaneProducer } from "../../src/ring/lane.ts";
 import { FlusherDuty, QueueIndexerDuty } from "../../src/runtime/duties.ts";
 import type { EngineInit } from "../../src/store/engine-init.ts";
 import { LogReader } from "../../src/store/log/log-reader.ts";
-import { CHECK_BODY, CHECK_RECORD } from "../../src/store/log/log-scan.ts";
+import { CHECK_BODY, CHECK_RECORD, scanLog } from "../../src/store/log/log-scan.ts";
 import { LogWriter } from "../../src/store/log/log-writer.ts";
 import { batchFileSizeFor } from "../../src/store/queue/batch-consume-queue.ts";
 import { ConsumeQueue, queueDirectory } from "../../src/store/queue/consume-queue.ts";
@@ -21,6 +21,9 @@ import { CheckpointWriter } from "../../src/store/recovery/checkpoint-writer.ts"
 import { type RecoveredStore, recoverStore } from "../../src/store/recovery/recovery.ts";
 import { SharedLog } from "../../src/store/shared-log.ts";
 import { StorePaths } from "../../src/store/store-paths.ts";
+import { StoppedLog } from "../../src/store/verify/stopped-log.ts";
+import { uncheckedBytes, verifyBlocks } from "../../src/store/verify/verify-blocks.ts";
+import { Findings } from "../../src/store/verify/verify-findings.ts";
 import { type ModelDisk, PowerCut } from "./model-disk.ts";
 import { must } from "./scenario.ts";
 
@@ -76,6 +79,26 @@ export function recoverModel(disk: ModelDisk, isSyncFlush: boolean, hasRecordCrc
   rebuildQueues(recovered, { ...common, slots, delayLevelsMs: [], slotsOf });
   publishRecovered(log, recovered);
   return { recovered, log, slots, slotsOf, sizes };
+}
+
+/** What the checksums of the log's blocks say of a store that nobody writes. */
+export function verifyModelBlocks(disk: ModelDisk): Pick<Findings, "list"> & { uncheckedBytes: number } {
+  const logFiles = disk.filesUnder(LOG_DIRECTORY).map((file) => ({ base: Number(file.slice(-20)), size: disk.names.size(file) }));
+  const layout = { commitLog: LOG_DIRECTORY, checksums: PATHS.checksums, logFileSize: LOG_FILE_SIZE, logFiles };
+  const findings = new Findings();
+  const reader = new StoppedLog(disk, LOG_DIRECTORY, LOG_FILE_SIZE, logFiles);
+  const { end } = scanLog(reader, {
+    start: logFiles[0]?.base ?? 0,
+    limit: logFiles.length === 0 ? 0 : logFiles.at(-1)!.base + LOG_FILE_SIZE,
+    searchSize: 2 * RECORD_SIZE_MAX,
+    check: CHECK_BODY,
+  });
+  let unchecked = 0;
+  for (const [fileIndex, { base }] of logFiles.entries()) {
+    const part = { fileIndex, start: base, end: base + LOG_FILE_SIZE };
+    unchecked += uncheckedBytes(verifyBlocks(disk, layout, part, findings), Math.min(end, part.end));
+  }
+  return { list: findings.list, uncheckedBytes: unchecked };
 }
 
 /** One life of a store: from a recovery to a kill, a power cut or a clean stop. */

@@ -98,6 +98,8 @@ export class LogChecksums {
   /** Covers up to `size` bytes below `limit`. @returns how many */
   #step(limit: number, size: number): number {
     if (this.#offset < 0) this.#offset = this.#find();
+    // No record that is covered is younger, also where the clock was put back.
+    const coveredAt = Math.floor(Math.max(this.#o.clock.now(), this.#o.log.offset(shared.LAST_STORE_TIMESTAMP)) / 1000);
     let done = 0;
     let firstBlock = -1;
     let lastBlock = -1;
@@ -113,7 +115,7 @@ export class LogChecksums {
       if (end > position) {
         this.#logFile!.read(position, this.#bytes, 0, end - position);
         const crc = nativeCrc32(this.#bytes, 0, end - position, covered === 0 ? 0 : table.crc(block));
-        table.set(block, end - blockStart, crc, Math.floor(this.#o.clock.now() / 1000));
+        table.set(block, end - blockStart, crc, coveredAt);
         done += end - position;
         if (firstBlock < 0) firstBlock = block;
         lastBlock = block;

@@ -3,6 +3,7 @@ export type FindingKind =
   | "log-file"
   | "log-hole"
   | "log-end"
+  | "log-block"
   | "record-cut"
   | "record-magic"
   | "record-size"
@@ -37,6 +38,11 @@ export interface Finding {
   topic?: string;
   queueId?: number;
   queueOffset?: number;
+  /** Of a flipped bit: the byte's place in the log, and the bit's value in it. Flipped back, all is as it was. */
+  byteOffset?: number;
+  bit?: number;
+  /** Of a damaged block: the first of the records that it has bytes of. */
+  records?: number[];
   /** Of like faults that this one stands for; without: 1. */
   count?: number;
 }

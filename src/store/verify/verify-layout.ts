@@ -35,6 +35,8 @@ export interface QueueLayout {
 /** What the directories of a stopped store hold. Plain data: every thread that checks a part is handed it. */
 export interface StoreLayout {
   commitLog: string;
+  /** Checksums of the log's blocks. */
+  checksums: string;
   consumeQueue: string;
   lastExit: LastExit;
   /** The checkpoint's word for it; 0: unknown. */
@@ -86,6 +88,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
   const batches = readBatchQueues(paths.batchConsumeQueue, findings);
   const layout: StoreLayout = {
     commitLog: paths.commitLog,
+    checksums: paths.checksums,
     consumeQueue: paths.consumeQueue,
     lastExit: lastExit(drive.names, paths.abort),
     queuesFlushedOffset: decodeCheckpoint(readSmallFile(paths.checkpoint)).logicsPhysicalOffset,

@@ -1,4 +1,5 @@
 import { basePath } from "../log/log-files.ts";
+import { uncheckedBytes } from "./verify-blocks.ts";
 import { type Finding, type FindingKind, Findings } from "./verify-findings.ts";
 import type { StoreLayout } from "./verify-layout.ts";
 import { joinParts, type VerifiedLogFile } from "./verify-log-parts.ts";
@@ -25,6 +26,10 @@ export interface VerifyReport {
   tornBytes: number;
   /** Records in the log of topics that were removed since. */
   removedTopicRecordCount: number;
+  /** Of the log: compared with the checksums of its blocks; without any; and, of these, with ones from before another broker wrote there. */
+  blockCheckedBytes: number;
+  blockUncheckedBytes: number;
+  blockRewrittenBytes: number;
   findingCounts: Partial<Record<FindingKind, number>>;
   /** At most FINDINGS_MAX; findingCounts counts all. */
   findings: Finding[];
@@ -39,6 +44,10 @@ export function reportOf(
 ): VerifyReport {
   const parts = results.flatMap(({ log: part }) => part ?? []);
   const log = layout.logFiles.map((_, i) => joinParts(parts.filter(({ fileIndex }) => fileIndex === i))!);
+  const blocks = results.flatMap((result) => result.blocks ?? []);
+  const unchecked = results.map(({ log: part, blocks: of }) =>
+    part === undefined || of === undefined ? 0 : uncheckedBytes(of, log[part.fileIndex]!.end),
+  );
   const queues = results.flatMap(({ queues: batch }) => batch ?? []);
   const index = results.flatMap(({ index: file }) => file ?? []);
   const logStart = layout.logFiles[0]?.base ?? 0;
@@ -72,6 +81,9 @@ export function reportOf(
     pendingRecordCount: sum(log, (file) => file.pendingCount),
     tornBytes,
     removedTopicRecordCount: sum(log, (file) => file.removedCount),
+    blockCheckedBytes: sum(blocks, ({ checkedBytes }) => checkedBytes),
+    blockUncheckedBytes: sum(unchecked, (bytes) => bytes),
+    blockRewrittenBytes: sum(blocks, ({ rewrittenBytes }) => rewrittenBytes),
     findingCounts: findings.counts,
     findings: findings.list,
   };

@@ -1,6 +1,7 @@
 import { INDEX_ENTRY_SIZE } from "../../format/files/index-file.ts";
 import type { Drive, DriveName } from "../../os/api.ts";
 import { verifyBatches } from "./verify-batches.ts";
+import { type VerifiedBlocks, verifyBlocks } from "./verify-blocks.ts";
 import { Findings } from "./verify-findings.ts";
 import { type VerifiedIndexFile, verifyIndexFile } from "./verify-index.ts";
 import type { StoreLayout } from "./verify-layout.ts";
@@ -28,6 +29,7 @@ export type VerifyTask =
 export interface VerifyTaskResult {
   findings: Pick<Findings, "list" | "counts">;
   log?: VerifiedLogPart;
+  blocks?: VerifiedBlocks;
   queues?: VerifiedQueues;
   index?: VerifiedIndexFile;
 }
@@ -76,6 +78,7 @@ export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask):
   switch (task.kind) {
     case "log":
       result.log = verifyLogPart(drive, layout, marks, task, findings, onVerified);
+      result.blocks = verifyBlocks(drive, layout, task, findings);
       count = result.log.recordCount;
       break;
     case "queues":
