@@ -160,6 +160,8 @@ export class BatchKernel {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #explode: (sub: number, end: number, record: number) => number;
+  /** Where the batch is that was loaded. */
+  #batchAt = 0;
   /** After `explode`: where the next message is in the batch, and where the next record is in the lane. */
   sub = 0;
   record = 0;
@@ -240,9 +242,14 @@ export class BatchKernel {
     words[at++] = STORE_TIMESTAMP_OFFSET_V4 + bornHostShift(sysFlag) - PHYSICAL_OFFSET_OFFSET - 8;
   }
 
-  /** Takes a batch in: bytes[start, end). @returns false: it is too large */
+  /** Takes a batch in: bytes[start, end). What stands in the lane's memory stays where it is. @returns false: it is too large */
   load(bytes: Buffer, start: number, end: number): boolean {
+    if (bytes.buffer === this.#bytes.buffer) {
+      this.#batchAt = bytes.byteOffset + start;
+      return true;
+    }
     if (end - start > INPUT_SIZE) return false;
+    this.#batchAt = this.#base + INPUT_AT;
     bytes.copy(this.#input, 0, start, end);
     return true;
   }
@@ -253,7 +260,7 @@ export class BatchKernel {
    * @returns how many there are; their sizes are `sizeOf(0)` …
    */
   explode(sub: number, end: number, record: number): number {
-    const inputAt = this.#base + INPUT_AT;
+    const inputAt = this.#batchAt;
     const count = this.#explode(inputAt + sub, inputAt + end, this.#dataAt + record);
     this.sub = this.#words[RESULT_AT / 4]! - inputAt;
     this.record = this.#words[RESULT_AT / 4 + 1]! - this.#dataAt;
