@@ -56,8 +56,8 @@ async function startOwn(settings: TargetSettings): Promise<Target> {
   args.push("--port", String(settings.port), "--namesrv-port", String(settings.namesrvPort));
   if (settings.isSmoke) args.push(...SMOKE_KEYS.flatMap((pair) => ["--set", pair]));
   args.push(...settings.brokerArgs);
-  const nodeArgs = settings.cpuProf === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${settings.cpuProf}`];
-  const child = spawn(process.execPath, [...nodeArgs, settings.main ?? MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  if (settings.cpuProf !== undefined) args.push("--cpu-prof", settings.cpuProf);
+  const child = spawn(process.execPath, [settings.main ?? MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   // However this process ends, it leaves nothing behind.
   const cleanUp = (): void => {
     child.kill("SIGKILL");

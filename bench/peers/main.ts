@@ -9,8 +9,10 @@ import { provenance } from "../machine.ts";
 import { htmlReport, textTable } from "../report/html.ts";
 import { runWire, type WireResult } from "../wire/wire-load.ts";
 import type { PeerCase } from "./cases.ts";
+import { firstMessageMs } from "./first-message.ts";
+import { goalTable } from "./goals.ts";
 import { type Peer, PeerMissing, type PeerName } from "./peer.ts";
-import { caseTable, type PeerInfo, type PeerRun, refusals, sections } from "./report.ts";
+import { caseTable, type PeerInfo, type PeerRun, refusals, sections, startTable } from "./report.ts";
 import { HELP, type PeerSettings, peerSettings } from "./settings.ts";
 import { startPeer } from "./start-peers.ts";
 import { makeTopic } from "./topics.ts";
@@ -44,16 +46,17 @@ async function bench(settings: PeerSettings): Promise<void> {
   const scratch = mkdtempSync(join(tmpdir(), "millrace-peers-"));
   process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
   const runs: PeerRun[] = [];
-  const starts = new Map<PeerName, { title: string; startMs: number[] }>();
+  const starts = new Map<PeerName, { title: string; startMs: number[]; firstMessageMs: number[] }>();
   const notes: string[] = [];
-  const note = (peer: Peer): void => {
-    const known = starts.get(peer.name) ?? { title: peer.title, startMs: [] };
+  const note = (peer: Peer, firstMs?: number): void => {
+    const known = starts.get(peer.name) ?? { title: peer.title, startMs: [], firstMessageMs: [] };
     known.startMs.push(peer.startMs);
+    if (firstMs !== undefined) known.firstMessageMs.push(firstMs);
     starts.set(peer.name, known);
   };
   for (const name of settings.peers) {
     const cases = settings.cases.filter(({ against }) => against === name);
-    if (cases.length === 0) continue;
+    if (cases.length === 0 && !settings.hasStarts) continue;
     let other: Peer | undefined;
     try {
       if (!settings.isSmoke) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
@@ -64,11 +67,16 @@ async function bench(settings: PeerSettings): Promise<void> {
       continue;
     }
     try {
+      if (settings.hasStarts) {
+        await other?.stop();
+        await measureStarts(other === undefined ? ["millrace"] : ["millrace", name], settings, scratch, note);
+        if (other !== undefined) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
+      }
       if (other !== undefined) {
         note(other);
         for (const peerCase of cases) await warmUp(other, peerCase, settings);
       }
-      for (let round = 1; round <= settings.rounds; round++) {
+      for (let round = 1; cases.length > 0 && round <= settings.rounds; round++) {
         const own = await startPeer("millrace", { scratch, heap: settings.heap, isSmoke: settings.isSmoke });
         note(own);
         try {
@@ -89,12 +97,12 @@ async function bench(settings: PeerSettings): Promise<void> {
       await other?.stop();
     }
   }
-  const peers: PeerInfo[] = [...starts].map(([name, { title, startMs }]) => ({ name, title, startMs }));
+  const peers: PeerInfo[] = [...starts].map(([name, known]) => ({ name, ...known }));
   for (const peerCase of settings.cases) {
     if (!runs.some((run) => run.case === peerCase.name)) continue;
     tell("", `${peerCase.name}: ${peerCase.title}`, textTable(caseTable(runs, peerCase)));
   }
-  tell("", ...peers.map(({ title, startMs }) => `${title}: takes connections after ${startMs.join(", ")} ms`));
+  tell("", textTable(startTable(peers)), "", "what was to be shown, by the medians", textTable(goalTable(runs, settings.cases)));
   const wrong = refusals(runs);
   if (wrong.length > 0) tell("", ...wrong);
   const { json: _json, html: _html, ...what } = settings; // Where it was written is nobody's business.
@@ -110,6 +118,28 @@ async function bench(settings: PeerSettings): Promise<void> {
   const served = (run: PeerRun): boolean =>
     run.result.messagesPerSecond > 0 && run.result.refused < run.result.messagesPerSecond / 100;
   if (!settings.isSmoke && runs.some((run) => run.peer === "millrace" && !served(run))) process.exitCode = 1;
+}
+
+/** Each broker is started anew so often, on an empty store, in turn. */
+async function measureStarts(
+  names: readonly PeerName[],
+  settings: PeerSettings,
+  scratch: string,
+  note: (peer: Peer, firstMs: number) => void,
+): Promise<void> {
+  for (let round = 1; round <= settings.rounds; round++) {
+    for (const name of round % 2 === 1 ? names : names.toReversed()) {
+      const directory = mkdtempSync(join(scratch, "start-"));
+      const peer = await startPeer(name, { scratch: directory, heap: settings.heap, isSmoke: settings.isSmoke });
+      try {
+        note(peer, await firstMessageMs(peer));
+      } finally {
+        await peer.stop();
+        rmSync(directory, { recursive: true, force: true });
+      }
+    }
+    tell(`${names.join(", ")}: start ${round} of ${settings.rounds}`);
+  }
 }
 
 /** JVMs want some 100,000 messages before their figures settle. */

@@ -2,6 +2,7 @@ import type { Section, Series, Table } from "../report/html.ts";
 import { shortly, spreadOf, spreadText } from "../report/median.ts";
 import type { WireResult } from "../wire/wire-load.ts";
 import type { PeerCase } from "./cases.ts";
+import { goalTable } from "./goals.ts";
 import type { PeerName } from "./peer.ts";
 
 /** One measurement. */
@@ -15,7 +16,10 @@ export interface PeerRun {
 export interface PeerInfo {
   name: PeerName;
   title: string;
+  /** To the first connection it takes. */
   startMs: readonly number[];
+  /** To the first message stored and read. */
+  firstMessageMs: readonly number[];
 }
 
 type Figure =
@@ -73,7 +77,6 @@ export function sections(
   notes: readonly string[],
 ): Section[] {
   const shown = cases.filter(({ name }) => runs.some((run) => run.case === name));
-  const start = { head: ["", "ms"], rows: peers.map(({ title, startMs }) => [title, spreadText(spreadOf(startMs))]) };
   const plots = (["cpuMicrosPerMessage", "messagesPerSecond", "p99", "anonMb"] as const).map((figure) => {
     const { title } = FIGURES.find(({ name }) => name === figure)!;
     const series: Series[] = peers.map((peer) => {
@@ -98,6 +101,17 @@ export function sections(
       heading: `${shownCase.name}: ${shownCase.title}`,
       table: caseTable(runs, shownCase),
     })),
-    { heading: "Start", text: ["From the start of the process to the first connection that it takes."], table: start },
+    { heading: "What was to be shown", text: ["By the medians of the rounds."], table: goalTable(runs, cases) },
+    { heading: "Start", text: ["From the start of the process, ms."], table: startTable(peers) },
   ];
+}
+
+export function startTable(peers: readonly PeerInfo[]): Table {
+  const rows = peers.map(({ title, startMs, firstMessageMs }) => [
+    title,
+    spreadText(spreadOf(startMs)),
+    spreadText(spreadOf(firstMessageMs)),
+    String(firstMessageMs.length),
+  ]);
+  return { head: ["start, ms", "first connection", "first message stored and read", "starts"], rows };
 }

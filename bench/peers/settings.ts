@@ -13,7 +13,12 @@ export interface PeerSettings {
   json: string | undefined;
   html: string | undefined;
   isSmoke: boolean;
+  /** How soon each broker serves its first message is measured, too. */
+  hasStarts: boolean;
 }
+
+/** Beside the cases of PEER_CASES. */
+const START = "start";
 
 const PEERS = ["rocketmq", "kafka", "redis"] as const;
 const FLAGS = {
@@ -37,7 +42,7 @@ machine is left out with a line that says so. Apache RocketMQ, Apache Kafka (Jav
 installed, Redis are fetched with Maven.
 
   --peers a,b       ${PEERS.join(", ")} (all)
-  --cases a,b       ${PEER_CASES.map(({ name }) => name).join(", ")}
+  --cases a,b       ${START}, ${PEER_CASES.map(({ name }) => name).join(", ")}
   --rounds N        alternations (5)        --seconds N   window of each measurement (3)   --warmup N   before it (2)
   --heap SIZE       of the JVM brokers (1g)
   --json FILE --html FILE   all figures; a page with plots
@@ -63,7 +68,8 @@ export function peerSettings(argv: readonly string[]): PeerSettings | "help" {
   };
   const peers = chosen("peers", flags.peers, PEERS, PEERS);
   const names = PEER_CASES.filter(({ isLong }) => !(isShort && isLong === true)).map(({ name }) => name);
-  const wanted = new Set(chosen("cases", flags.cases, PEER_CASES.map(({ name }) => name), names)); // biome-ignore format: one thing.
+  const allowed = [START, ...PEER_CASES.map(({ name }) => name)];
+  const wanted = new Set(chosen("cases", flags.cases, allowed, [START, ...names]));
   for (const { name, reads } of PEER_CASES) if (wanted.has(name) && reads !== undefined) wanted.add(reads); // Somebody has to write them.
   return {
     cases: PEER_CASES.filter(({ name, against }) => wanted.has(name) && peers.includes(against)),
@@ -75,6 +81,7 @@ export function peerSettings(argv: readonly string[]): PeerSettings | "help" {
     json: flags.json,
     html: flags.html,
     isSmoke,
+    hasStarts: wanted.has(START),
   };
 }
 

@@ -9,9 +9,9 @@ const SETTLE_MS = 500;
 const KAFKA_PARTITIONS_AT_ONCE = 5000;
 const ERROR_EXISTS = 36;
 
-/** Makes a topic, and for readers a group. @throws Error when the broker refuses */
-export async function makeTopic(peer: Peer, topic: string, queues: number, isWhole: boolean): Promise<void> {
-  if (peer.name === "kafka") await makeKafkaTopic(peer.port, topic, queues);
+/** Makes a topic, and for readers a group. @param settles until it can be used for sure. @throws Error when the broker refuses */
+export async function makeTopic(peer: Peer, topic: string, queues: number, isWhole: boolean, settles = true): Promise<void> {
+  if (peer.name === "kafka") await makeKafkaTopic(peer.port, topic, queues, settles);
   else if (peer.name !== "redis") await makeRemotingTopic(peer, topic, queues, isWhole);
 }
 
@@ -33,17 +33,17 @@ async function makeRemotingTopic(peer: Peer, topic: string, queues: number, isWh
 }
 
 /** The leader of a new partition takes a moment. */
-async function makeKafkaTopic(port: number, topic: string, partitions: number): Promise<void> {
+async function makeKafkaTopic(port: number, topic: string, partitions: number, settles: boolean): Promise<void> {
   const first = Math.min(partitions, KAFKA_PARTITIONS_AT_ONCE);
   const error = await askKafka(port, createTopicRequest(topic, first));
-  if (error === ERROR_EXISTS) return sleep(SETTLE_MS);
+  if (error === ERROR_EXISTS) return sleep(settles ? SETTLE_MS : 0);
   if (error !== 0) throw new Error(`kafka: topic ${topic} could not be made, error code ${error}`);
   for (let made = first; made < partitions; ) {
     made = Math.min(partitions, made + KAFKA_PARTITIONS_AT_ONCE);
     const code = await askKafka(port, createPartitionsRequest(topic, made));
     if (code !== 0) throw new Error(`kafka: topic ${topic} could not get ${made} partitions, error code ${code}`);
   }
-  await sleep(SETTLE_MS + 2 * partitions);
+  if (settles) await sleep(SETTLE_MS + 2 * partitions);
 }
 
 /** @returns the error code of the one topic that is asked about */

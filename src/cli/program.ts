@@ -141,6 +141,7 @@ function brokerOptions(command: Command): Command {
     .option("--native-free", "use no native code")
     .option("--io-workers <count>", "network threads; 0: by the number of processors (0)")
     .option("--set <key=value>", "set any key; repeatable", repeated)
+    .option("--cpu-prof <directory>", "leave a profile of each thread (V8's .cpuprofile) here at the end")
     .option("-p, --print-config", "print every key, its value and who set it, and end")
     .addOption(new Option("--log-level <level>", "least level of log lines (info)").choices(LOG_LEVELS))
     .addOption(logFormatOption());

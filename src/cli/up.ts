@@ -3,12 +3,15 @@ import { saveCompileCache } from "../base/compile-cache.ts";
 import { showConfig } from "../config/show.ts";
 import { createLog, type LogFormat } from "../observe/pino-log.ts";
 import { type ConfigFlags, configFromFlags } from "./broker-config.ts";
+import { profileAllThreads } from "./cpu-profile.ts";
 import { closeAtSignal } from "./until-signal.ts";
 
 export interface UpFlags extends ConfigFlags {
   /** false: no name server in this process. */
   ownNamesrv?: boolean;
   printConfig?: boolean;
+  /** Directory for a profile of each thread. */
+  cpuProf?: string;
   logFormat: LogFormat;
 }
 
@@ -27,6 +30,7 @@ export async function up(flags: UpFlags): Promise<void> {
     process.stdout.write(`${showConfig(config)}\n`);
     return;
   }
+  if (flags.cpuProf !== undefined) profileAllThreads(flags.cpuProf);
   const { values } = config;
   // V8 would map its own code once more for each thread, near what it compiles: 2 MB a thread, for nothing that can be measured here.
   v8.setFlagsFromString("--no-short-builtin-calls");
