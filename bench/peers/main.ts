@@ -59,7 +59,8 @@ async function bench(settings: PeerSettings): Promise<void> {
     if (cases.length === 0 && !settings.hasStarts) continue;
     let other: Peer | undefined;
     try {
-      if (!settings.isSmoke) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
+      if (settings.hasStarts) await measureStarts(settings.isSmoke ? ["millrace"] : ["millrace", name], settings, scratch, note);
+      if (!settings.isSmoke && cases.length > 0) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
     } catch (error) {
       if (!(error instanceof PeerMissing)) throw error;
       notes.push(`${name} is left out: ${error.message}.`);
@@ -67,11 +68,6 @@ async function bench(settings: PeerSettings): Promise<void> {
       continue;
     }
     try {
-      if (settings.hasStarts) {
-        await other?.stop();
-        await measureStarts(other === undefined ? ["millrace"] : ["millrace", name], settings, scratch, note);
-        if (other !== undefined) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
-      }
       if (other !== undefined) {
         note(other);
         for (const peerCase of cases) await warmUp(other, peerCase, settings);

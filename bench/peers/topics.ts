@@ -52,6 +52,7 @@ async function askKafka(port: number, request: Buffer): Promise<number> {
     const socket = connect({ host: "127.0.0.1", port }, () => socket.write(request));
     socket.setTimeout(CREATE_MS_MAX, () => socket.destroy(new Error("kafka does not answer")));
     socket.once("error", reject);
+    socket.once("close", () => reject(new Error("kafka has closed the connection")));
     socket.once("data", (bytes: Buffer) => {
       socket.destroy();
       resolve(bytes);

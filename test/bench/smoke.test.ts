@@ -28,11 +28,15 @@ async function run(t: ExecutionContext, name: string, ...args: string[]): Promis
 
 test.serial("peers: Millrace alone", async (t) => {
   const [json, html] = [join(directory, "peers.json"), join(directory, "peers.html")];
-  const cases = "single-1k,pull-1k,flow-1k,whole-100-128,whole-1k-120,read-1k";
+  const cases = "start,single-1k,pull-1k,flow-1k,whole-100-128,whole-1k-120,read-1k";
   const { stdout, code } = await run(t, "peers", "--smoke", "--cases", cases, "--json", json, "--html", html);
   t.is(code, 0, stdout);
-  const { runs } = JSON.parse(readFileSync(json, "utf8")) as { runs: { case: string; result: { refused: number } }[] };
-  t.deepEqual(runs.map((one) => one.case).toSorted(), cases.split(",").toSorted());
+  const { runs, peers } = JSON.parse(readFileSync(json, "utf8")) as {
+    runs: { case: string; result: { refused: number } }[];
+    peers: { firstMessageMs: number[] }[];
+  };
+  t.deepEqual(["start", ...runs.map((one) => one.case)].toSorted(), cases.split(",").toSorted());
+  t.true(peers.every(({ firstMessageMs }) => firstMessageMs[0]! > 0));
   t.true(runs.every(({ result }) => result.refused === 0));
   t.true(readFileSync(html, "utf8").includes("whole-100-128"));
 });
