@@ -85,7 +85,8 @@ export class Retention {
     const { drive, paths, init, log } = engine;
     this.#files = new LogRetention({ drive, directory: paths.commitLog, fileSize: init.logFileSize, log });
     this.#look();
-    this.#tickers = [clock.setTicker(() => this.#onLook(), LOOK_MS, "once"), clock.setTicker(() => this.#onTick(), intervalMs)];
+    const [look, round] = [(): void => this.#onLook(), (): void => this.#onTick()];
+    this.#tickers = [clock.setTicker(look, LOOK_MS, "once"), clock.setTicker(round, intervalMs, () => this.#nextMs())];
   }
 
   /** Administrators: deletes what is old enough at any hour, in the next rounds. Source: Apache `executeDeleteFilesManually`. */
@@ -132,6 +133,24 @@ export class Retention {
       log.info(figures, "the disk has room again: messages are stored");
     }
     this.#level = level;
+  }
+
+  /** When a round may find something to delete, ms: a leap of a virtual clock leaves out those before. */
+  #nextMs(): number {
+    const { engine, clock, hours, logSizeMax } = this.#o;
+    this.#files.observe(); // Also in a leap files become full at their own time.
+    const now = clock.now();
+    const minOffset = engine.log.offset(shared.MIN_OFFSET);
+    if (this.#mustCleanQueues || this.#manualRounds > 0 || this.#cleanedOffset < minOffset) return now;
+    if (engine.log.offset(shared.CURRENT_FILE_BASE) - minOffset < engine.init.logFileSize) return Number.POSITIVE_INFINITY;
+    if (logSizeMax > 0 || this.#level >= DISK_CLEAN) return now;
+    const at = new Date(now);
+    if (hours.has(at.getHours())) return now;
+    for (let ahead = 1; ahead <= 24; ahead++) {
+      at.setHours(at.getHours() + 1, 0, 0, 0);
+      if (hours.has(at.getHours())) return at.getTime();
+    }
+    return Number.POSITIVE_INFINITY;
   }
 
   #onTick(): void {

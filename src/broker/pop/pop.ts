@@ -171,7 +171,7 @@ export class Pop {
     const { file, offsets, clock, settings } = this.#o;
     file.read((text) => this.#orders.load(text));
     this.#points.load(offsets.savedMs);
-    this.#ticker = clock.setTicker(() => this.#saveQuietly(), settings.flushConsumerOffsetInterval);
+    this.#ticker = clock.setTicker(() => this.#saveQuietly(), settings.flushConsumerOffsetInterval, "once");
   }
 
   /** Resolves once the disk has what is popped in order. @throws MillraceError MILLRACE_STORE_… */

@@ -85,15 +85,21 @@ export class HalfCheck {
     this.#timer?.cancel();
     if (this.#isClosed) return;
     const { clock, settings } = this.#o;
-    this.#timer = clock.setTimer(() => {
-      this.#round ??= this.#check()
-        .catch((error: unknown) => this.#o.log.error({ error: String(error) }, "half messages could not be checked"))
-        .finally(() => {
-          this.#round = undefined;
-          this.start();
-        });
-      return this.#round;
-    }, settings.transactionCheckInterval);
+    const next = (): number => (this.#hasWork() ? clock.now() : Number.POSITIVE_INFINITY);
+    this.#timer = clock.setTicker(() => this.#runRound(), settings.transactionCheckInterval, next);
+  }
+
+  #runRound(): Promise<void> {
+    this.#round ??= this.#check()
+      .catch((error: unknown) => this.#o.log.error({ error: String(error) }, "half messages could not be checked"))
+      .finally(() => (this.#round = undefined));
+    return this.#round;
+  }
+
+  /** Whether there are half messages or marks that no round is done with. */
+  #hasWork(): boolean {
+    const { store } = this.#o;
+    return [HALF_TOPIC, HALF_MARK_TOPIC].some((topic) => this.#placeOf(topic) < store.maxQueueOffset(topic, 0));
   }
 
   async close(): Promise<void> {

@@ -177,7 +177,7 @@ test("15 questions, then it is given up, and an administrator has it asked about
   t.is(r.of(HALF_GIVEN_UP_TOPIC)[0]!.properties.get("TRANSACTION_CHECK_TIMES"), "15");
   await r.advance(10 * MINUTE_MS);
   t.is(r.bodies(HALF_GIVEN_UP_TOPIC).length, 1);
-  t.true(performance.now() - began < 1000, "a virtual clock does not wait");
+  t.true(performance.now() - began < 60_000, "a virtual clock does not wait the 18 minutes");
 
   const { physicalOffset } = r.store.queueEntry(HALF_GIVEN_UP_TOPIC, 0, 0)!;
   t.is((await r.ask(323, { msgId: offsetMessageId("10.1.2.3:10911", physicalOffset) })).code, 0);
