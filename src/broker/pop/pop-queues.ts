@@ -100,7 +100,8 @@ export class PopQueues {
     const from = offset < min ? min : Math.min(offset, max);
     if (from === max) return { status: READ_FOUND, from, nextOffset: from, queueOffsets: [], records: [] };
     const picked = store.pick(topic, queueId, from, count, filter);
-    const nextOffset = Math.min(Math.max(from + 1, picked.nextOffset), max);
+    // Where the queue ends by now: the last of those picked may have come after the look above, and would be handed out again.
+    const nextOffset = Math.min(Math.max(from + 1, picked.nextOffset), store.maxQueueOffset(topic, queueId));
     return { ...picked, nextOffset, from: Math.min(from, picked.queueOffsets[0] ?? from) };
   }
 
