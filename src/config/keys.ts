@@ -15,7 +15,9 @@ export const CONFIG_NAMES: readonly ConfigName[] = Object.keys(KEYS) as ConfigNa
 
 /**
  * Keys whose values are checked, but that nothing follows yet: whoever sets one is warned. A test keeps this
- * list in step with the code that reads the values.
+ * list in step with the code that reads the values. commitLogRecoverMaxNum stays here: where Apache's broker has gone back
+ * so many files it begins there, and what lies before gets no queue entries; here recovery begins at the first record
+ * whose entries are in doubt, wherever that is (store/recovery/recovery.ts).
  */
 export const WITHOUT_EFFECT: ReadonlySet<ConfigName> = new Set<ConfigName>([
   "forceRegister",

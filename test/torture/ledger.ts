@@ -1,4 +1,5 @@
 // What producers were told, and whether the broker still has it.
+import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "../../src/base/crc32.ts";
 import { decodeMessages } from "../../src/format/record/message.ts";
 import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
@@ -67,6 +68,18 @@ export class Ledger {
       this.#acked.set(place, id);
     }
     return answer;
+  }
+
+  /** The same, while the queues may be behind for a moment. */
+  async checkSoon(address: string): Promise<number> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.check(address);
+      } catch (error) {
+        if (tries === 50) throw error;
+        await sleep(100);
+      }
+    }
   }
 
   /** Reads all queues: what was acknowledged is there, at its place, whole. @returns how many messages there are */
