@@ -14,8 +14,12 @@ import type { PullRequest } from "./pull-path.ts";
 
 /** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
 const SENDFILE_SIZE_MIN = 65_536;
-/** Up to this size records are copied, and leave at the end of the turn with all else for their connection: a copy costs a tenth of a call. */
+/**
+ * Up to this size, and in so few pieces, records are copied, and leave at the end of the turn with all else for their connection:
+ * that costs a tenth of a call.
+ */
 const STAGED_SIZE_MAX = 8192;
+const STAGED_PARTS_MAX = 4;
 /** What is staged leaves when it is so much, bytes. */
 const STAGE_FULL_SIZE = 32_768;
 
@@ -75,7 +79,7 @@ export class PullResponder {
     this.#counters[COUNTER_MESSAGES_OUT]! += reader.messageCount;
     this.#counters[COUNTER_BYTES_OUT]! += size;
     connection.noteAnswered(size);
-    if (size <= STAGED_SIZE_MAX) {
+    if (size <= STAGED_SIZE_MAX && reader.partCount <= STAGED_PARTS_MAX) {
       this.#stage(request, reader, min, max);
       return;
     }
