@@ -14,7 +14,7 @@ export const JAVA_CASES: readonly string[] = [
   ...["fromFirst", "fromLast", "resume"],
   ...["litePullSubscribe", "litePullAssign", "pull", "longPoll"],
   ...["permissions", "orderConf", "globalOrder"],
-  ...["commandsOfTopics", "commandsOfGroups", "commandsOfMessages", "commandOfTraces"],
+  ...["commandsOfTopics", "commandsOfGroups", "commandsOfMessages", "commandOfTraces", "commandsOfClients"],
   ...["cluster", "topicLife", "groupConfig", "consumeStats", "connections", "compactedTopic"],
   ...["sqlFilter", "sqlLitePull", "sqlChanged", "sqlWrong", "queryByKey", "messageTrack"],
   ...[

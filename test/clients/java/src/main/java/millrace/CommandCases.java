@@ -18,7 +18,11 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.tools.command.SubCommand;
+import org.apache.rocketmq.tools.command.cluster.ClusterListSubCommand;
+import org.apache.rocketmq.tools.command.connection.ConsumerConnectionSubCommand;
+import org.apache.rocketmq.tools.command.connection.ProducerConnectionSubCommand;
 import org.apache.rocketmq.tools.command.consumer.ConsumerProgressSubCommand;
+import org.apache.rocketmq.tools.command.consumer.ConsumerStatusSubCommand;
 import org.apache.rocketmq.tools.command.consumer.UpdateSubGroupSubCommand;
 import org.apache.rocketmq.tools.command.message.QueryMsgByIdSubCommand;
 import org.apache.rocketmq.tools.command.message.QueryMsgByKeySubCommand;
@@ -26,7 +30,12 @@ import org.apache.rocketmq.tools.command.message.QueryMsgByOffsetSubCommand;
 import org.apache.rocketmq.tools.command.message.QueryMsgByUniqueKeySubCommand;
 import org.apache.rocketmq.tools.command.message.QueryMsgTraceByIdSubCommand;
 import org.apache.rocketmq.tools.command.offset.CloneGroupOffsetCommand;
+import org.apache.rocketmq.tools.command.offset.GetConsumerStatusCommand;
 import org.apache.rocketmq.tools.command.offset.ResetOffsetByTimeCommand;
+import org.apache.rocketmq.tools.command.offset.SkipAccumulationSubCommand;
+import org.apache.rocketmq.tools.command.producer.ProducerSubCommand;
+import org.apache.rocketmq.tools.command.queue.QueryConsumeQueueCommand;
+import org.apache.rocketmq.tools.command.stats.StatsAllSubCommand;
 import org.apache.rocketmq.tools.command.topic.TopicRouteSubCommand;
 import org.apache.rocketmq.tools.command.topic.TopicStatusSubCommand;
 import org.apache.rocketmq.tools.command.topic.UpdateOrderConfCommand;
@@ -42,6 +51,7 @@ final class CommandCases {
     cases.put("commandsOfGroups", CommandCases::groups);
     cases.put("commandsOfMessages", CommandCases::messages);
     cases.put("commandOfTraces", CommandCases::traces);
+    cases.put("commandsOfClients", CommandCases::clients);
   }
 
   /** What the command prints. One at a time: commands write to the process's standard output. */
@@ -131,6 +141,35 @@ final class CommandCases {
     has(run(lab, new QueryMsgByIdSubCommand(), "-t", topic, "-i", sent.getOffsetMsgId()), "order-1", sent.getOffsetMsgId());
     String byOffset = run(lab, new QueryMsgByOffsetSubCommand(), "-t", topic, "-b", lab.brokerName(), "-i", "0", "-o", "0");
     has(byOffset, "order-1");
+  }
+
+  /** Who is online, where each stands, and one message handed to one client once more. */
+  private static void clients(Lab lab) throws Exception {
+    String topic = lab.topic("commands", 1);
+    String group = lab.name("watched");
+    SendResult sent = lab.send(SendCases.message(topic, "first"));
+    DefaultMQPushConsumer consumer = lab.newPush(group);
+    consumer.subscribe(topic, "*");
+    Inbox inbox = new Inbox().of(consumer);
+    consumer.start();
+    inbox.expectExactly(List.of("first"), 40);
+    String client = consumer.buildMQClientId();
+    await("the producer is known", 40, () ->
+        run(lab, new ProducerConnectionSubCommand(), "-g", lab.name("producer"), "-t", topic).contains(lab.producer().buildMQClientId()));
+    has(run(lab, new ProducerSubCommand(), "-b", lab.brokerAddress()), lab.producer().buildMQClientId(), "remoteIP=/");
+    has(run(lab, new ConsumerConnectionSubCommand(), "-g", group), client, "CLUSTERING", topic);
+    has(run(lab, new ConsumerStatusSubCommand(), "-g", group, "-i", client), topic, lab.brokerName());
+    has(run(lab, new GetConsumerStatusCommand(), "-g", group, "-t", topic, "-i", client), client);
+    has(run(lab, new QueryMsgByIdSubCommand(), "-t", topic, "-i", sent.getOffsetMsgId(), "-g", group, "-d", client), "CR_SUCCESS");
+    equal(inbox.bodies(), List.of("first", "first"), "what the client got, and got directly");
+    await("all is committed", 20, () -> lab.admin().examineConsumeStats(group, topic).computeTotalDiff() == 0);
+    String cluster = run(lab, new ClusterListSubCommand());
+    has(cluster, lab.brokerName());
+    check(!cluster.contains("null"), "a figure that the broker does not tell: " + cluster);
+    has(run(lab, new StatsAllSubCommand(), "-t", topic), topic, group);
+    String entries = run(lab, new QueryConsumeQueueCommand(), "-b", lab.brokerAddress(), "-t", topic, "-q", "0", "-i", "0", "-c", "1");
+    has(entries, "physicOffset=" + inbox.all().get(0).getCommitLogOffset());
+    has(run(lab, new SkipAccumulationSubCommand(), "-g", group, "-t", topic), lab.brokerName());
   }
 
   /** What producer and consumer told of a message, by its id. */
