@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { exitAtSignal } from "../exit-at-signal.ts";
 import { provenance } from "../machine.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
@@ -107,6 +108,7 @@ interface Run {
   result: WireResult;
 }
 
+exitAtSignal();
 if (flags.help) process.stdout.write(HELP);
 else await main();
 

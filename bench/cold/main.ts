@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
+import { exitAtSignal } from "../exit-at-signal.ts";
 import { UsageWindow } from "../load/usage.ts";
 import { provenance } from "../machine.ts";
 import type { Peer } from "../peers/peer.ts";
@@ -64,6 +65,7 @@ interface Round {
   readGigabytes: number;
 }
 
+exitAtSignal();
 if (flags.help) process.stdout.write(HELP);
 else await main();
 

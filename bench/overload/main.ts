@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
+import { exitAtSignal } from "../exit-at-signal.ts";
 import { provenance } from "../machine.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
@@ -71,6 +72,7 @@ interface Outcome {
   isRight: boolean;
 }
 
+exitAtSignal();
 if (flags.help) process.stdout.write(HELP);
 else await main();
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { exitAtSignal } from "../exit-at-signal.ts";
 import { FlagError } from "../load/settings.ts";
 import { provenance } from "../machine.ts";
 import { htmlReport, textTable } from "../report/html.ts";
@@ -20,12 +21,7 @@ import { makeTopic } from "./topics.ts";
 /** Between two measurements: what the first left to be done in the background. */
 const PAUSE_MS = 300;
 
-for (const [signal, code] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-] as const) {
-  process.once(signal, () => process.exit(code));
-}
+exitAtSignal();
 
 try {
   const settings = peerSettings(process.argv.slice(2));

@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
+import { exitAtSignal } from "../exit-at-signal.ts";
 import { provenance } from "../machine.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
@@ -52,6 +53,7 @@ interface Side {
   results: WireResult[];
 }
 
+exitAtSignal();
 if (flags.help) process.stdout.write(HELP);
 else await main();
 
