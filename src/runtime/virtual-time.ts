@@ -17,6 +17,8 @@ export interface VirtualTimeParts {
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Real time after which a step counts as stuck. */
 const SETTLE_MS_MAX = 30_000;
+/** So long a leap keeps the event loop at most, ms. */
+const TURN_MS = 20;
 /** Turns of the event loop in which other threads are waited for without a pause. */
 const EAGER_TURNS = 200;
 
@@ -47,11 +49,17 @@ export class VirtualTime {
     await this.#settle(clock);
     const target = clock.now() + ms;
     let seen = -1;
+    let turnedMs = monotonicMs();
     for (;;) {
       const end = store.maxPhysicalOffset();
       if (!clock.step(target, timer?.nextMs() ?? Number.POSITIVE_INFINITY, end !== seen)) break;
       seen = end;
       if (!this.#isQuiet(clock)) await this.#settle(clock);
+      else if (monotonicMs() - turnedMs > TURN_MS) {
+        // Others live on this thread, too: a client whose answer waits in its socket would give up instead of reading it.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        turnedMs = monotonicMs();
+      }
     }
     clock.finish(target);
     await this.#settle(clock);
