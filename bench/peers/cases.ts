@@ -22,6 +22,10 @@ export interface PeerCase {
   reads?: string;
   /** At Millrace the topic keeps whole batches (queue.type=BatchCQ). */
   isWhole?: boolean;
+  /** Both brokers wait for the disk before each ack: flushDiskType=SYNC_FLUSH, in a pair of their own. */
+  isSyncFlush?: boolean;
+  /** How long the other broker is warmed up, s; default: twice the window. */
+  warmUpS?: number;
   /** Left out with --quick. */
   isLong?: boolean;
 }
@@ -40,6 +44,18 @@ export const PEER_CASES: readonly PeerCase[] = [
     size: 1024,
     connections: 1,
     depth: 1,
+  },
+  {
+    name: "sync-flush-64",
+    title: "SYNC_FLUSH: 1 KiB, 64 connections, one in flight each",
+    against: "rocketmq",
+    ...SEND,
+    size: 1024,
+    connections: 64,
+    depth: 1,
+    isSyncFlush: true,
+    warmUpS: 60,
+    isLong: true,
   },
   {
     name: "batch-128",

@@ -50,13 +50,16 @@ async function bench(settings: PeerSettings): Promise<void> {
     if (firstMs !== undefined) known.firstMessageMs.push(firstMs);
     starts.set(peer.name, known);
   };
-  for (const name of settings.peers) {
-    const cases = settings.cases.filter(({ against }) => against === name);
-    if (cases.length === 0 && !settings.hasStarts) continue;
+  const pairs = settings.peers.flatMap((name) => [false, true].map((isSyncFlush) => ({ name, isSyncFlush })));
+  for (const { name, isSyncFlush } of pairs) {
+    const cases = settings.cases.filter((one) => one.against === name && (one.isSyncFlush ?? false) === isSyncFlush);
+    const hasStarts = settings.hasStarts && !isSyncFlush;
+    if (cases.length === 0 && !hasStarts) continue;
+    const common = { scratch, heap: settings.heap, isSyncFlush };
     let other: Peer | undefined;
     try {
-      if (settings.hasStarts) await measureStarts(settings.isSmoke ? ["millrace"] : ["millrace", name], settings, scratch, note);
-      if (!settings.isSmoke && cases.length > 0) other = await startPeer(name, { scratch, heap: settings.heap, isSmoke: false });
+      if (hasStarts) await measureStarts(settings.isSmoke ? ["millrace"] : ["millrace", name], settings, scratch, note);
+      if (!settings.isSmoke && cases.length > 0) other = await startPeer(name, { ...common, isSmoke: false });
     } catch (error) {
       if (!(error instanceof PeerMissing)) throw error;
       notes.push(`${name} is left out: ${error.message}.`);
@@ -69,7 +72,7 @@ async function bench(settings: PeerSettings): Promise<void> {
         for (const peerCase of cases) await warmUp(other, peerCase, settings);
       }
       for (let round = 1; cases.length > 0 && round <= settings.rounds; round++) {
-        const own = await startPeer("millrace", { scratch, heap: settings.heap, isSmoke: settings.isSmoke });
+        const own = await startPeer("millrace", { ...common, isSmoke: settings.isSmoke });
         note(own);
         try {
           for (const peerCase of cases) {
@@ -136,7 +139,7 @@ async function measureStarts(
 
 /** JVMs want some 100,000 messages before their figures settle. */
 async function warmUp(peer: Peer, peerCase: PeerCase, settings: PeerSettings): Promise<void> {
-  await measure(peer, peerCase, settings, 0, 2 * settings.seconds);
+  await measure(peer, peerCase, settings, 0, peerCase.warmUpS ?? 2 * settings.seconds);
 }
 
 async function measure(

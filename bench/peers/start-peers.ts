@@ -13,6 +13,8 @@ export interface PeerOptions {
   heap: string;
   /** Smaller files. */
   isSmoke: boolean;
+  /** RocketMQ and Millrace wait for the disk before each ack. Default: false. */
+  isSyncFlush?: boolean;
   /** Of Millrace, key=value; default: those that make it comparable to the others. */
   settings?: readonly string[];
   /** Further arguments of `millrace up`. */
@@ -53,8 +55,15 @@ export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
 
 const MILLRACE_SETTINGS = ["maxTransferCountOnMessageInMemory=100000", `maxTransferBytesOnMessageInMemory=${PULL_SIZE}`];
 
-async function startMillrace({ isSmoke, settings = MILLRACE_SETTINGS, args = [], store }: PeerOptions): Promise<Peer> {
-  const brokerArgs = [...settings.flatMap((pair) => ["--set", pair]), ...args];
+async function startMillrace({
+  isSmoke,
+  isSyncFlush = false,
+  settings = MILLRACE_SETTINGS,
+  args = [],
+  store,
+}: PeerOptions): Promise<Peer> {
+  const all = isSyncFlush ? [...settings, "flushDiskType=SYNC_FLUSH"] : settings;
+  const brokerArgs = [...all.flatMap((pair) => ["--set", pair]), ...args];
   const started = performance.now();
   const target = await openTarget({
     against: undefined,
@@ -99,9 +108,9 @@ function has(command: string, flag: string): string | undefined {
   return status === 0 ? `${stdout}${stderr}`.trim() : undefined;
 }
 
-async function startRocketmq({ scratch, heap }: PeerOptions): Promise<Peer> {
+async function startRocketmq({ scratch, heap, isSyncFlush = false }: PeerOptions): Promise<Peer> {
   const classPath = jarsOf("rocketmq");
-  const home = join(scratch, "rocketmq");
+  const home = join(scratch, isSyncFlush ? "rocketmq-sync" : "rocketmq");
   mkdirSync(home, { recursive: true });
   const [namesrvPort, port] = [await freePort(), await freePort()];
   writeFileSync(join(home, "namesrv.conf"), `listenPort=${namesrvPort}\n`);
@@ -119,7 +128,7 @@ async function startRocketmq({ scratch, heap }: PeerOptions): Promise<Peer> {
   const settings = {
     brokerClusterName: "DefaultCluster", brokerName: "broker-a", brokerId: 0, brokerIP1: "127.0.0.1", listenPort: port,
     namesrvAddr: `127.0.0.1:${namesrvPort}`, storePathRootDir: join(home, "store"), storePathCommitLog: join(home, "store/commitlog"),
-    brokerRole: "ASYNC_MASTER", flushDiskType: "ASYNC_FLUSH", maxTransferCountOnMessageInMemory: 100_000,
+    brokerRole: "ASYNC_MASTER", flushDiskType: isSyncFlush ? "SYNC_FLUSH" : "ASYNC_FLUSH", maxTransferCountOnMessageInMemory: 100_000,
     maxTransferBytesOnMessageInMemory: PULL_SIZE, mappedFileSizeCommitLog: 268_435_456,
   }; // biome-ignore format: one thing.
   const file = join(home, "broker.conf");

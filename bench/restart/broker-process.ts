@@ -17,10 +17,14 @@ export class BrokerProcess {
   readonly #closed: Promise<unknown>;
 
   /** @param isTold its log goes to our standard error. @throws Error with what it told, when it ends instead */
-  static async start(args: readonly string[], isTold: boolean): Promise<BrokerProcess> {
+  static start(args: readonly string[], isTold: boolean): Promise<BrokerProcess> {
+    return BrokerProcess.run([MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args], isTold);
+  }
+
+  /** @param args of Node: a program that prints the ready line, and its arguments */
+  static async run(args: readonly string[], isTold: boolean): Promise<BrokerProcess> {
     const startedMs = performance.now();
-    const all = [MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args];
-    const child = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     const closed = once(child, "close");
     const onExit = (): void => void child.kill("SIGKILL");
     process.once("exit", onExit);

@@ -10,12 +10,14 @@ import { request } from "../../src/format/remoting/remoting-command.ts";
 import { provenance } from "../machine.ts";
 import { BrokerProcess } from "../restart/broker-process.ts";
 import { runWire } from "../wire/wire-load.ts";
+import { slowDriveModule, waitAsDisk } from "./slow-drive.ts";
 
 const HELP = `npm run bench:sync -- [flags]
 
   --senders a,b     (1,2,4,8,16,64)         --size N      bytes of a message (1024)
   --seconds N       of each measurement (2) --rounds N    alternations of disk and broker (3)
   --drive NAME      ffi or native-free (ffi)  --set KEY=VALUE  any key of the broker; repeatable
+  --slow-disk MS    each wait for the disk takes so much longer, ours and the bare one's: a disk that is the bound (0)
   --directory DIR   on the disk that is to be measured (the system's temporary directory)
   --json FILE --smoke
 `;
@@ -27,6 +29,7 @@ const { values: flags } = parseArgs({
     seconds: { type: "string" },
     rounds: { type: "string" },
     drive: { type: "string", default: "ffi" },
+    "slow-disk": { type: "string", default: "0" },
     set: { type: "string", multiple: true, default: [] },
     directory: { type: "string", default: tmpdir() },
     json: { type: "string" },
@@ -39,6 +42,7 @@ const TOPIC = "sync";
 const QUEUES = 8;
 const WARMUP_S = 0.5;
 const PAGE_SIZE = 4096;
+const SLOWER_MS = Number(flags["slow-disk"]);
 const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 
 interface SyncPoint {
@@ -60,18 +64,16 @@ async function main(): Promise<void> {
   const seconds = Number(flags.seconds ?? (flags.smoke ? 0.1 : 2));
   const rounds = Number(flags.rounds ?? (flags.smoke ? 1 : 3));
   const size = Number(flags.size);
-  if (![...senders, seconds, rounds, size].every((value) => value > 0) || !/^(ffi|native-free)$/.test(flags.drive)) {
+  const isRight = [...senders, seconds, rounds, size].every((value) => value > 0) && SLOWER_MS >= 0;
+  if (!isRight || !/^(ffi|native-free)$/.test(flags.drive)) {
     process.stderr.write(HELP);
     process.exit(2);
   }
   const head = provenance();
   const directory = mkdtempSync(join(flags.directory, "millrace-sync-"));
-  const sets = ["flushDiskType=SYNC_FLUSH", ...(flags.smoke ? SMOKE_KEYS : []), ...flags.set].flatMap((pair) => ["--set", pair]);
-  const driveArgs = flags.drive === "native-free" ? ["--native-free"] : [];
-  const rest = [...driveArgs, "--log-level", "warn", ...sets];
   const points: SyncPoint[] = [];
   try {
-    const broker = await BrokerProcess.start(["--store", join(directory, "store"), ...rest], true);
+    const broker = await startBroker(join(directory, "store"));
     try {
       await makeTopic(broker.address);
       for (let round = 0; round < rounds; round++) {
@@ -90,7 +92,21 @@ async function main(): Promise<void> {
   const medians = senders.map((count) => median(points.filter((point) => point.senders === count)));
   tell(rounds > 1 ? `medians of ${rounds} rounds, by share:` : "", ...medians.map(lineOf));
   if (flags.json !== undefined)
-    writeFileSync(flags.json, `${JSON.stringify({ ...head, drive: flags.drive, medians, points }, undefined, 1)}\n`);
+    writeFileSync(
+      flags.json,
+      `${JSON.stringify({ ...head, drive: flags.drive, slowerMs: SLOWER_MS, medians, points }, undefined, 1)}\n`,
+    );
+}
+
+function startBroker(store: string): Promise<BrokerProcess> {
+  const sets = ["flushDiskType=SYNC_FLUSH", ...(flags.smoke ? SMOKE_KEYS : []), ...flags.set];
+  if (SLOWER_MS > 0) {
+    const program = join(import.meta.dirname, "slow-broker.ts");
+    return BrokerProcess.run([program, store, slowDriveModule(flags.drive, SLOWER_MS), ...sets], true);
+  }
+  const driveArgs = flags.drive === "native-free" ? ["--native-free"] : [];
+  const setArgs = sets.flatMap((pair) => ["--set", pair]);
+  return BrokerProcess.start(["--store", store, ...driveArgs, "--log-level", "warn", ...setArgs], true);
 }
 
 async function measure(
@@ -121,6 +137,7 @@ function bareRate(directory: string, seconds: number): number {
   for (; elapsed < 1000 * seconds; elapsed = performance.now() - started) {
     writeSync(fd, page);
     fdatasyncSync(fd);
+    if (SLOWER_MS > 0) waitAsDisk(SLOWER_MS);
     count++;
   }
   closeSync(fd);

@@ -29,6 +29,8 @@ const FULL_DISK_NAP_MS = 100;
 /** So long an entry is in memory only: where many queues have some, the longer, so that there are not too many small writes. */
 const TAIL_MS_MIN = 50;
 const TAIL_MS_A_QUEUE = 2;
+/** SYNC_FLUSH: so many times as long as a queue's flush has taken the log's flushes go before the next one. */
+const QUEUES_REST = 9;
 /** Queues whose entries are written between two passes over the log. */
 const TAILS_AT_ONCE = 16;
 
@@ -295,7 +297,7 @@ export class FlusherDuty implements Duty {
     }
   }
 
-  /** While senders wait for the disk, queues and checkpoint get a fifth of its time. */
+  /** While senders wait for the disk, queues and checkpoint get a tenth of its time. */
   #flushQueues(hasFlushed: boolean): boolean {
     const started = monotonicMs();
     if (this.#init.isSyncFlush && hasFlushed && started < this.#queuesRestUntilMs) return false;
@@ -307,7 +309,7 @@ export class FlusherDuty implements Duty {
       if (!isFull(error)) throw error;
     }
     const ended = monotonicMs();
-    this.#queuesRestUntilMs = ended + 4 * (ended - started);
+    this.#queuesRestUntilMs = ended + QUEUES_REST * (ended - started);
     return hasMore;
   }
 
