@@ -1,7 +1,7 @@
 // `npm run torture`: faults injected into the store, for as long as one likes. Exit code 1 when anything is violated.
 //   --seed S        decides all chance; default: a new one, which is printed
 //   --minutes M     time for each scenario and drive (default 1)
-//   --rounds N      instead: so many kills (F1, F2, F18, F19), stores (F3), flips (F4), starts (F9) or rounds of the others
+//   --rounds N      instead: so many kills (F1, F2, F18, F19, F20), stores (F3), flips (F4), starts (F9) or rounds of the others
 //   --only F1,F3    these scenarios
 //   --drive NAME    ffi, native-free or both (default)
 //   --short         the rounds that are part of the tests

@@ -1,4 +1,4 @@
-// F19: the broker is killed again and again while messages wait for their time: of a delay level, of their own, of their next try,
+// F20: the broker is killed again and again while messages wait for their time: of a delay level, of their own, of their next try,
 // or of the end of a pop.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -27,7 +27,7 @@ const POPPER_COUNT = 3;
 const DRAINED_WITHIN_MS = 60_000;
 
 export const scenario: Scenario = {
-  id: "F19",
+  id: "F20",
   title: "kill -9 while messages wait for their time: none is lost, none comes early, and twice only what was on its way",
   run: torture,
 };
