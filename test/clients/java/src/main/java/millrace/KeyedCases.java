@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
@@ -21,6 +22,7 @@ import org.apache.rocketmq.common.message.Message;
 final class KeyedCases {
   private static final int UPDATE_AND_CREATE_TOPIC = 17;
   private static final int MESSAGE_ILLEGAL = 13;
+  private static final int SYSTEM_BUSY = 2;
 
   private KeyedCases() {}
 
@@ -94,6 +96,15 @@ final class KeyedCases {
 
           @Override
           public void onException(Throwable error) {
+            if (isBusy(error)) {
+              // The client does not try again by itself when a send of this kind is refused by a busy broker.
+              try {
+                lab.producer().send(message, this);
+                return;
+              } catch (Exception again) {
+                error.addSuppressed(again);
+              }
+            }
             synchronized (places) {
               failures.add(error);
             }
@@ -109,6 +120,10 @@ final class KeyedCases {
     equal(failures.size(), 0, "failed sends " + (failures.isEmpty() ? "" : failures.get(0)));
     places.forEach((name, where) -> equal(where.size(), 1, "places of " + name + ": " + where));
     SendCases.consume(lab, topic).expectExactly(bodies, 30 + count / 2000);
+  }
+
+  private static boolean isBusy(Throwable error) {
+    return error instanceof MQBrokerException && ((MQBrokerException) error).getResponseCode() == SYSTEM_BUSY;
   }
 
   private static void batchSentAgain(Lab lab) throws Exception {
