@@ -123,6 +123,7 @@ async function held(r: Recorder): Promise<void> {
   await send(other, TOPIC, "wakes", { header: { queueId: 1 }, properties: { UNIQ_KEY: "U", a: "2" } });
   await other.close();
   await waiting;
+  await r.wait(200); // Millrace hands a message out before its queue has the entry.
   await sql(r, "a > 2", { queueId: 1, sysFlag: 6, suspendTimeoutMillis: 300 });
 }
 

@@ -17,6 +17,7 @@ import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
 
 /** Topics whose attributes make something of the messages' keys. */
 final class KeyedCases {
@@ -62,9 +63,13 @@ final class KeyedCases {
     equal(refused, MESSAGE_ILLEGAL, "code for a message without a key");
     Inbox inbox = SendCases.consume(lab, topic);
     await("the last value of each key", 20, () -> {
-      Map<String, String> seen = new HashMap<>();
-      inbox.all().forEach(message -> seen.put(message.getKeys(), Inbox.text(message)));
-      return seen.equals(last);
+      Map<String, MessageExt> seen = new HashMap<>();
+      for (MessageExt message : inbox.all()) {
+        // Handled by many threads, they do not come in the queue's order.
+        seen.merge(message.getKeys(), message, (a, b) -> a.getQueueOffset() > b.getQueueOffset() ? a : b);
+      }
+      return last.entrySet().stream().allMatch(entry ->
+          seen.containsKey(entry.getKey()) && Inbox.text(seen.get(entry.getKey())).equals(entry.getValue()));
     });
   }
 
