@@ -47,6 +47,11 @@ export class RecentRecords {
 
   /** A record that is about to be written. */
   add(slot: number, queueOffset: number, physicalOffset: number, size: number, tagsCode: number): void {
+    if (this.#watched[slot] === 1) {
+      this.#watched[slot] = 0;
+      this.#grown.push(slot);
+      this.#ticksUnused = 0; // However long ago it was asked for: nobody else wakes who waits for it.
+    }
     if (this.#ticksUnused >= TICKS_UNUSED_MAX) return;
     const number = this.#next++;
     const at = number & (RECORDS_MAX - 1);
@@ -57,9 +62,6 @@ export class RecentRecords {
     this.#slots[at] = slot;
     this.#previous[at] = this.#last[slot]!;
     this.#last[slot] = number;
-    if (this.#watched[slot] === 0) return;
-    this.#watched[slot] = 0;
-    this.#grown.push(slot);
   }
 
   /** The records added so far are written. */

@@ -121,3 +121,16 @@ test("each watched slot that grows is told once", (t) => {
   recent.add(1, 3, 3, 1, 0);
   t.deepEqual(take(), [1]);
 });
+
+test("a watched slot that grows is told however long ago it was watched, and its record is found", (t) => {
+  const recent = new RecentRecords();
+  const told: number[] = [];
+  recent.watch(7);
+  for (let i = 0; i < 1000; i++) recent.tick();
+  recent.add(6, 0, 50, 1, 0);
+  recent.add(7, 3, 100, 10, 0);
+  recent.settle();
+  recent.takeGrown((slot) => told.push(slot));
+  t.deepEqual(told, [7]);
+  t.deepEqual(find(recent, 7, 3, 4), [{ physicalOffset: 100, size: 10, tagsCode: 0 }]);
+});
