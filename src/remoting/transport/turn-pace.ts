@@ -6,6 +6,8 @@ const WINDOW_MS = 4;
 const WINDOW_MS_MAX = 8;
 /** After such a window it is not known any more who sends, ms. */
 const QUIET_MS = 100;
+/** So many windows in a row that tell nothing end the rests: they may be what disturbs, where others take the processor meanwhile. */
+const DISTURBED_MAX = 8;
 /** How often the clock is looked at without rests, turns. */
 const LOOK_TURNS = 64;
 /** Resting pays where so many pieces of work would come during one rest, at least ... */
@@ -44,6 +46,8 @@ export class TurnPace {
   /** Of the present window. */
   #hasRests = false;
   #wasDisturbed = false;
+  /** Windows in a row that were not counted. */
+  #disturbed = 0;
   #windowMs: number;
   #windowWork: number;
   #turns = 0;
@@ -90,6 +94,7 @@ export class TurnPace {
     this.#isResting = true;
     this.#isTrial = true;
     this.#wasDisturbed = false;
+    this.#disturbed = 0;
     this.#restedWindows = 0;
     this.#pairs = 0;
     clear(this.#with);
@@ -107,7 +112,10 @@ export class TurnPace {
     const isDisturbed = ms > WINDOW_MS_MAX;
     if (ms > QUIET_MS)
       this.#leave(nowMs, PAUSE_MS_MIN); // Who comes now is another.
-    else if (!isDisturbed && !this.#wasDisturbed) this.#count(nowMs, ms);
+    else if (!isDisturbed && !this.#wasDisturbed) {
+      this.#disturbed = 0;
+      this.#count(nowMs, ms);
+    } else if (++this.#disturbed >= DISTURBED_MAX) this.#giveUp(nowMs);
     this.#wasDisturbed = isDisturbed;
     this.#begin(nowMs);
   }

@@ -121,3 +121,23 @@ test("when clients that wait come in place of those that do not, rests end soon"
   t.true(paced.rests > 1000);
   t.true(paced.work - 40_000 > 0.85 * plain.work, `${paced.work - 40_000} for ${plain.work}`);
 });
+
+test("rests end where others take the processor during each, so that no window with rests can be compared", (t) => {
+  let nowMs = 0;
+  let work = 0;
+  const pace = new TurnPace(
+    () => work,
+    () => nowMs,
+  );
+  let rests = 0;
+  while (nowMs < 20_000) {
+    if (pace.restUs() > 0) {
+      rests++;
+      nowMs += 9;
+    }
+    nowMs += 0.05;
+    work++;
+  }
+  t.true(rests > 0);
+  t.true(9 * rests < 0.2 * 20_000, `${rests} rests of 9 ms`);
+});
