@@ -3,7 +3,7 @@ import type { PullRequest } from "./pull-path.ts";
 /** Grain of the deadlines, ms. */
 const TICK_MS = 100;
 
-/** The first is held longest; each knows the next. */
+/** The first is held longest; each knows the next and the one before. */
 interface SlotPulls {
   first: PullRequest | undefined;
   last: PullRequest | undefined;
@@ -38,7 +38,10 @@ export class HeldPulls {
     if (held === undefined) this.#bySlot.set(request.slot, { first: request, last: request });
     else {
       if (held.last === undefined) held.first = request;
-      else held.last.nextHeld = request;
+      else {
+        held.last.nextHeld = request;
+        request.previousHeld = held.last;
+      }
       held.last = request;
     }
     this.#size++;
@@ -68,7 +71,10 @@ export class HeldPulls {
     if (first === undefined) return undefined;
     held!.first = undefined;
     held!.last = undefined;
-    for (let at: PullRequest | undefined = first; at !== undefined; at = at.nextHeld) this.#size--;
+    for (let at: PullRequest | undefined = first; at !== undefined; at = at.nextHeld) {
+      at.previousHeld = undefined;
+      this.#size--;
+    }
     return first;
   }
 
@@ -79,9 +85,8 @@ export class HeldPulls {
   /** Calls `expire` for each request due at `nowMs` and forgets it. */
   takeExpired(nowMs: number, expire: (request: PullRequest) => void): void {
     const tick = Math.floor(nowMs / TICK_MS);
-    if (this.#doneTick === 0) this.#doneTick = tick - 1;
     if (tick - this.#doneTick > this.#byTick.size) {
-      // A clock that has jumped: look at what is there instead of at every tick on the way.
+      // The first time, or a clock that has jumped: look at what is there instead of at every tick on the way.
       for (const due of [...this.#byTick.keys()].filter((key) => key <= tick).sort((a, b) => a - b))
         this.#expireTick(due, expire);
     } else {
@@ -103,16 +108,13 @@ export class HeldPulls {
 
   #drop(request: PullRequest): void {
     const held = this.#bySlot.get(request.slot);
-    let before: PullRequest | undefined;
-    let at = held?.first;
-    while (at !== undefined && at !== request) {
-      before = at;
-      at = at.nextHeld;
-    }
-    if (at === undefined) return;
-    if (before === undefined) held!.first = request.nextHeld;
-    else before.nextHeld = request.nextHeld;
-    if (held!.last === request) held!.last = before;
+    const { previousHeld, nextHeld } = request;
+    if (held === undefined || (previousHeld === undefined && held.first !== request)) return; // Given out, and not back.
+    if (previousHeld === undefined) held.first = nextHeld;
+    else previousHeld.nextHeld = nextHeld;
+    if (nextHeld === undefined) held.last = previousHeld;
+    else nextHeld.previousHeld = previousHeld;
+    request.previousHeld = undefined;
     request.nextHeld = undefined;
     this.#size--;
   }

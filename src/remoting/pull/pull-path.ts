@@ -59,6 +59,7 @@ export interface PullRequest {
   tickAt: number;
   /** Of those that wait for the same slot. */
   nextHeld: PullRequest | undefined;
+  previousHeld: PullRequest | undefined;
   /** How often it has waited for old records to be read from the disk. */
   loads: number;
 }
@@ -157,6 +158,7 @@ export class PullPath {
       tick: 0,
       tickAt: 0,
       nextHeld: undefined,
+      previousHeld: undefined,
       loads: 0,
     };
     const maySuspend = (sysFlag & FLAG_SUSPEND) !== 0 && suspendMs > 0 && this.#held.size < HELD_MAX;
@@ -286,7 +288,7 @@ export class PullPath {
 
   /** What the pull wants is being read from the disk: it is served again after that. Meanwhile all others go on. */
   #awaitLoad(request: PullRequest, maySuspend: boolean): void {
-    const again: PullRequest = { ...request, tick: 0, nextHeld: undefined, loads: request.loads + 1 };
+    const again: PullRequest = { ...request, tick: 0, nextHeld: undefined, previousHeld: undefined, loads: request.loads + 1 };
     this.#o.cold.whenLoaded(() => {
       if (again.connection.isClosed) return;
       const { isChoked } = again.connection;

@@ -7,7 +7,7 @@ const TICK_MS = 100;
 const START_MS = 1_000_000;
 
 function pull(slot: number, deadlineMs: number): PullRequest {
-  return { slot, deadlineMs, tick: 0, tickAt: 0, nextHeld: undefined } as PullRequest;
+  return { slot, deadlineMs, tick: 0, tickAt: 0, nextHeld: undefined, previousHeld: undefined } as PullRequest;
 }
 
 function areSame(left: PullRequest[], right: PullRequest[]): boolean {
@@ -56,4 +56,40 @@ test("pulls leave by their slots or by their deadlines, as a plain list has it",
     }
     if (held.size !== model.size || held.timedCount !== model.size) t.fail(`${held.size}, ${held.timedCount} of ${model.size}`);
   }
+});
+
+test("pulls of one slot whose deadlines are in the other order cost no more than those in order", (t) => {
+  const held = new HeldPulls();
+  const count = 100_000;
+  const steps = { next: 0 };
+  const counted = (deadlineMs: number): PullRequest => {
+    const request = pull(1, deadlineMs);
+    let next: PullRequest | undefined;
+    Object.defineProperty(request, "nextHeld", {
+      get: () => {
+        steps.next++;
+        return next;
+      },
+      set: (to: PullRequest | undefined) => {
+        next = to;
+      },
+    });
+    return request;
+  };
+  held.takeExpired(START_MS, () => t.fail());
+  for (let i = 0; i < count; i++) held.add(counted(START_MS + 1000 + 15_000 - Math.floor((15_000 * i) / count)));
+  let expired = 0;
+  for (let nowMs = START_MS; nowMs <= START_MS + 17_000; nowMs += TICK_MS) held.takeExpired(nowMs, () => expired++);
+  t.is(expired, count);
+  t.is(held.size, 0);
+  t.true(steps.next <= 4 * count, `${steps.next} looks at what comes next`);
+});
+
+test("a pull that is held before the first look at the deadlines, and was due by then, is given out by it", (t) => {
+  const held = new HeldPulls();
+  const request = pull(1, START_MS + 1);
+  held.add(request);
+  const expired: PullRequest[] = [];
+  held.takeExpired(START_MS + 5 * TICK_MS, (due) => expired.push(due));
+  t.deepEqual(expired, [request]);
 });
