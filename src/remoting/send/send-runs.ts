@@ -16,6 +16,8 @@ import type { SendTickets } from "./send-tickets.ts";
 const TEMPLATES = 8;
 /** After so many sends in a row that were not like the shape, one of 2^MISSES_MAX is tried. */
 const MISSES_MAX = 6;
+/** A shape whose place was given to another is learnt again after so many sends. */
+const RELEARN_SENDS = 64;
 /** Room in the lane beyond twice the frames. */
 const ROOM = 4096;
 
@@ -67,8 +69,10 @@ export class SendRuns {
     const { memo } = template;
     connection.sendTemplates[memo.size & (TEMPLATES - 1)] = template;
     const { version } = this.#tables;
-    if (template.shapeVersion === version && template.shapeTopic === topic) return;
-    if (template.triedVersion === version) return;
+    if (template.shapeVersion === version && template.shapeTopic === topic) {
+      // Its place may have been given to another: not for each send, or many that take turns would all be learnt anew each time.
+      if (template.shape >= 0 || ++template.lostSends % RELEARN_SENDS !== 0) return;
+    } else if (template.triedVersion === version) return;
     template.triedVersion = version; // Once for each state of the tables; a topic that takes turns with others stays out.
     template.shapeVersion = -1;
     if (topic.dedupWindowS > 0 || memo.isNegative) return;

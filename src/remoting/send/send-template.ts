@@ -39,6 +39,8 @@ export class SendTemplate {
   shapeTopic: IoTopic | undefined;
   shapeVersion = -1;
   triedVersion = -1;
+  /** Sends since its shape was given up for another's. */
+  lostSends = 0;
   /** Times in a row that the kernel was asked in vain, and times that it is not to be asked now. */
   misses = 0;
   pause = 0;

@@ -121,6 +121,25 @@ class Worker {
     });
   }
 
+  /** Others take the place of all that the kernel knows. */
+  crowdOut(): void {
+    const header = { view: new DataView(new ArrayBuffer(64)), at: 0, size: 64, open: new Uint8Array(64) };
+    const places = {
+      opaqueAt: 0,
+      queueIdAt: 0,
+      bornTimestampAt: 0,
+      rawKeyAt: 0,
+      rawWordsAt: 0,
+      keyAt: 0,
+      wordsAt: 0,
+      wordsSize: 0,
+    };
+    const sizes = { opaqueSize: 1, queueIdSize: 1, bornTimestampSize: 1, keySize: 1, bodySize: 1, recordSize: 100 };
+    const rest = { keyHashSeed: 0, hasTags: false, tagsCode: 0, tagsHash: 0, isOneway: false, isNoWait: false };
+    const shape = { header, ...places, ...sizes, ...rest, record: 0, maxMessageSize: 1, slots: [0], queueCount: 1 };
+    for (let i = 0; i < 256; i++) assert.ok(this.#kernel!.learn({ shape: -1 }, shape));
+  }
+
   /** @returns what became of the bytes: outcomes, records in their order, the answers */
   receive(bytes: Buffer, status: number, who: number): string[] {
     const connection = this.#connections[who]!;
@@ -231,3 +250,26 @@ for (const isSyncFlush of [false, true]) {
     t.true(taken > 100);
   });
 }
+
+test("sends whose shape was given up for others are known to the kernel again before long", (t) => {
+  const worker = new Worker(true, false, 0);
+  const message = {
+    key: "abcd",
+    word: "",
+    queueId: 1,
+    bornTimestamp: 1_795_103_125_571,
+    opaque: 1_000_000_001,
+    bodySize: 0,
+    topic: "",
+  };
+  const one = { topic: "T-one", words: "", tags: "", wait: "true", more: "", bodySize: 16, code: 310, isOneway: false, who: 0 };
+  const bytes = framesOf({ ...one, messages: [message] } as Kind);
+  const taken = (): number => {
+    const before = worker.taken;
+    for (let i = 0; i < 500; i++) worker.receive(bytes, ACK_OK, 0);
+    return worker.taken - before;
+  };
+  t.true(taken() > 400);
+  worker.crowdOut();
+  t.true(taken() > 400);
+});
