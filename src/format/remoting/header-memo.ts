@@ -93,13 +93,14 @@ export class HeaderMemo {
     let from = start;
     for (const segment of raw.split("\\u0002")) {
       const nameEnd = segment.indexOf("\\u0001");
-      const name = segment.slice(0, Math.max(0, nameEnd));
+      const rawName = segment.slice(0, Math.max(0, nameEnd));
+      const name = rawName.includes("\\") ? (JSON.parse(`"${rawName}"`) as string) : rawName;
       const valueStart = from + nameEnd + 6;
       const valueEnd = from + segment.length;
       from = valueEnd + 6;
       if (name !== UNIQUE_KEY && name !== KEYS) continue;
       const isPlain = valueEnd > valueStart && /^[ !#-[\]-~]+$/.test(segment.slice(nameEnd + 6));
-      // Of equal names the last one counts: such texts are left alone.
+      // Of equal names, however they are spelt, the last one counts: such texts are left alone.
       ranges.set(name, isPlain && !ranges.has(name) ? { start: valueStart, end: valueEnd } : undefined);
     }
     const uniqueKey = ranges.get(UNIQUE_KEY);

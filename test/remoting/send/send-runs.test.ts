@@ -180,7 +180,7 @@ const kinds = fc.record({
   words: fc.constantFrom("", "w", "a b", "a bc d e f"),
   tags: fc.constantFrom("", "TagA", "TagB"),
   wait: fc.constantFrom("true", "true", "false"),
-  more: fc.constantFrom("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
+  more: fc.constantFrom<string>("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
   bodySize: fc.constantFrom(1, 2, 15, 16, 17, 100, 300, 639, 640, 1500),
   code: fc.constantFrom(310, 310, 310, 10),
   isOneway: fc.constantFrom(false, false, false, true),
@@ -224,6 +224,28 @@ const LONG_NAMES =
     " ",
   );
 
+const PLAIN: Kind["messages"][0] = {
+  key: "abcd",
+  word: "efgh",
+  queueId: 1,
+  bornTimestamp: 1_795_103_125_571,
+  opaque: 1_000_000_001,
+  bodySize: 0,
+  topic: "",
+};
+const PLAIN_KIND: Kind = {
+  topic: "T-one",
+  words: "",
+  tags: "",
+  wait: "true",
+  more: "",
+  bodySize: 16,
+  code: 310,
+  isOneway: false,
+  who: 0,
+  messages: [PLAIN],
+};
+
 for (const isSyncFlush of [false, true]) {
   test(`what the kernel takes is stored and answered as without it, ${isSyncFlush ? "SYNC" : "ASYNC"}_FLUSH`, (t) => {
     let taken = 0;
@@ -253,17 +275,7 @@ for (const isSyncFlush of [false, true]) {
 
 test("sends whose shape was given up for others are known to the kernel again before long", (t) => {
   const worker = new Worker(true, false, 0);
-  const message = {
-    key: "abcd",
-    word: "",
-    queueId: 1,
-    bornTimestamp: 1_795_103_125_571,
-    opaque: 1_000_000_001,
-    bodySize: 0,
-    topic: "",
-  };
-  const one = { topic: "T-one", words: "", tags: "", wait: "true", more: "", bodySize: 16, code: 310, isOneway: false, who: 0 };
-  const bytes = framesOf({ ...one, messages: [message] } as Kind);
+  const bytes = framesOf({ ...PLAIN_KIND, messages: [PLAIN] });
   const taken = (): number => {
     const before = worker.taken;
     for (let i = 0; i < 500; i++) worker.receive(bytes, ACK_OK, 0);
@@ -272,4 +284,43 @@ test("sends whose shape was given up for others are known to the kernel again be
   t.true(taken() > 400);
   worker.crowdOut();
   t.true(taken() > 400);
+});
+
+test("headers whose bytes were changed are stored and answered as without the kernel", (t) => {
+  let taken = 0;
+  const bytes = fc.oneof(fc.constantFrom(...Buffer.from('"\\0-+ ,}\u0001\u0002\u007f'), 0x80, 0xc3), fc.nat(255));
+  const changes = fc.array(fc.record({ at: fc.nat(), to: bytes }), { maxLength: 3 });
+  const property = fc.property(kinds, fc.array(changes, { minLength: 10, maxLength: 30 }), (kind, all) => {
+    const good = framesOf({ ...kind, topic: "T-one", more: "", messages: [PLAIN] });
+    const headerSize = good.readUInt32BE(4);
+    const frames = all.flatMap((each) => {
+      const frame = Buffer.from(good);
+      for (const { at, to } of each) frame[8 + (at % headerSize)] = to;
+      return [frame, good];
+    });
+    const withIt = new Worker(true, false, 0);
+    const without = new Worker(false, false, 0);
+    for (const read of [good, good, good, good, Buffer.concat(frames)])
+      assert.deepEqual(withIt.receive(read, ACK_OK, 0), without.receive(read, ACK_OK, 0));
+    taken += withIt.taken;
+  });
+  fc.assert(property, { numRuns: 100 });
+  t.true(taken > 100);
+});
+
+test("a second key under an escaped name counts, as without the kernel", (t) => {
+  const frame = (key: string): Buffer => {
+    const more = "UNIQXKEY\u0001abcd\u0002";
+    const plain = framesOf({ ...PLAIN_KIND, more, messages: [{ ...PLAIN, key }] });
+    const bodyAt = 8 + plain.readUInt32BE(4);
+    const header = plain.toString("latin1", 8, bodyAt).replace("UNIQXKEY", "UNIQ\\u005fKEY");
+    const sizes = Buffer.alloc(8);
+    sizes.writeUInt32BE(4 + header.length + plain.length - bodyAt, 0);
+    sizes.writeUInt32BE(header.length, 4);
+    return Buffer.concat([sizes, Buffer.from(header, "latin1"), plain.subarray(bodyAt)]);
+  };
+  const withIt = new Worker(true, false, 0);
+  const without = new Worker(false, false, 0);
+  for (const key of ["abcd", "abcd", "abcd", "abcd", "wxyz", "wxyz"])
+    t.deepEqual(withIt.receive(frame(key), ACK_OK, 0), without.receive(frame(key), ACK_OK, 0));
 });
