@@ -21,6 +21,8 @@ const HEAD_SIZE = 32;
 const HEAD_CHECK_OFFSET = 28;
 const ENTRY_SIZE = 16;
 const ENTRY_CHECK_OFFSET = 12;
+/** Latest time of an entry, s. Records bring later ones: a damaged one, or a virtual clock. */
+const TIME_MAX = 0xffff_ffff;
 
 /** Size of the file beside a log file, bytes. */
 export function checksumsSize(logFileSize: number): number {
@@ -81,7 +83,7 @@ export class LogChecksumTable {
     const at = checksumEntryOffset(block);
     this.bytes.writeUInt32BE(coveredSize, at);
     this.bytes.writeUInt32BE(crc, at + 4);
-    this.bytes.writeUInt32BE(coveredAt, at + 8);
+    this.bytes.writeUInt32BE(Math.min(coveredAt, TIME_MAX), at + 8);
     this.bytes.writeUInt32BE(this.#check(block), at + ENTRY_CHECK_OFFSET);
   }
 
