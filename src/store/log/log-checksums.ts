@@ -51,6 +51,8 @@ export class LogChecksums {
   #logFile: StoreFile | undefined;
   #tableFile: StoreFile | undefined;
   #isDirty = false;
+  /** The block of #table that was covered last: nobody else has written there since. */
+  #ownBlock = -1;
   #allowance = 0;
   #roundMs = Number.NEGATIVE_INFINITY;
   #appendedSeen = -1;
@@ -98,6 +100,7 @@ export class LogChecksums {
   /** Covers up to `size` bytes below `limit`. @returns how many */
   #step(limit: number, size: number): number {
     if (this.#offset < 0) this.#offset = this.#find();
+    this.#forgetDeleted();
     // No record that is covered is younger, also where the clock was put back.
     const coveredAt = Math.floor(Math.max(this.#o.clock.now(), this.#o.log.offset(shared.LAST_STORE_TIMESTAMP)) / 1000);
     let done = 0;
@@ -111,11 +114,14 @@ export class LogChecksums {
       const covered = table.coveredSize(block);
       const position = blockStart + covered;
       const end = Math.min(blockStart + table.blockSize(block), limit - table.base, position + size - done);
-      this.#offset = table.base + Math.max(position, end);
-      if (end > position) {
+      const isContinued = covered > 0 && end > position && block !== this.#ownBlock;
+      const isChanged = isContinued && this.#hasChanged(table, block);
+      this.#offset = table.base + (isChanged ? blockStart + table.blockSize(block) : Math.max(position, end));
+      if (end > position && !isChanged) {
         this.#logFile!.read(position, this.#bytes, 0, end - position);
         const crc = nativeCrc32(this.#bytes, 0, end - position, covered === 0 ? 0 : table.crc(block));
         table.set(block, end - blockStart, crc, coveredAt);
+        this.#ownBlock = block;
         done += end - position;
         if (firstBlock < 0) firstBlock = block;
         lastBlock = block;
@@ -165,6 +171,24 @@ export class LogChecksums {
     return table;
   }
 
+  /**
+   * Whether what is covered of the block is not as it was: it is damaged, or another broker has cut the log there and gone on.
+   * A checksum of more, made of the old one, would be wrong, and younger than what that broker wrote.
+   */
+  #hasChanged(table: LogChecksumTable, block: number): boolean {
+    const covered = table.coveredSize(block);
+    this.#logFile!.read(block * CHECKSUM_BLOCK_SIZE, this.#bytes, 0, covered);
+    return nativeCrc32(this.#bytes, 0, covered) !== table.crc(block);
+  }
+
+  /** Lets a file go that retention has deleted, which keeps its disk space as long as it is open: then more would be deleted. */
+  #forgetDeleted(): void {
+    const minOffset = this.#o.log.offset(shared.MIN_OFFSET);
+    if (this.#table === undefined || this.#table.base + this.#table.logFileSize > minOffset) return;
+    this.#closeFiles();
+    this.#offset = minOffset;
+  }
+
   /** The file is covered to its end: then this shall be known for good, since only the last file is looked at again. */
   #leave(): void {
     if (this.#isDirty) {
@@ -181,6 +205,7 @@ export class LogChecksums {
     this.#tableFile = undefined;
     this.#table = undefined;
     this.#isDirty = false;
+    this.#ownBlock = -1;
   }
 
   /** After the last flush: covers what is missing, for a short while. */

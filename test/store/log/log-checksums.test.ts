@@ -4,8 +4,10 @@
 import zlib from "node:zlib";
 import test from "ava";
 import { VirtualClock } from "../../../src/base/clock.ts";
+import { MillraceError } from "../../../src/base/errors.ts";
 import { CHECKSUM_BLOCK_SIZE, checksumsSize, LogChecksumTable } from "../../../src/format/files/log-checksums.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
+import type { FileNames } from "../../../src/os/api.ts";
 import { cutChecksums } from "../../../src/store/log/checksum-files.ts";
 import { LogChecksums } from "../../../src/store/log/log-checksums.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
@@ -208,4 +210,69 @@ test("a cut of the log forgets what stands behind it, and says how much that is"
   lab.work();
   t.is(lab.table(FILE_SIZE)!.coveredSize(1), 130_000 - CHECKSUM_BLOCK_SIZE);
   t.not(lab.covered(), -1);
+});
+
+test("a time that no clock can show, left by a damaged record, covers like any other", (t) => {
+  const lab = new Lab();
+  lab.append(70_000);
+  lab.flush();
+  lab.log.setOffset(shared.LAST_STORE_TIMESTAMP, 2 ** 50);
+  lab.work();
+  t.is(lab.covered(), 70_000);
+  t.is(lab.table(0)!.coveredAt(1), 2 ** 32 - 1);
+});
+
+test("a block that somebody else has written to anew is not continued: its old checksum would be given out as a new one", (t) => {
+  const lab = new Lab();
+  lab.append(10_000);
+  lab.flush();
+  lab.work();
+  const [crc, coveredAt] = [lab.table(0)!.crc(0), lab.table(0)!.coveredAt(0)];
+  lab.disk.bytesOf(Lab.path("log", 0)).fill(0x33, 5000, 10_000);
+  lab.append(60_000);
+  lab.flush();
+  lab.checksums = lab.make();
+  lab.work();
+  const table = lab.table(0)!;
+  t.deepEqual([table.coveredSize(0), table.crc(0), table.coveredAt(0)], [10_000, crc, coveredAt]);
+  t.is(table.coveredSize(1), 70_000 - CHECKSUM_BLOCK_SIZE);
+  lab.append(10_000);
+  lab.flush();
+  lab.work();
+  t.is(lab.table(0)!.coveredSize(0), 10_000);
+  t.is(lab.table(0)!.coveredSize(1), 80_000 - CHECKSUM_BLOCK_SIZE);
+});
+
+test("a file that is deleted while it is being covered is let go, and with it its disk space", (t) => {
+  const lab = new Lab();
+  lab.checksums = lab.make(10_000);
+  lab.append(1);
+  lab.flush();
+  lab.work(1);
+  lab.append(2 * FILE_SIZE);
+  lab.flush();
+  lab.work(2);
+  t.true(lab.table(0)!.coveredSize(0) > 0 && lab.table(0)!.coveredSize(1) === 0);
+  lab.log.setOffset(shared.MIN_OFFSET, FILE_SIZE);
+  for (const directory of ["log", "checksums"]) lab.disk.names.remove(Lab.path(directory, 0));
+  lab.work(1);
+  t.true(lab.table(FILE_SIZE)!.coveredSize(0) > 0);
+});
+
+test("a start goes on where checksums can be neither read nor written: they are removed", (t) => {
+  const lab = new Lab();
+  lab.append(150_000);
+  lab.flush();
+  const cut = (names: FileNames): number => cutChecksums(names, "/checksums", FILE_SIZE, 0, 90_000);
+  lab.work();
+  const fail = (): never => {
+    throw new MillraceError("MILLRACE_STORE_FULL", "no room");
+  };
+  t.is(cut({ ...lab.disk.names, writeSmall: fail }), 60_000);
+  t.is(lab.table(0), undefined);
+  lab.checksums = lab.make();
+  lab.work();
+  t.is(lab.covered(), 150_000);
+  t.is(cut({ ...lab.disk.names, readSmall: fail }), 0);
+  t.is(lab.table(0), undefined);
 });
