@@ -1,4 +1,4 @@
-import { type Clock, monotonicMs } from "../../base/clock.ts";
+import { type Clock, monotonicMs, VirtualClock } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import * as shared from "../../format/shared/shared-words.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
@@ -47,6 +47,8 @@ export class Flusher {
   #file: StoreFile | undefined;
   #base = -1;
   #lastFlushMs: number;
+  /** The same by monotonicMs: a clock that was put back stands until it is there again, for an hour, say. */
+  #lastFlushAtMs: number = monotonicMs();
   #directoryDirty = true;
   /** Messages that the next flush is to serve, by the number that the last one had. */
   #expectedCount = 0;
@@ -113,7 +115,8 @@ export class Flusher {
 
   #isDue(appended: number): boolean {
     const { log, clock, flushIntervalMs, flushLeastPages, flushThoroughIntervalMs } = this.#options;
-    const idleMs = clock.now() - this.#lastFlushMs;
+    const isSystem = !(clock instanceof VirtualClock);
+    const idleMs = Math.max(clock.now() - this.#lastFlushMs, isSystem ? monotonicMs() - this.#lastFlushAtMs : 0);
     if (idleMs >= flushThoroughIntervalMs) return true;
     const pages = Math.floor(appended / PAGE_SIZE) - Math.floor(log.offset(shared.FLUSHED_OFFSET) / PAGE_SIZE);
     return idleMs >= flushIntervalMs && pages >= flushLeastPages;
@@ -142,6 +145,7 @@ export class Flusher {
         log.setOffset(shared.FLUSHED_OFFSET, offset);
       }
       this.#lastFlushMs = clock.now();
+      this.#lastFlushAtMs = monotonicMs();
     } catch (error) {
       Atomics.or(log.words, shared.RUNNING_FLAGS, shared.FLAG_FLUSH_FAILED);
       throw error instanceof MillraceError

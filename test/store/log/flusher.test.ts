@@ -1,7 +1,8 @@
-// Goal: with SYNC_FLUSH one flush serves all senders that are in flight, and none is held up for senders who do not come.
+// Goal: with SYNC_FLUSH one flush serves all senders that are in flight, and none is held up for senders who do not come;
+// with ASYNC_FLUSH the log is flushed in time also where the machine's clock was put back.
 // Method: the flusher on a disk that only counts, and a doorbell at which the senders who were just answered send again.
 import test from "ava";
-import { VirtualClock } from "../../../src/base/clock.ts";
+import { type Clock, VirtualClock } from "../../../src/base/clock.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
 import type { Drive, StoreFile } from "../../../src/os/api.ts";
 import { Flusher } from "../../../src/store/log/flusher.ts";
@@ -21,7 +22,7 @@ class Lab {
   parks = 0;
   #appended = 0;
 
-  constructor() {
+  constructor(isSync = true, clock: Clock = new VirtualClock(1)) {
     const file = {
       sync: () => {
         this.served.push(this.#appended);
@@ -39,7 +40,7 @@ class Lab {
       nap: () => this.onNap(),
     };
     const sizes = { directory: "/none", fileSize: 1_000_000, flushIntervalMs: 1, flushLeastPages: 1, flushThoroughIntervalMs: 1 };
-    this.flusher = new Flusher({ drive, ...sizes, log: this.log, clock: new VirtualClock(1), isSync: true, doorbell });
+    this.flusher = new Flusher({ drive, ...sizes, log: this.log, clock, isSync, doorbell });
   }
 
   send(count = 1): void {
@@ -92,4 +93,23 @@ test("one sender is not waited for, nor those who have gone", (t) => {
   lab.send();
   lab.flusher.work();
   t.is(lab.parks, before, "they were waited for once");
+});
+
+test.serial("a clock that stands, since it was put back, holds up no flush", (t) => {
+  const realNow = performance.now;
+  let upMs = 1000;
+  performance.now = () => upMs;
+  try {
+    const lab = new Lab(false, { ...new VirtualClock(1), now: () => 1 } as Clock);
+    for (let flush = 1; flush <= 3; flush++) {
+      lab.send(100);
+      lab.flusher.work();
+      t.is(lab.served.length, flush - 1, "too soon");
+      upMs += 1;
+      lab.flusher.work();
+      t.is(lab.served.length, flush);
+    }
+  } finally {
+    performance.now = realNow;
+  }
 });
