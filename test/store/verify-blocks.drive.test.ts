@@ -4,9 +4,10 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import zlib from "node:zlib";
 import test from "ava";
 import { CHECKSUM_BLOCK_SIZE, LogChecksumTable } from "../../src/format/files/log-checksums.ts";
-import { recordSizeAt } from "../../src/format/record/message.ts";
+import { readInt64, recordSizeAt, STORE_TIMESTAMP_OFFSET_V4, writeInt64 } from "../../src/format/record/message.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { openEngine } from "../../src/runtime/embedded-engine.ts";
 import { verifyStore } from "../../src/runtime/verify.ts";
@@ -162,4 +163,32 @@ test("what was written anew after a block got its checksum is no damage, but unc
   t.deepEqual(report.findings, []);
   t.is(report.blockRewrittenBytes, CHECKSUM_BLOCK_SIZE);
   t.is(report.blockUncheckedBytes, CHECKSUM_BLOCK_SIZE);
+});
+
+test("a last record whose time was damaged does not make its block look written anew", async (t) => {
+  const store = copy();
+  const starts = [...sizes.keys()];
+  const behind = starts.findIndex((at) => at >= 2 * CHECKSUM_BLOCK_SIZE);
+  const record = starts[behind - 1]!;
+  t.true(record + STORE_TIMESTAMP_OFFSET_V4 + 8 < 2 * CHECKSUM_BLOCK_SIZE);
+  const log = fs.readFileSync(path.join(store, "commitlog", FIRST));
+  const late = readInt64(log, starts[behind]! + STORE_TIMESTAMP_OFFSET_V4) + 100_000; // The next message came much later.
+  patch(store, `commitlog/${FIRST}`, (bytes) => {
+    writeInt64(bytes, 2 ** 45, record + STORE_TIMESTAMP_OFFSET_V4);
+    for (const at of starts.slice(behind)) writeInt64(bytes, late, at + STORE_TIMESTAMP_OFFSET_V4);
+    bytes.copy(log);
+  });
+  patch(store, `checksums/${FIRST}`, (bytes) => {
+    const table = LogChecksumTable.decode(bytes, 0, LOG_FILE_SIZE)!;
+    for (let block = 2; block < table.blockCount; block++) {
+      const start = block * CHECKSUM_BLOCK_SIZE;
+      const size = table.coveredSize(block);
+      table.set(block, size, zlib.crc32(log.subarray(start, start + size)), table.coveredAt(block) + 200);
+    }
+  });
+  const found = (await verify(store)).findings.filter(({ kind }) => kind === "log-block");
+  t.deepEqual(
+    found.map(({ physicalOffset }) => physicalOffset),
+    [CHECKSUM_BLOCK_SIZE],
+  );
 });

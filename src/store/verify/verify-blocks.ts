@@ -135,10 +135,12 @@ function recordsIn(log: StoppedLog, start: number, end: number): { records: numb
 
 /**
  * Whether another broker has cut the log within the block, or before it, and gone on: then all records from some one on
- * are younger than the checksum. With more than one bit flipped in its time one record may look so, but not all to the end.
+ * are younger than the checksum, and in order. With more than one bit flipped in its time one record may look so, but not
+ * all to the end, and the last one is hardly older than the one behind it, which may well be younger.
  */
 function isRewritten(storedMs: readonly number[], coveredAt: number): boolean {
   const isYounger = (ms: number): boolean => Math.floor(ms / 1000) > coveredAt;
   const first = storedMs.findIndex(isYounger);
-  return first >= 0 && storedMs.slice(first).every(isYounger) && (first === 0 || storedMs.length - first > 1);
+  const isInOrder = (ms: number, i: number, all: readonly number[]): boolean => isYounger(ms) && ms >= (all[i - 1] ?? ms);
+  return first >= 0 && storedMs.slice(first).every(isInOrder) && (first === 0 || storedMs.length - first > 1);
 }
