@@ -91,6 +91,21 @@ for (const drive of DRIVES) {
     t.notThrows(() => fc.assert(property, { numRuns: 40 }));
   });
 
+  test(`${drive.name}: of a log whose clock was put back it makes files that the next start finds sound`, (t) => {
+    const directory = newDirectory();
+    const index = openIndex(drive, directory);
+    const early = 1_700_000_000_000;
+    let physicalOffset = 0;
+    const put = (storeTimestamp: number): void => index.put(7, (physicalOffset += 100), storeTimestamp);
+    for (const late of [50_000, 0, 90_000, 0, 1000]) put(early + late);
+    index.putRun((physicalOffset += 100), 100, early + 2000, Int32Array.of(7, 8, 9), 0, 1, 3);
+    physicalOffset += 200;
+    index.close();
+    const again = openIndex(drive, directory);
+    t.is(again.endPhysicalOffset, physicalOffset);
+    again.close();
+  });
+
   test(`${drive.name}: runs of records make the files that their keys make one by one, wherever it was stopped`, (t) => {
     const runs = fc.array(
       fc.record({

@@ -124,7 +124,8 @@ export class IndexFile {
     if (number >= this.#reservedCount) this.#reserve(number);
     const slotAt = this.#slotAt(keyHash);
     const previous = this.#knownEntry(region.int32(slotAt), number);
-    const seconds = this.#secondsOf(storeTimestamp);
+    const timestamp = number === 1 ? storeTimestamp : this.#notBefore(storeTimestamp);
+    const seconds = this.#secondsOf(timestamp);
     const at = this.#entryAt(number);
     region.setInt32(at, keyHash);
     region.setInt64(at + ENTRY_PHYSICAL_OFFSET_OFFSET, physicalOffset);
@@ -138,7 +139,7 @@ export class IndexFile {
     if (previous === NO_ENTRY) region.setInt32(USED_SLOTS_OFFSET, region.int32(USED_SLOTS_OFFSET) + 1);
     region.setInt32(COUNT_OFFSET, number + 1);
     region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physicalOffset);
-    region.setInt64(END_TIMESTAMP_OFFSET, storeTimestamp);
+    region.setInt64(END_TIMESTAMP_OFFSET, timestamp);
     return true;
   }
 
@@ -167,7 +168,8 @@ export class IndexFile {
     if (count <= 0) return 0;
     if (number + count > this.#reservedCount) this.#reserve(number);
     const { slotCount } = this.#shape;
-    const seconds = this.#secondsOf(storeTimestamp);
+    const timestamp = this.#notBefore(storeTimestamp);
+    const seconds = this.#secondsOf(timestamp);
     let record = Math.floor(done / keyCount);
     let keysLeft = keyCount - (done % keyCount);
     let physical = physicalOffset + record * size;
@@ -198,7 +200,7 @@ export class IndexFile {
     if (usedSlots > 0) region.setInt32(USED_SLOTS_OFFSET, region.int32(USED_SLOTS_OFFSET) + usedSlots);
     region.setInt32(COUNT_OFFSET, number + count);
     region.setInt64(END_PHYSICAL_OFFSET_OFFSET, physical);
-    region.setInt64(END_TIMESTAMP_OFFSET, storeTimestamp);
+    region.setInt64(END_TIMESTAMP_OFFSET, timestamp);
     return count;
   }
 
@@ -213,6 +215,15 @@ export class IndexFile {
   ): number {
     const offset = physicalOffset + Math.floor(done / keyCount) * size;
     return this.put(hashes[from + done]!, offset, storeTimestamp) ? 1 : 0;
+  }
+
+  /** Within a file seconds go up, also where a clock was put back: queries stop at the first entry that is too old. */
+  #notBefore(storeTimestamp: number): number {
+    const end = this.endTimestamp;
+    if (storeTimestamp >= end) return storeTimestamp;
+    // Up to a second less than the end where that was mended.
+    const isSameSecond = storeTimestamp >= this.beginTimestamp && this.#secondsOf(storeTimestamp) === this.#secondsOf(end);
+    return isSameSecond ? storeTimestamp : end;
   }
 
   /** Also for the first entry, whose begin is that of the file before: so Apache reads and writes it. */
