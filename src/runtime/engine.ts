@@ -165,6 +165,7 @@ export class Engine {
       onProgress: this.#progress("queues are made from the log"),
     });
     publishRecovered(this.log, this.recovered);
+    this.#boundStoreTime();
     this.#checkpoint = this.#checkpointWriter();
     this.#noteStart();
     writeAbortFile(drive.names, paths.abort);
@@ -277,6 +278,18 @@ export class Engine {
       nextMs = clock.now() + PROGRESS_MS;
       log.info({ done, total, percent: Math.floor((100 * done) / Math.max(1, total)) }, what);
     };
+  }
+
+  /**
+   * Store times go on from now, not from a later one that the log has: its clock was put back since, or a record's time is damaged.
+   * From a time ahead of the clock no delay could be counted. Within a process they never go back.
+   */
+  #boundStoreTime(): void {
+    const now = this.#options.clock.now();
+    const last = this.log.offset(shared.LAST_STORE_TIMESTAMP);
+    if (last <= now) return;
+    this.#options.log.warn({ last, now }, "the log has a message that was stored later than now");
+    this.log.setOffset(shared.LAST_STORE_TIMESTAMP, now);
   }
 
   /** What the last process wrote down need not hold any more. */

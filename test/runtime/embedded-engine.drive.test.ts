@@ -51,6 +51,16 @@ test("what was appended is read back in order, over several log files, also afte
   t.is(more.queueOffset, count / 3);
 });
 
+test("where the clock was put back between two runs, messages get its time, from which their delays are counted", async (t) => {
+  const storePath = directory(t);
+  const startMs = 1_700_000_000_000;
+  for (const now of [startMs + 86_400_000, startMs]) {
+    await using engine = await openEngine(options(storePath, { clock: new VirtualClock(now) }));
+    engine.createTopic("T");
+    t.is((await engine.append("T", "x", { keys: "k" })).storeTimestamp, now);
+  }
+});
+
 test("SYNC_FLUSH acks, batches, callbacks, and a reader that follows", async (t) => {
   await using engine = await openEngine(options(directory(t), { flushDiskType: "SYNC_FLUSH" }));
   engine.createTopic("T");
