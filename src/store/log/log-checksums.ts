@@ -120,7 +120,7 @@ export class LogChecksums {
       if (end > position && !isChanged) {
         this.#logFile!.read(position, this.#bytes, 0, end - position);
         const crc = nativeCrc32(this.#bytes, 0, end - position, covered === 0 ? 0 : table.crc(block));
-        table.set(block, end - blockStart, crc, coveredAt);
+        table.set(block, end - blockStart, crc, covered === 0 ? coveredAt : Math.max(coveredAt, table.coveredAt(block)));
         this.#ownBlock = block;
         done += end - position;
         if (firstBlock < 0) firstBlock = block;

@@ -222,6 +222,20 @@ test("a time that no clock can show, left by a damaged record, covers like any o
   t.is(lab.table(0)!.coveredAt(1), 2 ** 32 - 1);
 });
 
+test("a block's time never goes back: what it had covered before would look younger, and so like another broker's writing", (t) => {
+  const lab = new Lab();
+  lab.append(10_000);
+  lab.flush();
+  lab.log.setOffset(shared.LAST_STORE_TIMESTAMP, 1_800_000_000_000);
+  lab.work();
+  lab.append(10_000);
+  lab.flush();
+  lab.log.setOffset(shared.LAST_STORE_TIMESTAMP, 1_700_000_000_000); // A start of today.
+  lab.checksums = lab.make();
+  lab.work();
+  t.deepEqual([lab.table(0)!.coveredSize(0), lab.table(0)!.coveredAt(0)], [20_000, 1_800_000_000]);
+});
+
 test("a block that somebody else has written to anew is not continued: its old checksum would be given out as a new one", (t) => {
   const lab = new Lab();
   lab.append(10_000);
