@@ -29,8 +29,15 @@ const PAGE_SIZE = 4096;
 const GATHER_RATIO = 0.5;
 const GATHER_MS_MIN = 0.3;
 const GATHER_MS_MAX = 5;
-/** Part of the senders that is waited for. */
-const GATHER_SHARE = 0.8;
+/** Part of the senders that is waited for where the disk is the bound: nearly all, since one flush costs the same for more of them. */
+const GATHER_SHARE = 0.95;
+/** Where the processor is: few, so that the others' messages are taken while these are flushed. */
+const GATHER_SHARE_BUSY = 0.25;
+/** The processor is the bound where all who are in flight take so many flushes' time. */
+const BUSY_FLUSHES = 3;
+/** Weight of the newest flush in what is remembered of them; and how slowly the greatest number in flight is forgotten. */
+const PACE_WEIGHT = 0.1;
+const IN_FLIGHT_DECAY = 0.98;
 /** For so few more the thread is woken at each message; for more than these it looks now and then. */
 const GATHER_FEW = 4;
 /** Pause before a next file is tried for again, ms. */
@@ -54,6 +61,11 @@ export class Flusher {
   #expectedCount = 0;
   #flushedCount = 0;
   #flushMs = 0;
+  #flushEndMs = 0;
+  /** Of late: a flush's time, the time a message takes, and the most that were in flight. */
+  #usualFlushMs = 0;
+  #messageMs = 0;
+  #inFlight = 0;
   #prepareAgainMs = 0;
 
   constructor(options: FlusherOptions) {
@@ -85,10 +97,22 @@ export class Flusher {
     const count = this.#gather();
     const started = monotonicMs();
     this.flushTo(log.offset(shared.APPENDED_OFFSET));
-    this.#flushMs = monotonicMs() - started;
+    const ended = monotonicMs();
+    this.#flushMs = ended - started;
     // In flight: whom this flush has served, and who came meanwhile.
-    this.#expectedCount = GATHER_SHARE * (log.offset(shared.APPENDED_COUNT) - this.#flushedCount);
+    const inFlight = log.offset(shared.APPENDED_COUNT) - this.#flushedCount;
+    this.#notePace(inFlight, count - this.#flushedCount, ended);
+    const isBusy = this.#inFlight * this.#messageMs > BUSY_FLUSHES * this.#usualFlushMs;
+    this.#expectedCount = (isBusy ? GATHER_SHARE_BUSY : GATHER_SHARE) * inFlight;
     this.#flushedCount = count;
+  }
+
+  #notePace(inFlight: number, served: number, endedMs: number): void {
+    const roundMs = Math.min(endedMs - this.#flushEndMs, this.#flushMs + GATHER_MS_MAX); // Nobody may have sent for long.
+    this.#flushEndMs = endedMs;
+    this.#inFlight = Math.max(inFlight, IN_FLIGHT_DECAY * this.#inFlight);
+    this.#usualFlushMs += PACE_WEIGHT * (this.#flushMs - this.#usualFlushMs);
+    this.#messageMs += PACE_WEIGHT * (roundMs / Math.max(1, served) - this.#messageMs);
   }
 
   /** @returns APPENDED_COUNT, of the messages that the flush is to serve */
