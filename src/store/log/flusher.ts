@@ -108,9 +108,10 @@ export class Flusher {
   }
 
   #notePace(inFlight: number, served: number, endedMs: number): void {
-    const roundMs = Math.min(endedMs - this.#flushEndMs, this.#flushMs + GATHER_MS_MAX); // Nobody may have sent for long.
+    const roundMs = endedMs - this.#flushEndMs;
     this.#flushEndMs = endedMs;
     this.#inFlight = Math.max(inFlight, IN_FLIGHT_DECAY * this.#inFlight);
+    if (roundMs > this.#flushMs + GATHER_MS_MAX) return; // Nobody sent for a while.
     this.#usualFlushMs += PACE_WEIGHT * (this.#flushMs - this.#usualFlushMs);
     this.#messageMs += PACE_WEIGHT * (roundMs / Math.max(1, served) - this.#messageMs);
   }
