@@ -38,7 +38,7 @@ export interface TimerInit {
 export type ToTimerControl =
   | { kind: "ensure"; topic: string; queueCount: number }
   | { kind: "fault"; text: string; figures: Record<string, number | string> }
-  | { kind: "counts"; changes: Map<string, number>; checkpoint: Uint8Array };
+  | { kind: "counts"; changes: Map<string, number>; waiting: number; checkpoint: Uint8Array };
 
 /** Messages are read as they are due, not in the order in which they stand: little is gained by reading far ahead. */
 const READ_SIZE = 16_384;
@@ -203,7 +203,8 @@ export class TimerDuty implements TimerSink {
     this.#cells[words.TIMER_LATE_P50] = this.#latency.quantile(0.5);
     this.#cells[words.TIMER_LATE_P99] = this.#latency.quantile(0.99);
     if (this.#counts.size === 0 && !isLast) return;
-    this.#post({ kind: "counts", changes: new Map(this.#counts), checkpoint: new Uint8Array(this.#files.shown()) });
+    const checkpoint = new Uint8Array(this.#files.shown());
+    this.#post({ kind: "counts", changes: new Map(this.#counts), waiting: this.#files.waiting, checkpoint });
     this.#counts.clear();
   }
 

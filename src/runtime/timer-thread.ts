@@ -1,5 +1,5 @@
 import path from "node:path";
-import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from "node:worker_threads";
 import { type Clock, SystemClock, type Timer } from "../base/clock.ts";
 import type { TimerFigures, TimerView } from "../broker/later/timer-view.ts";
 import { TIMER_TOPIC } from "../broker/topics/system-topics.ts";
@@ -14,6 +14,7 @@ import type { Log } from "../observe/log.ts";
 import type { Engine } from "./engine.ts";
 import { onEnd } from "./supervisor.ts";
 import { ended, ready, startThread } from "./threads.ts";
+import { TimerCounts } from "./timer-counts.ts";
 import type { TimerInit, ToTimerControl } from "./timer-duty.ts";
 
 /** How often it is looked whether the first message has come that the thread is needed for, if nobody has said so, ms. */
@@ -35,7 +36,7 @@ export class TimerThread implements TimerView {
   readonly #cells: Float64Array;
   readonly #flags: Int32Array;
   readonly #lane: number;
-  readonly #counts = new Map<string, { count: number; timeStamp: number }>();
+  readonly #counts: TimerCounts;
   #checkpoint: Buffer = Buffer.alloc(TIMER_CHECK_SHOWN);
   #isStopping = false;
 
@@ -67,6 +68,7 @@ export class TimerThread implements TimerView {
     this.#lane = lane;
     this.#clock = clock;
     this.#log = log;
+    this.#counts = new TimerCounts(path.join(engine.paths.config, "timermetrics"), clock, log);
     const memory = new SharedArrayBuffer(words.TIMER_WORDS_SIZE);
     this.#cells = new Float64Array(memory);
     this.#flags = new Int32Array(memory);
@@ -130,10 +132,7 @@ export class TimerThread implements TimerView {
         return;
       case "counts":
         this.#checkpoint = Buffer.from(message.checkpoint);
-        for (const [topic, change] of message.changes) {
-          const count = Math.max(0, (this.#counts.get(topic)?.count ?? 0) + change);
-          this.#counts.set(topic, { count, timeStamp: this.#clock.now() });
-        }
+        this.#counts.change(message.changes, message.waiting);
         return;
       default:
     }
@@ -159,7 +158,7 @@ export class TimerThread implements TimerView {
   }
 
   counts(): ReadonlyMap<string, { count: number; timeStamp: number }> {
-    return this.#counts;
+    return this.#counts.counts;
   }
 
   /** Makes it look at the clock and at its queue. */
@@ -192,6 +191,11 @@ export class TimerThread implements TimerView {
     Atomics.store(this.#flags, words.TIMER_STOP, 1);
     this.wake();
     await end;
+    // The thread's last words may still be on their way.
+    for (let last = receiveMessageOnPort(this.#port); last !== undefined; last = receiveMessageOnPort(this.#port)) {
+      this.#onMessage(last.message as ToTimerControl);
+    }
+    this.#counts.close();
     this.#port.close();
   }
 }

@@ -15,6 +15,7 @@ import * as ask from "./requests.ts";
 
 const RECALL = 370;
 const RUNTIME_INFO = 28;
+const TIMER_METRICS = 61;
 const TOPIC = "Timed";
 
 function send(client: RawClient, key: string, properties: Record<string, string>): Promise<RemotingCommand> {
@@ -71,6 +72,23 @@ test("a timed message comes when its time has come, once, with all that it had",
   t.is(await stored(client), 4);
   const { table } = JSON.parse((await client.ask(RUNTIME_INFO)).body.toString()) as { table: Record<string, string> };
   t.like(table, { timerCongestNum: "0", timerEarly: "0", timerOffsetBehind: "0" });
+});
+
+test("how many messages wait, by topic, is told after a restart too", async (t) => {
+  const lab = new Lab(t);
+  const store = lab.directory();
+  const waiting = async (client: RawClient) => {
+    const { timingCount } = JSON.parse((await client.ask(TIMER_METRICS)).body.toString());
+    return timingCount[TOPIC]?.count;
+  };
+  const before = await lab.start({ store });
+  const client = await lab.raw();
+  await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
+  for (const key of ["a", "b", "c"]) await send(client, key, { TIMER_DELAY_SEC: "3600" });
+  await until(async () => (await waiting(client)) === 3);
+  await before.close();
+  await lab.start({ store });
+  t.is(await waiting(await lab.raw()), 3);
 });
 
 test("a recalled message never comes; what is no handle, or too late, is refused", async (t) => {
