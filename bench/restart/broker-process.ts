@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
+const BUILT = join(import.meta.dirname, "../../dist/src/cli/main.js");
 /** Linux says so in every build: sysconf(_SC_CLK_TCK). */
 const TICK_MS = 10;
 const READY = /^ready namesrv=\S+ broker=(\S+) pid=\d+/m;
@@ -16,9 +17,16 @@ export class BrokerProcess {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
 
-  /** @param isTold its log goes to our standard error. @throws Error with what it told, when it ends instead */
-  static start(args: readonly string[], isTold: boolean): Promise<BrokerProcess> {
-    return BrokerProcess.run([MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args], isTold);
+  /**
+   * @param isTold its log goes to our standard error
+   * @param isBuilt what `npm run build` made, instead of the sources, whose types each thread has to strip
+   * @throws Error with what it told, when it ends instead
+   */
+  static start(args: readonly string[], isTold: boolean, isBuilt = false): Promise<BrokerProcess> {
+    return BrokerProcess.run(
+      [isBuilt ? BUILT : MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args],
+      isTold,
+    );
   }
 
   /** @param args of Node: a program that prints the ready line, and its arguments */

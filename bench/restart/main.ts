@@ -22,6 +22,7 @@ const HELP = `npm run bench:restart -- [flags]
   --limit MS        code 1 when a start took longer (2000)
   --directory DIR   where the store goes (the system's temporary directory)
   --log             what the broker tells when it starts
+  --built           the program that "npm run build" made, as an installed one is, instead of the sources
   --json FILE --smoke
 `;
 
@@ -39,6 +40,7 @@ const { values: flags } = parseArgs({
     directory: { type: "string", default: tmpdir() },
     log: { type: "boolean", default: false },
     json: { type: "string" },
+    built: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   },
@@ -91,14 +93,14 @@ async function main(): Promise<void> {
     process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
     const sets = [...(flags.smoke ? SMOKE_KEYS : []), ...flags.set].flatMap((pair) => ["--set", pair]);
     const args = ["--store", join(directory, "store"), ...(drive === "native-free" ? ["--native-free"] : []), ...sets];
-    let broker = await BrokerProcess.start(args, flags.log);
+    let broker = await BrokerProcess.start(args, flags.log, flags.built);
     const client = new RemotingClient({ reconnectDelayMs: 1 });
     try {
       await makeTopics(client, broker.address, topics, queues);
       let goal = gib * GIB;
       for (let kill = 1; kill <= kills; kill++) {
         const logSize = await writeUntilKilled(client, broker, { topics, queues, size, goal });
-        broker = await BrokerProcess.start(args, flags.log);
+        broker = await BrokerProcess.start(args, flags.log, flags.built);
         const start = { drive, logGib: Math.round((100 * logSize) / GIB) / 100, ...(await firstServed(client, broker, kill)) };
         starts.push(start);
         const { logGib, ready, oldSend, oldPull, newPull, cpu } = start;
