@@ -7,8 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { verifyStore } from "../../src/runtime/verify.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
-import { type Acked, createTopic, NewMessages, PRODUCER_COUNT, ready, sendUntilGone } from "./kill-loop.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand, ready } from "./broker-command.ts";
+import { type Acked, createTopic, NewMessages, PRODUCER_COUNT, sendUntilGone } from "./kill-loop.ts";
 import { type Figures, must, type Scenario, type Torture } from "./scenario.ts";
 
 const LOG_FILE_SIZE = 16_777_216;
@@ -44,18 +45,7 @@ async function passOn({ random, drive, directory: root, say }: Torture, name: st
     `maxIndexNum=${INDEX_SHAPE.entryCount}`,
     ...options,
   ];
-  const up = [
-    "up",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    "0",
-    "--no-namesrv",
-    "--store",
-    store,
-    ...(nativeFree ? ["--native-free"] : []),
-  ];
-  const ours = new Command([...up, ...sets.flatMap((text) => ["--set", text])]);
+  const ours = brokerCommand(store, drive, sets);
   let apache: ApacheBroker | undefined;
   let again: Command | undefined;
   try {
@@ -79,7 +69,7 @@ async function passOn({ random, drive, directory: root, say }: Torture, name: st
 
     const report = await verifyStore({ storePath: store, nativeFree, indexShape: INDEX_SHAPE });
     must(report.isClean, () => `what Apache's broker left does not verify: ${JSON.stringify(report.findings.slice(0, 5))}`);
-    again = new Command([...up, ...sets.flatMap((text) => ["--set", text])]);
+    again = brokerCommand(store, drive, sets);
     const addressAgain = await ready(again);
     await reader.readAll(addressAgain, apacheAcks);
     await new NewMessages().readAll(addressAgain, [...acks, ...apacheAcks]);

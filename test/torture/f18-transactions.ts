@@ -1,13 +1,14 @@
 // F18: transactions end while the broker is killed again and again.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeMessage, decodeMessages } from "../../src/format/record/message.ts";
+import { decodeMessage } from "../../src/format/record/message.ts";
 import { physicalOffsetOf } from "../../src/format/record/message-id.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
-import { createTopic, TOPIC } from "./ledger.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand, ready } from "./broker-command.ts";
+import { createTopic, readTopic, TOPIC } from "./ledger.ts";
 import { type Figures, must, type Scenario, type Torture } from "./scenario.ts";
 
 const GROUP = "torture-tx";
@@ -32,11 +33,7 @@ function decisionOf(id: number): number {
 
 async function torture({ random, drive, directory, isShort, hasNext }: Torture): Promise<Figures> {
   const store = join(directory, "store");
-  const launch = (): Command => {
-    const sets = SETTINGS.flatMap((text) => ["--set", text]);
-    const driveArgs = drive === "native-free" ? ["--native-free"] : [];
-    return new Command(["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", store, ...driveArgs, ...sets]);
-  };
+  const launch = (): Command => brokerCommand(store, drive, SETTINGS);
   const books = new Books();
   let kills = 0;
   let broker = launch();
@@ -67,11 +64,6 @@ async function torture({ random, drive, directory, isShort, hasNext }: Torture):
   } finally {
     await broker.end("SIGKILL");
   }
-}
-
-async function ready(command: Command): Promise<string> {
-  const [, address] = await command.line(/^ready namesrv=\S+ broker=(\S+) pid=\d+$/m);
-  return address!;
 }
 
 /** What the producers know. */
@@ -162,22 +154,11 @@ async function answerAll(address: string, books: Books): Promise<number> {
 }
 
 async function readAll(address: string, books: Books): Promise<{ delivered: number; repeated: number }> {
-  const client = await RawClient.connect(address);
   const counts = new Map<number, number>();
-  for (let queueId = 0; queueId < QUEUE_COUNT; queueId++) {
-    const bounds = await client.ask(requests.MAX_OFFSET, { topic: TOPIC, queueId });
-    for (let offset = 0; offset < Number(bounds.extFields["offset"]); ) {
-      const header = requests.pullHeader({ group: "torture", topic: TOPIC, queueId, offset, count: 1000 });
-      const answer = await client.ask(requests.PULL, header);
-      must(answer.code === ResponseCode.SUCCESS, () => `pull at ${queueId}/${offset}: ${answer.code} ${answer.remark}`);
-      for (const { body, queueOffset } of decodeMessages(answer.body)) {
-        const id = Number(body.toString());
-        counts.set(id, (counts.get(id) ?? 0) + 1);
-        offset = queueOffset + 1;
-      }
-    }
-  }
-  client.close();
+  await readTopic(address, QUEUE_COUNT, ({ body }) => {
+    const id = Number(body.toString());
+    counts.set(id, (counts.get(id) ?? 0) + 1);
+  });
   let repeated = 0;
   for (const [id, count] of counts) {
     must(decisionOf(id) === COMMIT, `transaction ${id} was rolled back, and its message delivered`);

@@ -1,13 +1,12 @@
 // F19: producers send messages again, to a topic that stores each once, while the broker is killed again and again.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeMessages } from "../../src/format/record/message.ts";
 import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
-import { ready } from "./kill-loop.ts";
-import { TOPIC } from "./ledger.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand, ready } from "./broker-command.ts";
+import { readTopic, TOPIC } from "./ledger.ts";
 import type { Random } from "./random.ts";
 import { type Figures, must, type Scenario, type Torture } from "./scenario.ts";
 
@@ -31,10 +30,7 @@ export const scenario: Scenario = {
 
 async function torture({ random, drive, directory, isShort, hasNext, say }: Torture): Promise<Figures> {
   const store = join(directory, "store");
-  const launch = (): Command => {
-    const driveArgs = drive === "native-free" ? ["--native-free"] : [];
-    return new Command(["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", store, ...driveArgs]);
-  };
+  const launch = (): Command => brokerCommand(store, drive);
   const books = new Books();
   const sendsAKill = isShort ? SENDS_A_KILL_SHORT : SENDS_A_KILL;
   let kills = 0;
@@ -150,27 +146,16 @@ async function sendOnce(client: RawClient, books: Books, message: number, queueI
 
 /** Reads all: each message is there once, where its answers said. @returns how many records there are */
 async function countStored(address: string, books: Books): Promise<number> {
-  const client = await RawClient.connect(address);
   const seen = new Uint8Array(books.count);
   let stored = 0;
-  for (let queueId = 0; queueId < QUEUE_COUNT; queueId++) {
-    const bounds = await client.ask(requests.MAX_OFFSET, { topic: TOPIC, queueId });
-    for (let offset = 0; offset < Number(bounds.extFields["offset"]); ) {
-      const header = requests.pullHeader({ group: "torture", topic: TOPIC, queueId, offset, count: 1000 });
-      const answer = await client.ask(requests.PULL, header);
-      must(answer.code === ResponseCode.SUCCESS, () => `pull at ${queueId}/${offset}: ${answer.code} ${answer.remark}`);
-      for (const { body, queueOffset } of decodeMessages(answer.body)) {
-        const message = Number(body.toString());
-        must(seen[message] === 0, () => `message ${message} is stored twice: at ${queueId}/${queueOffset} again`);
-        const place = books.placeOf(message);
-        must(place === `${queueId}/${queueOffset}`, () => `message ${message} is at ${queueId}/${queueOffset}, not ${place}`);
-        seen[message] = 1;
-        stored++;
-        offset = queueOffset + 1;
-      }
-    }
-  }
-  client.close();
+  await readTopic(address, QUEUE_COUNT, ({ body, queueOffset }, queueId) => {
+    const message = Number(body.toString());
+    must(seen[message] === 0, () => `message ${message} is stored twice: at ${queueId}/${queueOffset} again`);
+    const place = books.placeOf(message);
+    must(place === `${queueId}/${queueOffset}`, () => `message ${message} is at ${queueId}/${queueOffset}, not ${place}`);
+    seen[message] = 1;
+    stored++;
+  });
   const lost = seen.indexOf(0);
   must(lost < 0, () => `message ${lost} was acknowledged at ${books.placeOf(lost)}, and is lost`);
   return stored;

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
-import { ready } from "./kill-loop.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand, ready } from "./broker-command.ts";
 import { DELAYED, FAILING, LaterLoad, LEVELS_S, QUEUE_COUNT, TIMED, untilGone } from "./later-load.ts";
 import { POP_QUEUE_COUNT, POPPED, PopLoad } from "./pop-load.ts";
 import type { Random } from "./random.ts";
@@ -34,11 +34,7 @@ export const scenario: Scenario = {
 
 async function torture({ random, drive, directory, isShort, hasNext, say }: Torture): Promise<Figures> {
   const store = join(directory, "store");
-  const launch = (): Command => {
-    const sets = SETTINGS.flatMap((text) => ["--set", text]);
-    const driveArgs = drive === "native-free" ? ["--native-free"] : [];
-    return new Command(["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", store, ...driveArgs, ...sets]);
-  };
+  const launch = (): Command => brokerCommand(store, drive, SETTINGS);
   const later = new LaterLoad();
   const pops = new PopLoad();
   const inFlight = { delayed: 0, timed: 0, retries: 0, pops: 0 };

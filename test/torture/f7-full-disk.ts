@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand } from "./broker-command.ts";
 import { type Answer, createTopic, Ledger, TOPIC } from "./ledger.ts";
 import { isDiskFull, isWatermark, meetEachRefusal } from "./refusals.ts";
 import { type Figures, must, type Scenario, type Torture } from "./scenario.ts";
@@ -100,9 +101,8 @@ async function fillAndRelieve(torture: Torture, round: number) {
   must(mount(disk, DISK_SIZE), "the tmpfs cannot be mounted");
   const ballast = join(disk, "ballast");
   fs.writeFileSync(ballast, Buffer.alloc(BALLAST_SIZE, "b"));
-  const args = ["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", join(disk, "store")];
-  const sets = [...SETS, `flushDiskType=${random.pick(["SYNC_FLUSH", "ASYNC_FLUSH"])}`].flatMap((text) => ["--set", text]);
-  const launch = (): Command => new Command([...args, ...sets, ...(drive === "native-free" ? ["--native-free"] : [])]);
+  const sets = [...SETS, `flushDiskType=${random.pick(["SYNC_FLUSH", "ASYNC_FLUSH"])}`];
+  const launch = (): Command => brokerCommand(join(disk, "store"), drive, sets);
   let broker = launch();
   let isOn = true;
   try {

@@ -9,7 +9,8 @@ import type { RemotingCommand } from "../../src/format/remoting/remoting-command
 import { verifyStore } from "../../src/runtime/verify.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
-import { Command } from "../cli/command.ts";
+import type { Command } from "../cli/command.ts";
+import { brokerCommand, ready } from "./broker-command.ts";
 import type { Random } from "./random.ts";
 import { type Figures, must, type Torture } from "./scenario.ts";
 
@@ -59,11 +60,7 @@ export interface KillPlan {
 export async function killLoop(torture: Torture, plan: KillPlan): Promise<Figures> {
   const { random, drive, directory, isShort, say } = torture;
   const store = join(directory, "store");
-  const launch = (): Command => {
-    const sets = [...SIZES, `flushDiskType=${plan.flushDiskType}`].flatMap((text) => ["--set", text]);
-    const driveArgs = drive === "native-free" ? ["--native-free"] : [];
-    return new Command(["up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", "--store", store, ...driveArgs, ...sets]);
-  };
+  const launch = (): Command => brokerCommand(store, drive, [...SIZES, `flushDiskType=${plan.flushDiskType}`]);
   const reader = new NewMessages(true);
   const seqs = new Uint32Array(PRODUCER_COUNT);
   let killed = 0;
@@ -117,11 +114,6 @@ export async function killLoop(torture: Torture, plan: KillPlan): Promise<Figure
     corrupt,
     "order breaks": orderBreaks,
   };
-}
-
-export async function ready(command: Command): Promise<string> {
-  const [, address] = await command.line(/^ready namesrv=\S+ broker=(\S+) pid=\d+$/m);
-  return address!;
 }
 
 export async function createTopic(address: string): Promise<void> {

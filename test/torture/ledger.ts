@@ -1,7 +1,7 @@
 // What producers were told, and whether the broker still has it.
 import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "../../src/base/crc32.ts";
-import { decodeMessages } from "../../src/format/record/message.ts";
+import { type DecodedMessage, decodeMessages } from "../../src/format/record/message.ts";
 import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { RawClient } from "../broker-e2e/raw-client.ts";
 import * as requests from "../broker-e2e/requests.ts";
@@ -84,30 +84,44 @@ export class Ledger {
 
   /** Reads all queues: what was acknowledged is there, at its place, whole. @returns how many messages there are */
   async check(address: string): Promise<number> {
-    const client = await RawClient.connect(address);
     const left = new Map(this.#acked);
     let count = 0;
-    for (let queueId = 0; queueId < QUEUE_COUNT; queueId++) {
-      const bounds = await client.ask(requests.MAX_OFFSET, { topic: TOPIC, queueId });
-      const end = Number(bounds.extFields["offset"]);
-      for (let next = 0; next < end; ) {
-        const header = requests.pullHeader({ group: "torture", topic: TOPIC, queueId, offset: next, count: 1000 });
-        const answer = await client.ask(requests.PULL, header);
-        must(answer.code === ResponseCode.SUCCESS, () => `pull at ${queueId}/${next}: ${answer.code} ${answer.remark}`);
-        for (const { queueOffset, body, bodyCrc } of decodeMessages(answer.body)) {
-          must(queueOffset === next, `${queueId}/${next} is missing`);
-          must((crc32(body, 0, body.length) & 0x7fff_ffff) === bodyCrc, `${queueId}/${next} is torn`);
-          const place = `${queueId}/${queueOffset}`;
-          const id = left.get(place);
-          must(id === undefined || id === body.readUInt32BE(0), () => `${place} holds ${body.readUInt32BE(0)}, not ${id}`);
-          left.delete(place);
-          next++;
-          count++;
-        }
-      }
-    }
-    client.close();
+    await readTopic(address, QUEUE_COUNT, ({ queueOffset, body, bodyCrc }, queueId, next) => {
+      must(queueOffset === next, `${queueId}/${next} is missing`);
+      must((crc32(body, 0, body.length) & 0x7fff_ffff) === bodyCrc, `${queueId}/${next} is torn`);
+      const place = `${queueId}/${queueOffset}`;
+      const id = left.get(place);
+      must(id === undefined || id === body.readUInt32BE(0), () => `${place} holds ${body.readUInt32BE(0)}, not ${id}`);
+      left.delete(place);
+      count++;
+    });
     must(left.size === 0, () => `acknowledged, but lost: ${[...left].slice(0, 5).join(" ")} of ${left.size}`);
     return count;
   }
+}
+
+/**
+ * Reads all of TOPIC's queues from their start.
+ * @param take `next`: the offset that comes after the last message's
+ */
+export async function readTopic(
+  address: string,
+  queueCount: number,
+  take: (message: DecodedMessage, queueId: number, next: number) => void,
+): Promise<void> {
+  const client = await RawClient.connect(address);
+  for (let queueId = 0; queueId < queueCount; queueId++) {
+    const bounds = await client.ask(requests.MAX_OFFSET, { topic: TOPIC, queueId });
+    const end = Number(bounds.extFields["offset"]);
+    for (let next = 0; next < end; ) {
+      const header = requests.pullHeader({ group: "torture", topic: TOPIC, queueId, offset: next, count: 1000 });
+      const answer = await client.ask(requests.PULL, header);
+      must(answer.code === ResponseCode.SUCCESS, () => `pull at ${queueId}/${next}: ${answer.code} ${answer.remark}`);
+      for (const message of decodeMessages(answer.body)) {
+        take(message, queueId, next);
+        next = message.queueOffset + 1;
+      }
+    }
+  }
+  client.close();
 }
