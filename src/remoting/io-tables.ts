@@ -66,6 +66,8 @@ export class IoTables {
   readonly filters: FilterCache = new FilterCache();
   /** Moves with every change of `topics`. */
   version = 0;
+  /** Told of each topic that is about to change, or to go. */
+  onTopicChange: ((key: Buffer) => void) | undefined = undefined;
   readonly #slotsByTopic = new Map<string, TopicSlotsUpdate>();
 
   take(change: TableChange): void {
@@ -91,6 +93,7 @@ export class IoTables {
   topicChanged(published: PublishedTopic): void {
     this.version++;
     const key = Buffer.from(published.topic);
+    this.onTopicChange?.(key);
     const { slots, isBatch } = this.#slotsByTopic.get(published.topic) ?? NO_SLOTS;
     const queueCount = Math.max(published.readQueueNums, published.writeQueueNums);
     this.topics.set(key, {
@@ -113,7 +116,9 @@ export class IoTables {
 
   topicRemoved(topic: string): void {
     this.version++;
-    this.topics.delete(Buffer.from(topic));
+    const key = Buffer.from(topic);
+    this.onTopicChange?.(key);
+    this.topics.delete(key);
     this.#slotsByTopic.delete(topic);
   }
 
@@ -124,6 +129,7 @@ export class IoTables {
     const key = Buffer.from(topic);
     const known = this.topics.get(key, 0, key.length);
     if (known === undefined) return;
+    this.onTopicChange?.(key);
     known.slots = slots;
     known.isBatch = update.isBatch;
   }

@@ -69,8 +69,23 @@ export function keyHashOfBytes(topicHash: number, bytes: Buffer, start: number, 
 
 /** Hash that entries hold for the whole TAGS text; its key is `topic#T#tags`. */
 export function tagsHashOfBytes(topicHash: number, bytes: Buffer, start: number, end: number): number {
+  return keyHashFrom(openTagsHash(topicHash, bytes, start, end));
+}
+
+function openTagsHash(topicHash: number, bytes: Buffer, start: number, end: number): number {
   const markHash = (Math.imul((Math.imul(topicHash, 31) + TAG_MARK.charCodeAt(0)) | 0, 31) + SEPARATOR) | 0;
-  return keyHashFrom(javaHashOfBytes(bytes, start, end, markHash));
+  return javaHashOfBytes(bytes, start, end, markHash);
+}
+
+/** The hash of a TAGS text for any topic: `keyHashFrom(topicHash * factor + rest)`, modulo 2^32. */
+export interface TagsHash {
+  factor: number;
+  rest: number;
+}
+
+export function tagsHashParts(bytes: Buffer, start: number, end: number): TagsHash {
+  const rest = openTagsHash(0, bytes, start, end);
+  return { factor: (openTagsHash(1, bytes, start, end) - rest) | 0, rest };
 }
 
 /** What a query asks for: unique key "U" and one of KEYS "K" lie in one name space, tags "T" apart. */

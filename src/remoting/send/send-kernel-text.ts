@@ -9,6 +9,7 @@ import {
 } from "../../format/record/message.ts";
 import * as lane from "../../ring/lane.ts";
 import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, swap, VECTOR } from "./kernel-text.ts";
+import { topicQueueCount, topicSeed, topicSlots, topicsText } from "./kernel-topics.ts";
 import { KEY_SIZE_MAX, ticketPlaces } from "./send-tickets.ts";
 
 export { KEY_SIZE_MAX };
@@ -17,8 +18,6 @@ export { KEY_SIZE_MAX };
 export const RECORD_HEAD_SIZE: number = bodySizeOffset(0) + 4;
 export const HEADER_SIZE_MAX = 768;
 export const TAIL_SIZE_MAX = 640;
-/** Queues of a topic that a shape knows: the first ones. */
-export const QUEUES_MAX = 128;
 /** From this size on native code is faster, in spite of what calling it costs, bytes. Measured by bench/micro/send-path.bench.ts. */
 export const BODY_CRC_MAX = 640;
 
@@ -33,18 +32,19 @@ export const SHAPE_WORDS = [
   "queueIdSize",
   "bornAt",
   "bornSize",
-  "queueCount",
+  "topicAt",
+  "topicSize",
   "fixedSize", // Of the record without the body.
-  "tailSize", // Of what follows the body.
+  "restSize", // Of what follows the body and the topic's name.
   "keyAt",
   "keySize",
   "rawKeyAt",
   "wordsAt",
   "wordsSize",
   "rawWordsAt",
-  "seed",
   "hasTags",
   "tagsCode",
+  "tagsFactor", // Of the topic's seed in the hash of the tags; what is added to that.
   "tagsHash",
   "oneway",
   "noWait",
@@ -52,13 +52,12 @@ export const SHAPE_WORDS = [
 export type ShapeWord = (typeof SHAPE_WORDS)[number];
 
 /** What follows the words. */
-export const SLOTS_AT = 128;
-export const HEAD_AT: number = SLOTS_AT + 4 * QUEUES_MAX;
+export const HEAD_AT = 128;
 export const BORN_HOST_AT: number = HEAD_AT + BORN_HOST_OFFSET;
 export const PATTERN_AT: number = HEAD_AT + 96;
 export const FIXED_AT: number = PATTERN_AT + HEADER_SIZE_MAX;
-export const TAIL_AT: number = FIXED_AT + HEADER_SIZE_MAX;
-export const SHAPE_SIZE: number = TAIL_AT + TAIL_SIZE_MAX + VECTOR;
+export const REST_AT: number = FIXED_AT + HEADER_SIZE_MAX;
+export const SHAPE_SIZE: number = REST_AT + TAIL_SIZE_MAX + VECTOR;
 
 /** What answers are made of: words with the sizes of the start and the parts, the parts, the start. */
 export const ANSWER_PART_MAX = 32;
@@ -77,6 +76,7 @@ export interface KernelPlaces {
   answer: number;
   result: number;
   shapes: number;
+  topics: number;
   tickets: number;
 }
 
@@ -137,7 +137,8 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
   (local $count i32) (local $header i32) (local $headerSize i32) (local $bodySize i32) (local $size i32) (local $frame i32)
   (local $i i32) (local $at4 i32) (local $b i32) (local $c i32) (local $d i32) (local $left i32) (local $value i32)
   (local $target i32) (local $to i32) (local $crc i32) (local $hash i32) (local $keys i32) (local $laterKeys i32)
-  (local $ticket i32) (local $opaque i32) (local $queueId i32) (local $from i32)
+  (local $ticket i32) (local $opaque i32) (local $queueId i32) (local $from i32) (local $topic i32) (local $seed i32)
+  (local $tagsHash i32)
   (local $born i64) (local $v v128) (local $differs v128)
   (local.set $from (local.get $at))
   (local.set $laterKeys (i32.const ${STORE_TIMESTAMP_OFFSET_V4 - PHYSICAL_OFFSET_OFFSET - 8}))
@@ -175,13 +176,27 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
       (br_if $compare (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const ${VECTOR}))) (local.get $headerSize))))
     (br_if $done (v128.any_true (local.get $differs)))
 
+    ;; The topic: mostly it is the one before.
+    (local.set $i (i32.add (local.get $header) ${of("topicAt")}))
+    (local.set $b ${of("topicSize")})
+    (local.set $c (i32.const 0))
+    (if (local.get $topic) (then
+      (local.set $c (call $isTopic (local.get $topic) (local.get $i) (local.get $b)))))
+    (if (i32.eqz (local.get $c)) (then
+      (local.set $topic (call $findTopic (local.get $i) (local.get $b)))
+      (br_if $done (i32.eqz (local.get $topic)))
+      (local.set $seed ${topicSeed("(local.get $topic)")})
+      (local.set $hash (i32.add (i32.mul (local.get $seed) ${of("tagsFactor")}) ${of("tagsHash")}))
+      ${keyHash}
+      (local.set $tagsHash (local.get $hash))))
+
     ;; JSON has no 01.
     ${digits("opaqueDigit", "opaqueAt", "opaqueSize")}
     (if (i32.eq (i32.load8_u (i32.add (local.get $header) ${of("opaqueAt")})) (i32.const 0x30)) (then
       (br_if $done (i32.gt_u ${of("opaqueSize")} (i32.const 1)))))
     (local.set $opaque (local.get $value))
     ${digits("queueDigit", "queueIdAt", "queueIdSize")}
-    (br_if $done (i32.ge_u (local.get $value) ${of("queueCount")}))
+    (br_if $done (i32.ge_u (local.get $value) ${topicQueueCount("(local.get $topic)")}))
     (local.set $queueId (local.get $value))
     (local.set $born (i64.const 0))
     (local.set $i (i32.add (local.get $header) ${of("bornAt")}))
@@ -199,8 +214,14 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
     (local.set $target (i32.add (local.get $record) (i32.const ${RECORD_HEAD_SIZE})))
     ${copy("body", "(local.get $header)", "(local.get $target)", "(local.get $bodySize)")}
     (local.set $to (i32.add (local.get $target) (local.get $bodySize)))
-    (local.set $target (i32.add (local.get $shape) (i32.const ${TAIL_AT})))
-    ${copy("tail", "(local.get $target)", "(local.get $to)", of("tailSize"))}
+    (local.set $d ${of("topicSize")})
+    (i32.store8 (local.get $to) (local.get $d))
+    (local.set $c (i32.add (local.get $from) (i32.add (i32.const 8) ${of("topicAt")})))
+    (local.set $at (i32.add (local.get $to) (i32.const 1)))
+    ${copy("topic", "(local.get $c)", "(local.get $at)", "(local.get $d)")}
+    (local.set $at (i32.add (local.get $at) (local.get $d)))
+    (local.set $target (i32.add (local.get $shape) (i32.const ${REST_AT})))
+    ${copy("rest", "(local.get $target)", "(local.get $at)", of("restSize"))}
     (i32.store (local.get $record) ${swap("(local.get $size)")})
     (i32.store offset=${QUEUE_ID_OFFSET} (local.get $record) ${swap("(local.get $queueId)")})
     (local.set $b (i32.wrap_i64 (i64.shr_u (local.get $born) (i64.const 32))))
@@ -219,7 +240,7 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
     (local.set $i (i32.add (local.get $header) ${of("rawKeyAt")}))
     (local.set $c (i32.shl (local.get $ticket) (i32.const 7)))
     (local.set $target (i32.add (local.get $to) ${of("keyAt")}))
-    (local.set $hash ${of("seed")})
+    (local.set $hash (local.get $seed))
     ${copyExact(
       "key",
       of("keySize"),
@@ -248,16 +269,16 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
       (local.set $i (i32.add (local.get $header) ${of("rawWordsAt")}))
       (local.set $target (i32.add (local.get $to) ${of("wordsAt")}))
       ${copyExact("words", of("wordsSize"), "", "")}
-      ${noteWords(of("wordsAt"), of("wordsSize"), of("seed"))}))
-    ${noteRest(of("hasTags"), of("tagsHash"), of("tagsCode"))}
+      ${noteWords(of("wordsAt"), of("wordsSize"), "(local.get $seed)")}))
+    ${noteRest(of("hasTags"), "(local.get $tagsHash)", of("tagsCode"))}
 
     ;; The descriptor.
     (local.set $at4 (i32.mul (i32.and (local.get $descriptor) (i32.const ${entryCount - 1})) (i32.const ${lane.ENTRY_SIZE})))
     ${descriptor(lane.D_DATA_START, "(local.get $position)")}
     ${descriptor(lane.D_SIZE, "(local.get $size)")}
     ${descriptor(lane.D_TICKET, "(local.get $ticket)")}
-    (local.set $i (i32.add (local.get $shape) (i32.shl (local.get $queueId) (i32.const 2))))
-    ${descriptor(lane.D_SLOT, `(i32.load offset=${SLOTS_AT} (local.get $i))`)}
+    (local.set $i (i32.add ${topicSlots("(local.get $topic)")} (i32.shl (local.get $queueId) (i32.const 2))))
+    ${descriptor(lane.D_SLOT, "(i32.load (local.get $i))")}
     ${descriptor(lane.D_COUNT, "(i32.const 1)")}
     ${descriptor(lane.D_FLAGS, `(i32.const ${lane.APPEND_NOTED})`)}
     (local.set $descriptor (i32.add (local.get $descriptor) (i32.const 1)))
@@ -356,7 +377,7 @@ const answerText = (places: KernelPlaces, acksAt: number, entryCount: number): s
 `;
 };
 
-/** Both functions, for a lane with so many entries whose rings stand at these places. */
+/** All functions, for a lane with so many entries whose rings stand at these places. */
 export function kernelText(places: KernelPlaces, descriptorsAt: number, acksAt: number, entryCount: number): string {
-  return takeText(places, descriptorsAt, entryCount) + answerText(places, acksAt, entryCount);
+  return topicsText(places.topics) + takeText(places, descriptorsAt, entryCount) + answerText(places, acksAt, entryCount);
 }

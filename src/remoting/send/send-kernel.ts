@@ -1,8 +1,10 @@
 import { CRC32_TABLES } from "../../base/crc32.ts";
 import { instantiate } from "../../base/wasm.ts";
 import { assemble } from "../../base/wasm-text.ts";
+import type { TagsHash } from "../../format/files/index-file.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
 import { VECTOR } from "./kernel-text.ts";
+import { KernelTopics, TOPICS_SIZE_DEFAULT, topicsSize } from "./kernel-topics.ts";
 import * as text from "./send-kernel-text.ts";
 import { ticketPlaces } from "./send-tickets.ts";
 
@@ -13,9 +15,9 @@ const OUTPUT_SIZE = 131_072;
 /** Headers that it knows at a time. */
 const SHAPES = 256;
 
-/** Scratch memory that it needs for a lane of so many entries. */
-export function sendKernelSize(entryCount: number): number {
-  return placesOf(0, entryCount).end + VECTOR; // It begins at a multiple of VECTOR.
+/** Scratch memory that it needs for a lane of so many entries. @param topicsMax bytes for what it knows of topics */
+export function sendKernelSize(entryCount: number, topicsMax: number = TOPICS_SIZE_DEFAULT): number {
+  return placesOf(0, entryCount, topicsMax).end + VECTOR; // It begins at a multiple of VECTOR.
 }
 
 interface Places extends text.KernelPlaces {
@@ -25,17 +27,19 @@ interface Places extends text.KernelPlaces {
 }
 
 /** @param at a multiple of 16 */
-function placesOf(at: number, entryCount: number): Places {
+function placesOf(at: number, entryCount: number, topicsMax: number): Places {
   const tables = at;
   const hexPairs = tables + 4 * CRC32_TABLES.length;
   const decimal = hexPairs + 512;
   const answer = decimal + 32;
   const result = answer + text.ANSWER_SHAPE_SIZE;
   const shapes = result + 16;
-  const tickets = shapes + SHAPES * text.SHAPE_SIZE;
+  const topics = shapes + SHAPES * text.SHAPE_SIZE;
+  const tickets = topics + topicsSize(topicsMax);
   const output = tickets + ticketPlaces(entryCount).size;
   const input = output + OUTPUT_SIZE;
-  return { tables, hexPairs, decimal, answer, result, shapes, tickets, output, input, end: input + INPUT_SIZE + 2 * VECTOR };
+  const end = input + INPUT_SIZE + 2 * VECTOR;
+  return { tables, hexPairs, decimal, answer, result, shapes, topics, tickets, output, input, end };
 }
 
 /** What the kernel is to know of sends with like headers (format/remoting/header-memo.ts) and of their records. */
@@ -48,6 +52,8 @@ export interface SendShape {
   queueIdSize: number;
   bornTimestampAt: number;
   bornTimestampSize: number;
+  topicAt: number;
+  topicSize: number;
   rawKeyAt: number;
   rawWordsAt: number;
   /** A record of such a send, in the lane's data. */
@@ -59,16 +65,12 @@ export interface SendShape {
   keySize: number;
   wordsAt: number;
   wordsSize: number;
-  keyHashSeed: number;
   hasTags: boolean;
   tagsCode: number;
-  tagsHash: number;
+  tagsHash: TagsHash;
   isOneway: boolean;
   isNoWait: boolean;
   maxMessageSize: number;
-  /** Of the topic's queues. */
-  slots: readonly number[];
-  queueCount: number;
 }
 
 /**
@@ -86,6 +88,7 @@ export class SendKernel {
   /** After `take`: where in the input it has stopped, and in the lane's data. */
   stoppedAt = 0;
   recordsEnd = 0;
+  readonly topics: KernelTopics;
   readonly tickets: { buffer: SharedArrayBuffer; at: number };
   readonly #places: Places;
   readonly #dataAt: number;
@@ -100,22 +103,23 @@ export class SendKernel {
   #answerSizeMax = 0;
 
   /**
-   * @param from  where in the scratch memory it may begin
+   * @param from       where in the scratch memory it may begin
+   * @param topicsMax  as of `sendKernelSize`
    * @returns undefined: this lane or this runtime has nothing for it
    */
-  static over(scratch: LaneScratch | undefined, from: number): SendKernel | undefined {
-    if (scratch === undefined || scratch.size < from + sendKernelSize(scratch.entryCount)) return undefined;
+  static over(scratch: LaneScratch | undefined, from: number, topicsMax: number = TOPICS_SIZE_DEFAULT): SendKernel | undefined {
+    if (scratch === undefined || scratch.size < from + sendKernelSize(scratch.entryCount, topicsMax)) return undefined;
     try {
-      return new SendKernel(scratch, (scratch.at + from + VECTOR - 1) & -VECTOR);
+      return new SendKernel(scratch, (scratch.at + from + VECTOR - 1) & -VECTOR, topicsMax);
     } catch {
       return undefined; // No vectors: JavaScript does it.
     }
   }
 
-  private constructor(scratch: LaneScratch, at: number) {
+  private constructor(scratch: LaneScratch, at: number, topicsMax: number) {
     const { memory, entryCount } = scratch;
     const { buffer } = memory;
-    const places = placesOf(at, entryCount);
+    const places = placesOf(at, entryCount, topicsMax);
     this.#places = places;
     this.#dataAt = scratch.dataAt;
     this.#entryMask = entryCount - 1;
@@ -123,6 +127,7 @@ export class SendKernel {
     this.#words = new Int32Array(buffer);
     this.#words.set(CRC32_TABLES, places.tables / 4);
     for (let byte = 0; byte < 256; byte++) this.#bytes.write(text.hexOf(byte), places.hexPairs + 2 * byte, "latin1");
+    this.topics = new KernelTopics(buffer, places.topics, topicsMax);
     this.tickets = { buffer, at: places.tickets };
     this.input = Buffer.from(buffer, places.input, INPUT_SIZE);
     this.output = Buffer.from(buffer, places.output, OUTPUT_SIZE);
@@ -159,12 +164,12 @@ export class SendKernel {
     const { header } = shape;
     const bodyAt = shape.record + text.RECORD_HEAD_SIZE;
     const tailSize = shape.recordSize - shape.bodySize - text.RECORD_HEAD_SIZE;
+    const restAt = 1 + shape.topicSize;
     if (header.size < VECTOR || header.size > text.HEADER_SIZE_MAX || tailSize > text.TAIL_SIZE_MAX) return false;
     if (!(shape.opaqueSize >= 1 && shape.opaqueSize <= 15 && shape.queueIdSize >= 1 && shape.queueIdSize <= 9)) return false;
     if (!(shape.bornTimestampSize >= 1 && shape.bornTimestampSize <= 15) || shape.keySize > text.KEY_SIZE_MAX) return false;
     const index = owner.shape >= 0 ? owner.shape : this.#place(owner);
     const at = this.#places.shapes + index * text.SHAPE_SIZE;
-    const queueCount = Math.min(shape.queueCount, text.QUEUES_MAX);
     const word = (name: text.ShapeWord, value: number): void => {
       this.#words[at / 4 + text.SHAPE_WORDS.indexOf(name)] = value;
     };
@@ -177,26 +182,26 @@ export class SendKernel {
     word("queueIdSize", shape.queueIdSize);
     word("bornAt", shape.bornTimestampAt);
     word("bornSize", shape.bornTimestampSize);
-    word("queueCount", queueCount);
+    word("topicAt", shape.topicAt);
+    word("topicSize", shape.topicSize);
     word("fixedSize", shape.recordSize - shape.bodySize);
-    word("tailSize", tailSize);
+    word("restSize", tailSize - restAt);
     word("keyAt", shape.keyAt);
     word("keySize", shape.keySize);
     word("rawKeyAt", shape.rawKeyAt);
     word("wordsAt", shape.wordsAt);
     word("wordsSize", shape.wordsSize);
     word("rawWordsAt", shape.rawWordsAt);
-    word("seed", shape.keyHashSeed);
     word("hasTags", shape.hasTags ? 1 : 0);
     word("tagsCode", shape.tagsCode);
-    word("tagsHash", shape.tagsHash);
+    word("tagsFactor", shape.tagsHash.factor);
+    word("tagsHash", shape.tagsHash.rest);
     word("oneway", shape.isOneway ? 1 : 0);
     word("noWait", shape.isNoWait ? 1 : 0);
-    for (let i = 0; i < queueCount; i++) this.#words[(at + text.SLOTS_AT) / 4 + i] = shape.slots[i]!;
     const bytes = this.#bytes;
     bytes.copyWithin(at + text.HEAD_AT, this.#dataAt + shape.record, this.#dataAt + bodyAt);
     const tailAt = this.#dataAt + bodyAt + shape.bodySize;
-    bytes.copyWithin(at + text.TAIL_AT, tailAt, tailAt + tailSize);
+    bytes.copyWithin(at + text.REST_AT, tailAt + restAt, tailAt + tailSize);
     for (let i = 0; i < header.size; i++) {
       bytes[at + text.PATTERN_AT + i] = header.view.getUint8(header.at + i);
       bytes[at + text.FIXED_AT + i] = header.open[i]! ^ 0xff;

@@ -224,7 +224,7 @@ export class SendPath {
     const keyStart = tailAt + template.keyAt;
     this.#tickets.setKey(ticket, view, keyStart, keyStart + template.keySize, true);
     this.#tickets.noWaits[ticket] = template.isNoWait ? 1 : 0;
-    this.#runs?.learn(connection, template, scan, topic, at, bodySize, tagsHash);
+    this.#runs?.learn(connection, template, scan, topic, at, bodySize);
     this.#commit(recordSize, ticket, topic, queueId, 1, keyStart, keyStart + template.keySize, APPEND_NOTED);
     return SEND_TAKEN;
   }

@@ -1,4 +1,5 @@
 import { nativeCrc32 } from "../../base/crc32.ts";
+import { tagsHashParts } from "../../format/files/index-file.ts";
 import { BODY_CRC_OFFSET } from "../../format/record/message.ts";
 import * as fields from "../../format/remoting/header-fields.ts";
 import type { HeaderScan } from "../../format/remoting/header-scan.ts";
@@ -9,7 +10,7 @@ import type { IoConnection } from "../io-connection.ts";
 import type { IoTables, IoTopic } from "../io-tables.ts";
 import type { SendKernel } from "./send-kernel.ts";
 import { BODY_CRC_MAX } from "./send-kernel-text.ts";
-import type { SendTemplate } from "./send-template.ts";
+import { type SendTemplate, TEMPLATE_HEAD_SIZE } from "./send-template.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
 /** Templates that a connection has at hand, by the sizes of their headers; a power of two. */
@@ -31,13 +32,13 @@ export interface SendRunsOptions {
 
 /**
  * Single sends that are taken by the kernel, as many at a time as were read from a socket. What is needed for that is learnt
- * from sends that JavaScript has made records of with a template, and holds as long as the tables stay as they are.
+ * from sends that JavaScript has made records of with a template: of headers, however long these are used, and of topics, until
+ * they change.
  */
 export class SendRuns {
   readonly #kernel: SendKernel;
   readonly #lane: LaneProducer;
   readonly #tickets: SendTickets;
-  readonly #tables: IoTables;
   readonly #maxMessageSize: number;
   readonly #view: DataView;
   /** Sends that the last `take` took. */
@@ -47,7 +48,7 @@ export class SendRuns {
     this.#kernel = kernel;
     this.#lane = lane;
     this.#tickets = tickets;
-    this.#tables = tables;
+    tables.onTopicChange = (key) => kernel.topics.forget(key);
     this.#maxMessageSize = maxMessageSize;
     const { buffer, byteOffset, byteLength } = lane.data;
     this.#view = new DataView(buffer, byteOffset, byteLength);
@@ -57,39 +58,40 @@ export class SendRuns {
    * A send was taken by its template: its record is at `at` in the lane.
    * @param scan  its header, which is like one before
    */
-  learn(
-    connection: IoConnection,
-    template: SendTemplate,
-    scan: HeaderScan,
-    topic: IoTopic,
-    at: number,
-    bodySize: number,
-    tagsHash: number,
-  ): void {
+  learn(connection: IoConnection, template: SendTemplate, scan: HeaderScan, topic: IoTopic, at: number, bodySize: number): void {
     const { memo } = template;
     connection.sendTemplates[memo.size & (TEMPLATES - 1)] = template;
-    const { version } = this.#tables;
-    if (template.shapeVersion === version && template.shapeTopic === topic) {
-      // Its place may have been given to another: not for each send, or many that take turns would all be learnt anew each time.
-      if (template.shape >= 0 || ++template.lostSends % RELEARN_SENDS !== 0) return;
-    } else if (template.triedVersion === version) return;
-    template.triedVersion = version; // Once for each state of the tables; a topic that takes turns with others stays out.
-    template.shapeVersion = -1;
-    if (topic.dedupWindowS > 0 || memo.isNegative) return;
-    const open = memo.open.slice();
+    if (template.isRefused || topic.dedupWindowS > 0) return;
+    if (template.shape < 0) {
+      // Its place was given to another: not at each send, or many that take turns would all be learnt anew each time.
+      if (template.wasLearnt && ++template.lostSends % RELEARN_SENDS !== 0) return;
+      template.wasLearnt = true;
+      template.isRefused = !this.#learnShape(template, scan, at, bodySize);
+      if (template.isRefused) return;
+    }
+    const queueCount = Math.max(topic.readQueueNums, topic.writeQueueNums);
+    this.#kernel.topics.set(topic.key, topic.keyHashSeed, topic.slots, queueCount);
+  }
+
+  /** @returns false: it has something that the kernel cannot do */
+  #learnShape(template: SendTemplate, scan: HeaderScan, at: number, bodySize: number): boolean {
+    const { memo, tagsSize } = template;
     const headerAt = scan.headerInView;
     const start = (field: number): number => scan.placeInView(scan.rawStart(field)) - headerAt;
     const size = (field: number): number => scan.rawEnd(field) - scan.rawStart(field);
     const topicAt = start(fields.FIELD_TOPIC);
-    open.fill(0, topicAt, topicAt + size(fields.FIELD_TOPIC));
-    const isLearnt = this.#kernel.learn(template, {
-      header: { view: scan.view, at: headerAt, size: memo.size, open },
+    if (memo.isNegative || memo.open[topicAt] === 0) return false; // The name has an escape.
+    const tagsAt = at + TEMPLATE_HEAD_SIZE + bodySize + template.tagsAt;
+    return this.#kernel.learn(template, {
+      header: { view: scan.view, at: headerAt, size: memo.size, open: memo.open },
       opaqueAt: memo.found.opaqueStart,
       opaqueSize: memo.found.opaqueEnd - memo.found.opaqueStart,
       queueIdAt: start(fields.FIELD_QUEUE_ID),
       queueIdSize: size(fields.FIELD_QUEUE_ID),
       bornTimestampAt: start(fields.FIELD_BORN_TIMESTAMP),
       bornTimestampSize: size(fields.FIELD_BORN_TIMESTAMP),
+      topicAt,
+      topicSize: size(fields.FIELD_TOPIC),
       rawKeyAt: memo.uniqueKeyStart,
       rawWordsAt: memo.keysStart,
       record: at,
@@ -99,19 +101,13 @@ export class SendRuns {
       keySize: template.keySize,
       wordsAt: template.wordsAt,
       wordsSize: template.wordsSize,
-      keyHashSeed: topic.keyHashSeed,
-      hasTags: template.tagsSize > 0,
+      hasTags: tagsSize > 0,
       tagsCode: template.tagsCode,
-      tagsHash,
+      tagsHash: tagsHashParts(this.#lane.data, tagsAt, tagsAt + tagsSize),
       isOneway: (scan.flag & FLAG_ONEWAY) !== 0,
       isNoWait: template.isNoWait,
       maxMessageSize: this.#maxMessageSize,
-      slots: topic.slots,
-      queueCount: Math.max(topic.readQueueNums, topic.writeQueueNums),
     });
-    if (!isLearnt) return;
-    template.shapeVersion = version;
-    template.shapeTopic = topic;
   }
 
   /**
@@ -123,7 +119,7 @@ export class SendRuns {
     this.count = 0;
     if (bytes !== kernel.input || frameSize(bytes, start, end) < 0) return start;
     const template = connection.sendTemplates[frameHeaderSize(bytes, start) & (TEMPLATES - 1)];
-    if (template === undefined || template.shape < 0 || template.shapeVersion !== this.#tables.version) return start;
+    if (template === undefined || template.shape < 0) return start;
     if (template.pause > 0) {
       template.pause--;
       return start;

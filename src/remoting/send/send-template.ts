@@ -2,7 +2,6 @@ import { copyHashed } from "../../base/java-hash.ts";
 import { keyHashFrom, tagsHashOfBytes } from "../../format/files/index-file.ts";
 import { BORN_HOST_OFFSET, BORN_TIMESTAMP_OFFSET, bodySizeOffset, QUEUE_ID_OFFSET } from "../../format/record/message.ts";
 import type { HeaderMemo } from "../../format/remoting/header-memo.ts";
-import type { IoTopic } from "../io-tables.ts";
 import type { RecordProperties } from "./record-properties.ts";
 
 const TWO_32 = 4_294_967_296;
@@ -34,11 +33,11 @@ export class SendTemplate {
   readonly #rawKeyAt: number;
   readonly #rawWordsAt: number;
   readonly memo: HeaderMemo;
-  /** Its shape in the kernel, for which topic and state of the tables that holds, and for which it was tried; -1: none. */
+  /** Its shape in the kernel; -1: none. */
   shape = -1;
-  shapeTopic: IoTopic | undefined;
-  shapeVersion = -1;
-  triedVersion = -1;
+  /** It has had one, or cannot have one. */
+  wasLearnt = false;
+  isRefused = false;
   /** Sends since its shape was given up for another's. */
   lostSends = 0;
   /** Times in a row that the kernel was asked in vain, and times that it is not to be asked now. */

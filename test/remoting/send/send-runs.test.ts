@@ -10,6 +10,7 @@ import { encodeCommand, request } from "../../../src/format/remoting/remoting-co
 import * as shared from "../../../src/format/shared/shared-words.ts";
 import { FRAME_DONE, IoConnection } from "../../../src/remoting/io-connection.ts";
 import { IoTables } from "../../../src/remoting/io-tables.ts";
+import { TOPIC_PROBES, topicCell, topicNameHash } from "../../../src/remoting/send/kernel-topics.ts";
 import { SendAnswers } from "../../../src/remoting/send/send-answers.ts";
 import { SendKernel, sendKernelSize } from "../../../src/remoting/send/send-kernel.ts";
 import { SEND_TAKEN, SendPath } from "../../../src/remoting/send/send-path.ts";
@@ -34,6 +35,22 @@ const QUEUES = 12;
 const ENTRIES = 64;
 const BODY_MAX = 2000;
 const STORE_HOST = "10.1.2.3:10911";
+/** Room for the topics of a worker whose table often begins anew. */
+const TOPICS_MAX_SMALL = 1200;
+
+/** Of one size with T-one, and more of them in one cell than there may be. */
+const CROWD: string[] = (() => {
+  const byCell = new Map<number, string[]>();
+  for (let i = 0; ; i++) {
+    const name = `c${i.toString(36).padStart(4, "0")}`;
+    const cell = topicCell(topicNameHash(Buffer.from(name)));
+    const names = byCell.get(cell) ?? [];
+    byCell.set(cell, names);
+    if (names.push(name) > TOPIC_PROBES + 2) return names;
+  }
+})();
+const MANY: string[] = [...CROWD, ...Array.from({ length: 12 }, (_, i) => `T-1${String(i).padStart(2, "0")}`)];
+const TOPICS: string[] = ["T-one", "T-two", "T-longer", "T-öne", ...MANY];
 
 class Worker {
   readonly tables = new IoTables();
@@ -45,21 +62,21 @@ class Worker {
   readonly #path: SendPath;
   readonly #connections: IoConnection[];
   #physicalOffset = 4_294_967_000; // The upper half of the ids' offsets changes soon.
-  /** Sends that the kernel has taken. */
+  #firstSlot = 0;
+  /** Runs of sends that the kernel has taken. */
   taken = 0;
+  takenSends = 0;
 
-  constructor(withKernel: boolean, isSyncFlush: boolean, dedupWindowS: number) {
-    const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 262_144 }, withKernel ? sendKernelSize(ENTRIES) : 0);
-    this.#kernel = SendKernel.over(laneScratch(memory), 0);
+  constructor(withKernel: boolean, isSyncFlush: boolean, dedupWindowS: number, topicsMax?: number) {
+    const scratchSize = withKernel ? sendKernelSize(ENTRIES, topicsMax) : 0;
+    const memory = createLaneMemory({ entryCount: ENTRIES, dataSize: 262_144 }, scratchSize);
+    this.#kernel = SendKernel.over(laneScratch(memory), 0, topicsMax);
     assert.equal(this.#kernel !== undefined, withKernel);
     const lane = new LaneProducer(memory);
     this.#lane = lane;
     this.#writer = new LaneConsumer(memory);
     const { tables } = this;
-    for (const [i, topic] of ["T-one", "T-two", "T-longer"].entries()) {
-      tables.slotsChanged({ topic, slots: Array.from({ length: QUEUES }, (_, queue) => 100 * i + queue) });
-      this.setTopic(topic, QUEUES, i === 1 ? dedupWindowS : 0);
-    }
+    for (const topic of TOPICS) this.addTopic(topic, QUEUES, topic === "T-two" ? dedupWindowS : 0);
     const tickets = new SendTickets(ENTRIES, this.#kernel?.tickets);
     const storeHost = encodeHost(STORE_HOST);
     this.#path = new SendPath({
@@ -104,17 +121,24 @@ class Worker {
   readonly #onRun = (connection: IoConnection, bytes: Buffer, start: number, end: number): number => {
     const stoppedAt = this.#path.takeRun(connection, bytes, start, end);
     this.taken += stoppedAt > start ? 1 : 0;
+    this.takenSends += this.#path.runCount;
     return stoppedAt;
   };
 
-  setTopic(topic: string, queueNums: number, dedupWindowS: number): void {
+  addTopic(topic: string, queueNums: number, dedupWindowS: number): void {
+    this.#firstSlot += 1000;
+    this.tables.slotsChanged({ topic, slots: Array.from({ length: queueNums }, (_, queue) => this.#firstSlot + queue) });
+    this.setTopic(topic, queueNums, dedupWindowS);
+  }
+
+  setTopic(topic: string, queueNums: number, dedupWindowS: number, refusesSends = false): void {
     this.tables.topicChanged({
       topic,
       readQueueNums: queueNums,
       writeQueueNums: queueNums,
-      perm: 6,
+      perm: refusesSends ? 4 : 6,
       order: false,
-      refusesSends: false,
+      refusesSends,
       topicSysFlag: 0,
       topicFilterType: "SINGLE_TAG",
       attributes: dedupWindowS > 0 ? { "dedup.window.seconds": String(dedupWindowS) } : {},
@@ -126,6 +150,8 @@ class Worker {
     const header = { view: new DataView(new ArrayBuffer(64)), at: 0, size: 64, open: new Uint8Array(64) };
     const places = {
       opaqueAt: 0,
+      topicAt: 0,
+      topicSize: 1,
       queueIdAt: 0,
       bornTimestampAt: 0,
       rawKeyAt: 0,
@@ -135,8 +161,8 @@ class Worker {
       wordsSize: 0,
     };
     const sizes = { opaqueSize: 1, queueIdSize: 1, bornTimestampSize: 1, keySize: 1, bodySize: 1, recordSize: 100 };
-    const rest = { keyHashSeed: 0, hasTags: false, tagsCode: 0, tagsHash: 0, isOneway: false, isNoWait: false };
-    const shape = { header, ...places, ...sizes, ...rest, record: 0, maxMessageSize: 1, slots: [0], queueCount: 1 };
+    const rest = { hasTags: false, tagsCode: 0, tagsHash: { factor: 1, rest: 0 }, isOneway: false, isNoWait: false };
+    const shape = { header, ...places, ...sizes, ...rest, record: 0, maxMessageSize: 1 };
     for (let i = 0; i < 256; i++) assert.ok(this.#kernel!.learn({ shape: -1 }, shape));
   }
 
@@ -176,9 +202,9 @@ class Worker {
 
 const word = fc.stringMatching(/^[A-Za-z0-9]{4}$/);
 const kinds = fc.record({
-  topic: fc.constantFrom("T-one", "T-one", "T-one", "T-two", "T-longer", "T-none"),
+  topic: fc.constantFrom("T-one", "T-one", "T-one", "T-two", "T-longer", "T-öne", "T-none"),
   words: fc.constantFrom("", "w", "a b", "a bc d e f"),
-  tags: fc.constantFrom("", "TagA", "TagB"),
+  tags: fc.constantFrom("", "TagA", "TagB", "Täg"),
   wait: fc.constantFrom("true", "true", "false"),
   more: fc.constantFrom<string>("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
   bodySize: fc.constantFrom(1, 2, 15, 16, 17, 100, 300, 639, 640, 1500),
@@ -194,7 +220,11 @@ const kinds = fc.record({
       bornTimestamp: fc.constantFrom(1_795_103_125_571, 1_795_103_999_999, 1_000_000_000_000),
       opaque: fc.oneof({ weight: 20, arbitrary: fc.integer({ min: 1_000_000_000, max: 2_147_483_647 }) }, fc.integer()),
       bodySize: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.constantFrom(1, 7, BODY_MAX + 1)),
-      topic: fc.oneof({ weight: 20, arbitrary: fc.constant("") }, fc.constant("T-two")),
+      topic: fc.oneof(
+        { weight: 20, arbitrary: fc.constant("") },
+        { weight: 15, arbitrary: fc.constantFrom(...MANY) },
+        fc.constantFrom("T-two", "T-off"),
+      ),
     }),
     { minLength: 1, maxLength: 24 },
   ),
@@ -249,11 +279,13 @@ const PLAIN_KIND: Kind = {
 for (const isSyncFlush of [false, true]) {
   test(`what the kernel takes is stored and answered as without it, ${isSyncFlush ? "SYNC" : "ASYNC"}_FLUSH`, (t) => {
     let taken = 0;
-    const reads = fc.record({ kind: kinds, repeats: fc.integer({ min: 1, max: 4 }), cut: fc.nat(), status: fc.constantFrom(ACK_OK, ACK_OK, ACK_OK, ACK_OK, ACK_STORE_FULL, ACK_DUPLICATE), news: fc.nat(15) }); // biome-ignore format: one thing.
-    const property = fc.property(fc.array(reads, { minLength: 10, maxLength: 30 }), fc.constantFrom(0, 60), (all, window) => {
-      const withIt = new Worker(true, isSyncFlush, window);
+    const reads = fc.record({ kind: kinds, repeats: fc.integer({ min: 1, max: 4 }), cut: fc.nat(), status: fc.constantFrom(ACK_OK, ACK_OK, ACK_OK, ACK_OK, ACK_STORE_FULL, ACK_DUPLICATE), news: fc.constantFrom("", "", "", "narrow", "once", "wide", "refuses", "gone", "back"), whose: fc.constantFrom("T-one", ...MANY) }); // biome-ignore format: one thing.
+    const lists = fc.array(reads, { minLength: 10, maxLength: 30 });
+    const rooms = fc.constantFrom(undefined, TOPICS_MAX_SMALL);
+    const property = fc.property(lists, fc.constantFrom(0, 60), rooms, (all, window, topicsMax) => {
+      const withIt = new Worker(true, isSyncFlush, window, topicsMax);
       const without = new Worker(false, isSyncFlush, window);
-      for (const { kind, repeats, cut, status, news } of all) {
+      for (const { kind, repeats, cut, status, news, whose } of all) {
         // The first sends of a kind are scanned, then recognised, then known to the kernel.
         for (let i = 0; i < repeats; i++) {
           const bytes = framesOf(kind);
@@ -263,8 +295,14 @@ for (const isSyncFlush of [false, true]) {
             assert.deepEqual(seen, without.receive(piece, status, kind.who));
           }
         }
-        if (news === 0) for (const worker of [withIt, without]) worker.setTopic("T-one", 8, 0);
-        if (news === 1) for (const worker of [withIt, without]) worker.setTopic("T-one", QUEUES, 60);
+        for (const worker of [withIt, without]) {
+          if (news === "narrow") worker.setTopic(whose, 8, 0);
+          if (news === "once") worker.setTopic(whose, 8, 60);
+          if (news === "wide") worker.addTopic(whose, 150, 0);
+          if (news === "refuses") worker.setTopic(whose, 8, 0, true);
+          if (news === "gone") worker.tables.topicRemoved(whose);
+          if (news === "back") for (const topic of ["T-one", ...MANY]) worker.addTopic(topic, QUEUES, 0);
+        }
       }
       taken += withIt.taken;
     });
@@ -285,6 +323,27 @@ test("sends whose shape was given up for others are known to the kernel again be
   worker.crowdOut();
   t.true(taken() > 400);
 });
+
+for (const [name, topicsMax, share] of [
+  ["all of them", undefined, 0.95],
+  ["where there is room for a quarter, some of them", 2400, 0.1],
+] as const) {
+  test(`sends to topics that take turns are the kernel's: ${name}`, (t) => {
+    const worker = new Worker(true, false, 0, topicsMax);
+    const topics = Array.from({ length: 200 }, (_, i) => `R-${String(i).padStart(3, "0")}`);
+    for (const topic of topics) worker.addTopic(topic, 1, 0);
+    // 7 and 200 have no divisor in common: each topic comes in its turn.
+    const bytes = (round: number): Buffer =>
+      framesOf({
+        ...PLAIN_KIND,
+        messages: Array.from({ length: 20 }, (_, i) => ({ ...PLAIN, queueId: 0, topic: topics[(7 * (20 * round + i)) % 200]! })),
+      });
+    for (let round = 0; round < 12; round++) worker.receive(bytes(round), ACK_OK, 0);
+    worker.takenSends = 0;
+    for (let round = 0; round < 50; round++) worker.receive(bytes(round), ACK_OK, 0);
+    t.true(worker.takenSends >= share * 1000, `${worker.takenSends} of 1000`);
+  });
+}
 
 test("headers whose bytes were changed are stored and answered as without the kernel", (t) => {
   let taken = 0;
