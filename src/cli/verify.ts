@@ -50,6 +50,8 @@ export function reportText(report: VerifyReport): string {
     const pending = `${formatCount(report.pendingRecordCount)} records get their entries`;
     lines.push(`the broker was not stopped cleanly (${how}): at the next start ${pending}, and ${cut} is cut off`);
   }
+  if (report.compactedFileCount > 0)
+    lines.push(`${formatCount(report.compactedMessageCount)} compacted messages in ${report.compactedFileCount} files`);
   if (report.expiredEntryCount > 0)
     lines.push(`${formatCount(report.expiredEntryCount)} entries are of records that were deleted by age`);
   if (report.removedTopicRecordCount > 0) {

@@ -195,7 +195,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       : undefined;
     undo.unshift(() => timer?.close());
     store.onTimerMessage = () => timer?.ensureRunning();
-    const compactionFiles = new StoreCompaction(engine, store);
+    const compactionFiles = new StoreCompaction(engine, store, log);
     const retention = new Retention({
       ...retentionOptions(values),
       beforeDelete: (minPhysicalOffset) => control.compaction.saveBelow(minPhysicalOffset),

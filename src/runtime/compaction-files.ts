@@ -1,8 +1,9 @@
 import path from "node:path";
 import type { CompactionFiles } from "../broker/topics/compaction.ts";
+import type { Log } from "../observe/log.ts";
 import { removeTree } from "../os/files.ts";
-import { type CompactResult, removeCompactedExcept } from "../store/queue/compact-queue.ts";
-import { type CompactedQueue, openCompactedQueue } from "../store/queue/compacted-queue.ts";
+import type { CompactResult } from "../store/queue/compact-queue.ts";
+import { type CompactedQueue, openCompactedQueue, removeCompactedExcept } from "../store/queue/compacted-queue.ts";
 import { queueDirectory } from "../store/queue/consume-queue.ts";
 import { Compactor } from "./compactor.ts";
 import type { Engine } from "./engine.ts";
@@ -12,11 +13,13 @@ import type { EngineStore } from "./engine-store.ts";
 export class StoreCompaction implements CompactionFiles {
   readonly #engine: Engine;
   readonly #store: EngineStore;
+  readonly #log: Log;
   readonly #compactor: Compactor;
 
-  constructor(engine: Engine, store: EngineStore) {
+  constructor(engine: Engine, store: EngineStore, log: Log) {
     this.#engine = engine;
     this.#store = store;
+    this.#log = log;
     this.#compactor = new Compactor(engine.drive.name);
   }
 
@@ -25,7 +28,9 @@ export class StoreCompaction implements CompactionFiles {
   }
 
   open(topic: string, queueId: number): CompactedQueue | undefined {
-    return openCompactedQueue(this.#engine.drive, this.#directory(topic, queueId));
+    return openCompactedQueue(this.#engine.drive, this.#directory(topic, queueId), (file) =>
+      this.#log.error({ topic, queueId, file }, "a file of compacted messages is damaged, and not read"),
+    );
   }
 
   compact(topic: string, queueId: number, previous: string | undefined, from: number, upTo: number): Promise<CompactResult> {
@@ -45,8 +50,8 @@ export class StoreCompaction implements CompactionFiles {
     });
   }
 
-  keepOnly(topic: string, queueId: number, file: string): void {
-    removeCompactedExcept(this.#directory(topic, queueId), file);
+  keepOnly(topic: string, queueId: number, file: string, damaged: string | undefined): void {
+    removeCompactedExcept(this.#engine.drive, this.#directory(topic, queueId), file, damaged);
   }
 
   remove(topic: string): void {

@@ -23,7 +23,7 @@ export interface VerifyOptions extends Omit<StoreLayoutOptions, "indexShape"> {
 }
 
 /**
- * Checks all of a stopped store: every record, every queue entry, every index entry, each against the others.
+ * Checks all of a stopped store: every record, every queue entry, every index entry, each against the others; and the files of compacted topics.
  * Writes nothing, and takes no notice of what a start would put right. The checks run on a pool of threads, a part of
  * a log file, a batch of queues or an index file a task; the calling thread only waits.
  * @throws MillraceError MILLRACE_STORE_LOCKED (a broker runs, or was started meanwhile), MILLRACE_CONFIG_INVALID (no

@@ -15,8 +15,8 @@ export interface CompactionFiles {
   open(topic: string, queueId: number): CompactedQueue | undefined;
   /** Writes the next one, in another thread. @param previous the present one's path */
   compact(topic: string, queueId: number, previous: string | undefined, from: number, upTo: number): Promise<CompactResult>;
-  /** Removes all other files of the queue. */
-  keepOnly(topic: string, queueId: number, file: string): void;
+  /** Removes all other files of the queue, but sets aside what is damaged. @param damaged one that is known to be */
+  keepOnly(topic: string, queueId: number, file: string, damaged: string | undefined): void;
   remove(topic: string): void;
 }
 
@@ -52,6 +52,8 @@ export function isCompacted(topic: Pick<TopicConfig, "attributes"> | undefined):
 export class Compaction {
   readonly #o: CompactionOptions;
   readonly #queues = new Map<string, Map<number, CompactedQueue>>();
+  /** Of which a damaged message has been told. */
+  readonly #told = new WeakSet<CompactedQueue>();
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #isClosed = false;
@@ -155,13 +157,15 @@ export class Compaction {
     const added = upTo - from;
     if (added <= 0 || (!isForced && added < NEW_RATIO_MIN * (present?.header.count ?? 0))) return;
     try {
-      const { kept } = await files.compact(topic, queueId, present?.path, from, upTo);
+      const { kept, damaged } = await files.compact(topic, queueId, present?.path, from, upTo);
       if (this.#isClosed || !isCompacted(this.#o.topics.get(topic))) return;
       const queue = files.open(topic, queueId);
       if (queue?.header.upTo !== upTo) throw new Error("the new file cannot be read");
       this.#put(topic, queueId, queue);
       this.#o.onCompacted(topic);
-      files.keepOnly(topic, queueId, queue.path);
+      if (damaged > 0)
+        log.error({ topic, queueId, damaged, file: present?.path }, "compacted messages are damaged; their file is set aside");
+      files.keepOnly(topic, queueId, queue.path, damaged > 0 ? present?.path : undefined);
       log.info({ topic, queueId, from, upTo, kept }, "queue compacted");
     } catch (error) {
       log.error({ topic, queueId, error: String(error) }, "a queue could not be compacted");
@@ -187,7 +191,10 @@ export class Compaction {
         break;
       }
       const record = queue.record(entry);
-      if (record === undefined) continue;
+      if (record === undefined) {
+        this.#tellDamaged(topic, queueId, queue, entry.queueOffset);
+        continue;
+      }
       records.push(record);
       size += record.length;
     }
@@ -201,6 +208,13 @@ export class Compaction {
     };
     if (records.length === 0) return response(command, ResponseCode.PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", header);
     return { ...response(command, ResponseCode.SUCCESS, "FOUND", header), body: Buffer.concat(records) };
+  }
+
+  /** Once a file: readers may come again and again. */
+  #tellDamaged(topic: string, queueId: number, queue: CompactedQueue, queueOffset: number): void {
+    if (this.#told.has(queue)) return;
+    this.#told.add(queue);
+    this.#o.log.error({ topic, queueId, queueOffset, file: queue.path }, "a compacted message is damaged, and passed over");
   }
 
   topicDeleted(topic: string): void {

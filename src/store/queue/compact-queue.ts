@@ -1,4 +1,6 @@
 import path from "node:path";
+import { nativeCrc32 } from "../../base/crc32.ts";
+import { MillraceError } from "../../base/errors.ts";
 import {
   COMPACTED_ENTRY_SIZE,
   COMPACTED_HEADER_SIZE,
@@ -10,10 +12,10 @@ import { ENTRY_SIZE, entryPhysicalOffset, entrySize } from "../../format/files/c
 import { QUEUE_OFFSET_OFFSET, RecordParts, readInt64 } from "../../format/record/message.ts";
 import { PropertyScan } from "../../format/record/property-scan.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
-import { listDirectory, makeDirectory, removeFile, renameFile } from "../../os/files.ts";
+import { makeDirectory, removeFile, renameFile } from "../../os/files.ts";
 import { fileName } from "../log/log-files.ts";
 import { LogReader } from "../log/log-reader.ts";
-import { CompactedQueue } from "./compacted-queue.ts";
+import { CompactedQueue, setAside } from "./compacted-queue.ts";
 import { ConsumeQueue } from "./consume-queue.ts";
 import { QueueSlots, type QueueSlotsMemory } from "./queue-slots.ts";
 
@@ -44,6 +46,8 @@ export interface CompactResult {
   /** The new file, which takes the place of the previous one. */
   file: string;
   kept: number;
+  /** Messages of the previous file that are damaged. They are not in the new one. */
+  damaged: number;
 }
 
 interface Kept {
@@ -66,52 +70,55 @@ export function compactQueue(drive: Drive, task: CompactTask): CompactResult {
       if (key === "") return;
       last.set(key, { queueOffset: readInt64(record, QUEUE_OFFSET_OFFSET), size: source.hasBody ? record.length : 0 });
     });
+    const damaged = source.damaged;
     let dataSize = 0;
     let count = 0;
     for (const { size } of last.values()) {
       dataSize += size;
       if (size > 0) count++;
     }
-    const header = { upTo: task.upTo, count, dataSize };
     makeDirectory(task.directory);
     const name = path.join(task.directory, fileName(task.upTo));
     const temporary = `${name}.tmp`;
     removeFile(temporary);
-    const file = drive.openFile(temporary, { size: compactedFileSize(header), writable: true, mapped: false });
+    const file = drive.openFile(temporary, { size: compactedFileSize({ count, dataSize }), writable: true, mapped: false });
     try {
       file.reserve();
-      const headerBytes = encodeCompactedHeader(header);
-      file.write(0, headerBytes, 0, headerBytes.length);
       const data = new Stage(file, COMPACTED_HEADER_SIZE);
       const index = new Stage(file, COMPACTED_HEADER_SIZE + dataSize);
       const entry = Buffer.alloc(COMPACTED_ENTRY_SIZE);
+      let tableCrc = 0;
       source.each((record) => {
         const queueOffset = readInt64(record, QUEUE_OFFSET_OFFSET);
         const kept = last.get(source.keyOf(record));
         if (kept === undefined || kept.queueOffset !== queueOffset || kept.size === 0) return;
-        writeCompactedEntry(entry, 0, { queueOffset, position: data.position, size: record.length });
+        const crc = nativeCrc32(record, 0, record.length);
+        writeCompactedEntry(entry, 0, { queueOffset, position: data.position, size: record.length, crc });
+        tableCrc = nativeCrc32(entry, 0, entry.length, tableCrc);
         data.write(record);
         index.write(entry);
       });
       data.flush();
       index.flush();
+      if (data.position !== COMPACTED_HEADER_SIZE + dataSize) throw changedMeanwhile(task);
+      const header = encodeCompactedHeader({ upTo: task.upTo, count, dataSize, tableCrc });
+      file.write(0, header, 0, header.length);
       file.sync();
     } finally {
       file.close();
     }
+    // One of that name could not be read, else there were nothing to compact.
+    if (drive.names.exists(name)) setAside(name);
     renameFile(temporary, name);
-    return { file: name, kept: count };
+    return { file: name, kept: count, damaged };
   } finally {
     source.close();
   }
 }
 
-/** Removes what older compactions, or one that was cut short, have left. */
-export function removeCompactedExcept(directory: string, keep: string): void {
-  for (const name of listDirectory(directory)) {
-    const file = path.join(directory, name);
-    if (file !== keep) removeFile(file);
-  }
+/** Of the messages that the first pass found, the second one did not. */
+function changedMeanwhile({ directory, upTo }: CompactTask): MillraceError {
+  return new MillraceError("MILLRACE_STORE_IO", `${directory}: messages went while they were compacted`, { directory, upTo });
 }
 
 /** All messages that compaction looks at, in the order of the queue; twice, since the first pass finds what is last. */
@@ -122,6 +129,8 @@ class Source {
   readonly #task: CompactTask;
   readonly #parts = new RecordParts();
   readonly #scan = new PropertyScan();
+  /** Records of the previous file that the last pass has left out. */
+  damaged = 0;
 
   constructor(drive: Drive, task: CompactTask) {
     this.#task = task;
@@ -133,9 +142,11 @@ class Source {
 
   each(visit: (record: Buffer) => void): void {
     const previous = this.#previous;
+    this.damaged = 0;
     for (let i = 0; previous !== undefined && i < previous.header.count; i++) {
       const record = previous.record(previous.entry(i));
-      if (record !== undefined) visit(record);
+      if (record === undefined) this.damaged++;
+      else visit(record);
     }
     const entries = Buffer.alloc(1000 * ENTRY_SIZE);
     for (let offset = this.#task.from; offset < this.#task.upTo; ) {

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { nativeCrc32 } from "../../base/crc32.ts";
 import {
   COMPACTED_ENTRY_SIZE,
   COMPACTED_HEADER_SIZE,
@@ -10,18 +11,60 @@ import {
 } from "../../format/files/compacted-queue.ts";
 import { recordSizeAt } from "../../format/record/message.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
-import { fileSize, listDirectory } from "../../os/files.ts";
+import { fileSize, listDirectory, removeFile, renameFile } from "../../os/files.ts";
 
 const NAME = /^\d{20}$/;
+/** Behind the name of a file that was found damaged when a newer one took its place. */
+const DAMAGED_SUFFIX = ".damaged";
 
-/** The newest file that compaction has left in the queue's directory and that is whole, or undefined. */
-export function openCompactedQueue(drive: Drive, directory: string): CompactedQueue | undefined {
-  const names = listDirectory(directory).filter((name) => NAME.test(name));
-  for (const name of names.reverse()) {
-    const queue = CompactedQueue.open(drive, path.join(directory, name));
+/** Names of a queue's compacted files, the newest last; those of damaged ones, which nobody reads, apart. */
+export function listCompacted(directory: string): { names: string[]; damaged: string[] } {
+  const all = listDirectory(directory);
+  const isDamaged = (name: string): boolean => name.endsWith(DAMAGED_SUFFIX) && NAME.test(name.slice(0, 20));
+  return { names: all.filter((name) => NAME.test(name)), damaged: all.filter(isDamaged) };
+}
+
+/**
+ * The newest file that compaction has left in the queue's directory and whose header is right, or undefined.
+ * @param onDamaged told of each newer one
+ */
+export function openCompactedQueue(
+  drive: Drive,
+  directory: string,
+  onDamaged: (file: string) => void = () => {},
+): CompactedQueue | undefined {
+  for (const name of listCompacted(directory).names.reverse()) {
+    const file = path.join(directory, name);
+    const queue = CompactedQueue.open(drive, file);
     if (queue !== undefined) return queue;
+    onDamaged(file);
   }
   return undefined;
+}
+
+/**
+ * Removes what older compactions, or one that was cut short, have left.
+ * @param damaged the file that was found damaged: it stays, under another name, as do those whose header is
+ */
+export function removeCompactedExcept(drive: Drive, directory: string, keep: string, damaged: string | undefined): void {
+  const kept = listCompacted(directory).damaged;
+  for (const name of listDirectory(directory)) {
+    const file = path.join(directory, name);
+    if (file === keep || kept.includes(name)) continue;
+    if (NAME.test(name) && (file === damaged || !isReadable(drive, file))) setAside(file);
+    else removeFile(file);
+  }
+}
+
+/** Keeps a damaged file under a name that nothing reads but verify. */
+export function setAside(file: string): void {
+  renameFile(file, file + DAMAGED_SUFFIX);
+}
+
+function isReadable(drive: Drive, file: string): boolean {
+  const queue = CompactedQueue.open(drive, file);
+  queue?.close();
+  return queue !== undefined;
 }
 
 /** Reads one file of compacted messages; layout in format/files/compacted-queue.ts. */
@@ -30,7 +73,7 @@ export class CompactedQueue {
   readonly path: string;
   readonly #file: StoreFile;
 
-  /** undefined: the file is damaged. */
+  /** undefined: its header is damaged, or bytes are missing. */
   static open(drive: Drive, file: string): CompactedQueue | undefined {
     const size = fileSize(file);
     if (size < COMPACTED_HEADER_SIZE) return undefined;
@@ -69,12 +112,25 @@ export class CompactedQueue {
     return low;
   }
 
-  /** undefined: there is no whole record. */
-  record({ position, size }: CompactedEntry): Buffer | undefined {
-    if (!(size > 0 && position >= COMPACTED_HEADER_SIZE && position + size <= this.#file.size)) return undefined;
+  /** undefined: the record, or the entry, is damaged. */
+  record(entry: CompactedEntry): Buffer | undefined {
+    const bytes = this.bytesOf(entry);
+    if (bytes === undefined || nativeCrc32(bytes, 0, bytes.length) !== entry.crc) return undefined;
+    return recordSizeAt(bytes, 0, entry.size) === entry.size ? bytes : undefined;
+  }
+
+  /** Where the entry says that its record stands, whatever is there; undefined: that is no place of a record. */
+  bytesOf({ position, size }: CompactedEntry): Buffer | undefined {
+    const end = COMPACTED_HEADER_SIZE + this.header.dataSize;
+    if (!(size > 0 && position >= COMPACTED_HEADER_SIZE && position + size <= end)) return undefined;
     const bytes = Buffer.allocUnsafeSlow(size);
     this.#file.read(position, bytes, 0, size);
-    return recordSizeAt(bytes, 0, size) === size ? bytes : undefined;
+    return bytes;
+  }
+
+  /** A part of the table, whatever is there. */
+  readTable(start: number, target: Buffer): void {
+    this.#file.read(COMPACTED_HEADER_SIZE + this.header.dataSize + start, target, 0, target.length);
   }
 
   close(): void {

@@ -26,6 +26,9 @@ export type FindingKind =
   | "index-header"
   | "index-entry"
   | "index-slot"
+  | "compacted-file"
+  | "compacted-table"
+  | "compacted-record"
   | "checkpoint";
 
 /** One fault, with the places that it concerns. Plain data: it crosses threads and becomes JSON. */
@@ -38,7 +41,7 @@ export interface Finding {
   topic?: string;
   queueId?: number;
   queueOffset?: number;
-  /** Of a flipped bit: the byte's place in the log, and the bit's value in it. Flipped back, all is as it was. */
+  /** Of a flipped bit: the byte's place in the log (in the file, where that is one of compacted messages), and the bit's value in it. Flipped back, all is as it was. */
   byteOffset?: number;
   bit?: number;
   /** Of a damaged block: the first of the records that it has bytes of. */

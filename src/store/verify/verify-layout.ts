@@ -9,11 +9,13 @@ import type { Drive } from "../../os/api.ts";
 import { fileExists, fileSize, listDirectory, readSmallFile } from "../../os/files.ts";
 import { listIndexFiles } from "../index/key-index.ts";
 import { fileName } from "../log/log-files.ts";
+import { listCompacted } from "../queue/compacted-queue.ts";
 import { queueDirectory } from "../queue/consume-queue.ts";
 import { QueueEntries } from "../queue/queue-entries.ts";
 import { type LastExit, lastExit } from "../recovery/abort-file.ts";
 import { StorePaths } from "../store-paths.ts";
 import type { FoundFile } from "./stopped-log.ts";
+import type { CompactedFile } from "./verify-compacted.ts";
 import type { Findings } from "./verify-findings.ts";
 
 export interface StoreLayoutOptions {
@@ -54,6 +56,8 @@ export interface StoreLayout {
   indexShape: IndexShape;
   /** Paths of those of the right size, oldest first. */
   indexFiles: string[];
+  /** Of compacted topics, also those set aside as damaged. */
+  compactedFiles: CompactedFile[];
   /** Topics that the broker knew; undefined: it kept no list. */
   knownTopics: Set<string> | undefined;
   /** Without a clean stop: records from here on get their entries at the next start. Otherwise unlimited. */
@@ -101,6 +105,7 @@ export function readLayout(drive: Drive, options: StoreLayoutOptions, findings: 
     ...batches,
     indexShape: options.indexShape,
     indexFiles: checkedIndexFiles(paths.index, options.indexShape, findings),
+    compactedFiles: listCompactedFiles(paths.compaction),
     knownTopics: knownTopics(path.join(paths.config, "topics.json")),
     pendingFrom: Number.MAX_SAFE_INTEGER,
   };
@@ -142,6 +147,17 @@ function usualSize(sizes: readonly number[], isPossible: (size: number) => boole
     if (count > best || (count === best && size > usual)) usual = size;
   }
   return usual;
+}
+
+function listCompactedFiles(root: string): CompactedFile[] {
+  return listQueues(root).flatMap(({ topic, queueId }) => {
+    const directory = queueDirectory(root, topic, queueId);
+    const { names, damaged } = listCompacted(directory);
+    return [...names, ...damaged].map((name) => {
+      const file = path.join(directory, name);
+      return { topic, queueId, path: file, size: fileSize(file) };
+    });
+  });
 }
 
 interface FoundQueue {

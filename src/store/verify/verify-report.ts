@@ -21,6 +21,9 @@ export interface VerifyReport {
   expiredEntryCount: number;
   indexFileCount: number;
   indexEntryCount: number;
+  /** Of compacted topics. */
+  compactedFileCount: number;
+  compactedMessageCount: number;
   /** Without a clean stop: records whose entries the next start makes, and bytes of a torn record that it cuts off. */
   pendingRecordCount: number;
   tornBytes: number;
@@ -78,6 +81,8 @@ export function reportOf(
     expiredEntryCount: sum(queues, (batch) => batch.expiredCount),
     indexFileCount: index.length,
     indexEntryCount: sum(index, (file) => file.entryCount),
+    compactedFileCount: layout.compactedFiles.length,
+    compactedMessageCount: sum(results, ({ compacted }) => compacted?.messageCount ?? 0),
     pendingRecordCount: sum(log, (file) => file.pendingCount),
     tornBytes,
     removedTopicRecordCount: sum(log, (file) => file.removedCount),

@@ -2,6 +2,7 @@ import { INDEX_ENTRY_SIZE } from "../../format/files/index-file.ts";
 import type { Drive, DriveName } from "../../os/api.ts";
 import { verifyBatches } from "./verify-batches.ts";
 import { type VerifiedBlocks, verifyBlocks } from "./verify-blocks.ts";
+import { type VerifiedCompacted, verifyCompacted } from "./verify-compacted.ts";
 import { Findings } from "./verify-findings.ts";
 import { type VerifiedIndexFile, verifyIndexFile } from "./verify-index.ts";
 import type { StoreLayout } from "./verify-layout.ts";
@@ -24,7 +25,8 @@ export type VerifyTask =
   | ({ kind: "log"; id: number } & LogPart)
   | { kind: "queues"; id: number; first: number; end: number }
   | { kind: "batches"; id: number }
-  | { kind: "index"; id: number; fileIndex: number };
+  | { kind: "index"; id: number; fileIndex: number }
+  | { kind: "compacted"; id: number; fileIndex: number };
 
 export interface VerifyTaskResult {
   findings: Pick<Findings, "list" | "counts">;
@@ -32,6 +34,7 @@ export interface VerifyTaskResult {
   blocks?: VerifiedBlocks;
   queues?: VerifiedQueues;
   index?: VerifiedIndexFile;
+  compacted?: VerifiedCompacted;
 }
 
 /** Files of queues in one task. */
@@ -39,7 +42,7 @@ const BATCH_FILES = 32;
 
 /** Cuts the work into parts: the log first, for the others need its marks. */
 export function verifyTasks(layout: StoreLayout, logPartSize: number = LOG_PART_SIZE): VerifyTask[] {
-  const { queues, batchQueues, indexFiles } = layout;
+  const { queues, batchQueues, indexFiles, compactedFiles } = layout;
   const tasks: VerifyTask[] = logParts(layout, logPartSize).map((part, id) => ({ kind: "log", id, ...part }));
   for (let first = 0, end = 0; first < queues.length; first = end) {
     for (let count = 0; end < queues.length && count < BATCH_FILES; end++) count += Math.max(1, queues[end]!.bases.length);
@@ -47,6 +50,7 @@ export function verifyTasks(layout: StoreLayout, logPartSize: number = LOG_PART_
   }
   if (batchQueues.length > 0) tasks.push({ kind: "batches", id: tasks.length });
   for (const fileIndex of indexFiles.keys()) tasks.push({ kind: "index", id: tasks.length, fileIndex });
+  for (const fileIndex of compactedFiles.keys()) tasks.push({ kind: "compacted", id: tasks.length, fileIndex });
   return tasks;
 }
 
@@ -61,6 +65,8 @@ export function taskSize(layout: StoreLayout, task: VerifyTask): number {
       return layout.batchQueues.reduce((sum, { bases }) => sum + bases.length * layout.batchQueueFileSize, 0);
     case "index":
       return layout.indexShape.entryCount * INDEX_ENTRY_SIZE;
+    case "compacted":
+      return layout.compactedFiles[task.fileIndex]!.size;
   }
 }
 
@@ -92,6 +98,10 @@ export function runVerifyTask(drive: Drive, init: VerifyInit, task: VerifyTask):
     case "index":
       result.index = verifyIndexFile(drive, layout, marks, task.fileIndex, findings, onVerified);
       count = result.index.entryCount;
+      break;
+    case "compacted":
+      result.compacted = verifyCompacted(drive, layout.compactedFiles[task.fileIndex]!, findings, onVerified);
+      count = result.compacted.messageCount;
   }
   onVerified(taskSize(layout, task), count);
   return result;
