@@ -24,16 +24,17 @@ export interface ServedCodes {
   sent: ReadonlySet<number>;
 }
 
-export function servedCodes(): ServedCodes {
-  return { broker: brokerCodes(), nameServer: nameServerCodes(), sent: sentCodes() };
+export async function servedCodes(): Promise<ServedCodes> {
+  return { broker: await brokerCodes(), nameServer: nameServerCodes(), sent: sentCodes() };
 }
 
-function brokerCodes(): ReadonlySet<number> {
+async function brokerCodes(): Promise<ReadonlySet<number>> {
   const directory = mkdtempSync(join(tmpdir(), "codes-"));
   try {
     const { control } = newControlPlane({ directory });
-    void control.close().catch(() => {}); // It looks after its clients in real time.
-    return new Set(control.codes);
+    const codes = new Set(control.codes);
+    await control.close(); // It writes its tables once more.
+    return codes;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -64,8 +65,8 @@ function sentCodes(): ReadonlySet<number> {
   return codes;
 }
 
-export function codesTable(): string {
-  const { broker, nameServer, sent } = servedCodes();
+export async function codesTable(): Promise<string> {
+  const { broker, nameServer, sent } = await servedCodes();
   const rows = Object.entries(RequestCode)
     .sort(([, a], [, b]) => a - b)
     .map(([name, code]) => {
@@ -91,7 +92,4 @@ ${rows.map(({ row }) => row).join("\n")}
 `;
 }
 
-if (process.argv.includes("--write")) {
-  writeFileSync(CODES_FILE, codesTable());
-  process.exit(0); // The broker that was put together for it is never closed.
-}
+if (process.argv.includes("--write")) writeFileSync(CODES_FILE, await codesTable());
