@@ -46,8 +46,12 @@ export class CaseRun {
     return new Promise((resolve) => this.#waiting.set(name, resolve));
   }
 
-  stop(): void {
-    if (this.#ended === undefined) this.#child.kill("SIGKILL");
+  async stop(): Promise<void> {
+    const { exitCode, signalCode, pid } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
+    const exit = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await exit;
   }
 
   #line(line: string): void {

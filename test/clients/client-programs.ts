@@ -16,7 +16,8 @@ export interface ClientProgram {
   /** Commands that must be on the PATH. */
   needs: readonly string[];
   build(): Promise<void>;
-  program(args: readonly string[]): Program;
+  /** @param temporary directory for what the libraries unpack and leave behind */
+  program(args: readonly string[], temporary: string): Program;
 }
 
 /** The first of `commands` that is not on the PATH. */
@@ -66,11 +67,13 @@ export function javaClient(version: string): ClientProgram {
         `-Drocketmq.major=${version[0]}`,
         "compile",
       ]),
-    program: (args) => ({
+    program: (args, temporary) => ({
       command: "java",
       // The library writes logs and broadcast offsets into the home directory.
       args: [
         "-Xmx512m",
+        "-XX:-UsePerfData",
+        `-Djava.io.tmpdir=${temporary}`,
         `-Duser.home=${join(target, version, "home")}`,
         "-cp",
         classPath(target, version),

@@ -94,7 +94,7 @@ function lazy<T>(make: () => Promise<T>): () => Promise<T> {
 }
 
 function startRun(client: ClientProgram, args: readonly string[]): CaseRun {
-  const run = new CaseRun(client.program(args));
+  const run = new CaseRun(client.program(args, workspace));
   running.push(run);
   return run;
 }
@@ -151,7 +151,7 @@ function declareBuild(client: ClientProgram, sets: Record<string, readonly strin
 
 async function listed(client: ClientProgram): Promise<string[]> {
   const { execFileSync } = await import("node:child_process");
-  const { command, args, cwd } = client.program(["--list"]);
+  const { command, args, cwd } = client.program(["--list"], workspace);
   return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split("\n");
 }
 

@@ -63,7 +63,9 @@ function verdict({ expression, properties }: Question): string {
 
 async function askApache(questions: readonly Question[]): Promise<string[]> {
   const classPath = [join(JUDGE, "target/classes"), join(JUDGE, "target/lib/*")].join(delimiter);
-  const child = spawn("java", ["-Xmx512m", "-cp", classPath, "Judge"], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("java", ["-Xmx512m", "-XX:-UsePerfData", "-cp", classPath, "Judge"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const hex = (text: string): string => Buffer.from(text).toString("hex");
   child.stdin.end(questions.map(({ expression, properties }) => `${[expression, ...properties].map(hex).join("\t")}\n`).join(""));
   return (await readAll(child.stdout)).trimEnd().split("\n");

@@ -106,7 +106,10 @@ class ApacheBroker {
     const opens = OPENS.map((name) => `--add-opens=${name}=ALL-UNNAMED`);
     const exports = ["java.base/jdk.internal.ref", "java.base/sun.nio.ch"].map((name) => `--add-exports=${name}=ALL-UNNAMED`);
     const main = "org.apache.rocketmq.broker.BrokerStartup";
-    const args = ["-Xms256m", "-Xmx512m", `-Duser.home=${home}`, ...opens, ...exports, "-cp", join(LIBRARIES, "*"), main];
+    const temporary = join(home, "tmp"); // It leaves keys of its own there.
+    fs.mkdirSync(temporary, { recursive: true });
+    const places = [`-Duser.home=${home}`, `-Djava.io.tmpdir=${temporary}`];
+    const args = ["-Xms256m", "-Xmx512m", ...places, ...opens, ...exports, "-cp", join(LIBRARIES, "*"), main];
     const child = spawn("java", [...args, "-c", join(home, "broker.conf")], {
       env: { ...process.env, ROCKETMQ_HOME: home },
       stdio: ["ignore", "ignore", "pipe"],

@@ -41,7 +41,7 @@ export interface Finding {
   topic?: string;
   queueId?: number;
   queueOffset?: number;
-  /** Of a flipped bit: the byte's place in the log (in the file, where that is one of compacted messages), and the bit's value in it. Flipped back, all is as it was. */
+  /** Of a flipped bit: the byte's place in the log, or in the file of compacted messages; the bit's value in it. Flipped back, all is well. */
   byteOffset?: number;
   bit?: number;
   /** Of a damaged block: the first of the records that it has bytes of. */
