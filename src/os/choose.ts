@@ -1,3 +1,4 @@
+import { useNativeCopy } from "../base/copy-bytes.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, DriveName } from "./api.ts";
 
@@ -14,7 +15,7 @@ export type DriveId = DriveName | `file:${string}`;
 export async function loadDrive(name: DriveId): Promise<Drive> {
   if (name.startsWith("file:")) return ((await import(name)) as { drive: Drive }).drive;
   if (name === "native-free") return (await import("../../native-free/drive.ts")).nativeFreeDrive;
-  return (await import("./ffi.ts")).ffiDrive;
+  return ffi();
 }
 
 /** The module's, if there is one; FFI unless told otherwise or unless it does not work here; then native-free, with the reason. */
@@ -22,11 +23,15 @@ export async function chooseDrive(nativeFree: boolean, driveModule?: DriveId): P
   if (driveModule !== undefined) return { drive: await loadDrive(driveModule) };
   if (nativeFree) return { drive: await loadDrive("native-free") };
   try {
-    const { ffiDrive, selfTest } = await import("./ffi.ts");
-    selfTest();
-    return { drive: ffiDrive };
+    (await import("./ffi.ts")).selfTest();
+    return { drive: await ffi() };
   } catch (error) {
     if (error instanceof MillraceError) throw error;
     return { drive: await loadDrive("native-free"), fallbackReason: error instanceof Error ? error.message : String(error) };
   }
+}
+
+async function ffi(): Promise<Drive> {
+  useNativeCopy((await import("./memory.ts")).copyMemory);
+  return (await import("./ffi.ts")).ffiDrive;
 }

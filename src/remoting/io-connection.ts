@@ -1,7 +1,9 @@
 import type { Socket } from "node:net";
+import { copyBytes } from "../base/copy-bytes.ts";
 import { encodeHost } from "../format/record/message.ts";
 import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
+import { FrameBuffers } from "./frame-buffers.ts";
 import type { IoTopic } from "./io-tables.ts";
 import type { SendTemplate } from "./send/send-template.ts";
 import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
@@ -9,6 +11,9 @@ import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
 const STAGE_SIZE = 16_384;
 /** A frame begins with the length of what follows. */
 const FRAME_LENGTH_SIZE = 4;
+/** A frame that has begun to come gets so many times the memory of what is there, if it claims to be as long. */
+const CLAIMED_TIMES_MAX = 4;
+const NOTHING = Buffer.alloc(0);
 /** Above this many unsent bytes we read no more of the connection's requests: a reader that does not read holds no more memory. */
 export const OUT_SIZE_MAX = 1_048_576;
 /** Messages that pulls of one connection get before others have their turn, bytes. */
@@ -47,9 +52,10 @@ export class IoConnection {
   readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
   readonly #reads: SocketReads;
+  readonly #buffers: FrameBuffers;
   #reading: SocketReading | undefined;
-  /** Bytes of frames not yet handled. */
-  #pending: Buffer = Buffer.alloc(0);
+  /** Bytes of frames not yet handled, in memory of `#buffers`. */
+  #pending: Buffer = NOTHING;
   #pendingSize = 0;
   #isBlocked = false;
   /** Bytes of messages since its last turn began. */
@@ -84,6 +90,7 @@ export class IoConnection {
   /**
    * @param onNextTurn  it may be served again after `isChoked` had said no
    * @param stagedList  connections with something to flush at the end of the turn; this one enters itself
+   * @param buffers     of all connections of the worker
    */
   constructor(
     id: number,
@@ -93,6 +100,7 @@ export class IoConnection {
     gather: GatherWriter | undefined,
     reads: SocketReads,
     stagedList: IoConnection[],
+    buffers: FrameBuffers = new FrameBuffers(),
   ) {
     this.id = id;
     this.socket = socket;
@@ -101,6 +109,7 @@ export class IoConnection {
     this.#onNextTurn = onNextTurn;
     this.#gather = gather;
     this.#reads = reads;
+    this.#buffers = buffers;
     this.#staged = stagedList;
     const address = socket.remoteAddress ?? "0.0.0.0";
     const ip = address.startsWith("::ffff:") ? address.slice(7) : address;
@@ -179,9 +188,10 @@ export class IoConnection {
   #processPending(): boolean {
     const used = this.#process(this.#pending, 0, this.#pendingSize);
     if (used < 0) return false;
+    if (used === 0) return true;
     this.#pending.copyWithin(0, used, this.#pendingSize);
     this.#pendingSize -= used;
-    if (this.#pendingSize === 0 && this.#pending.length > 4 * STAGE_SIZE) this.#pending = Buffer.alloc(0);
+    if (this.#pendingSize === 0) this.#holdIn(NOTHING);
     return true;
   }
 
@@ -212,16 +222,22 @@ export class IoConnection {
     return at;
   }
 
-  /** Copies the rest of what was read behind what is pending. Grows by what has come, never by what a header claims. */
+  /** Copies the rest of what was read behind what is pending. Grows by what has come, whatever a header claims. */
   #keep(bytes: Buffer, from: number, end: number): void {
     const need = this.#pendingSize + end - from;
     if (need > this.#pending.length) {
-      const grown = Buffer.allocUnsafe(Math.max(need, 2 * this.#pending.length, STAGE_SIZE));
-      this.#pending.copy(grown, 0, 0, this.#pendingSize);
-      this.#pending = grown;
+      const first = this.#pendingSize > 0 ? this.#pending.readUInt32BE(0) : end - from > 4 ? bytes.readUInt32BE(from) : 0;
+      const grown = this.#buffers.take(Math.max(need, Math.min(FRAME_LENGTH_SIZE + first, CLAIMED_TIMES_MAX * need)));
+      copyBytes(this.#pending, 0, this.#pendingSize, grown, 0);
+      this.#holdIn(grown);
     }
-    bytes.copy(this.#pending, this.#pendingSize, from, end);
+    copyBytes(bytes, from, end, this.#pending, this.#pendingSize);
     this.#pendingSize = need;
+  }
+
+  #holdIn(buffer: Buffer): void {
+    if (this.#pending !== NOTHING) this.#buffers.give(this.#pending);
+    this.#pending = buffer;
   }
 
   /** Room for an answer of at most `sizeMax` bytes at `staged` in `stage`; advance `staged` by what was written. */

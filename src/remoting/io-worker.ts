@@ -23,6 +23,7 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
+import { FrameBuffers } from "./frame-buffers.ts";
 import { FRAME_BLOCKED, FRAME_DONE, IoConnection, type RunHandler } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
@@ -81,6 +82,7 @@ export class IoWorker {
   /** What sockets are read into, where that matters. */
   readonly #input: Buffer | undefined;
   readonly #staged: IoConnection[] = [];
+  readonly #buffers = new FrameBuffers();
   readonly #flow: FlowControl;
   readonly #server: net.Server;
   readonly #slots: QueueSlots;
@@ -221,6 +223,7 @@ export class IoWorker {
       gather,
       (this.#reads ??= this.#openReads(drive)),
       this.#staged,
+      this.#buffers,
     );
     connection.onRun = this.#onRun;
     this.#connections.set(connection.id, connection);
@@ -404,6 +407,7 @@ export class IoWorker {
         break;
       case "shrink":
         this.#logReader.dropPages();
+        this.#buffers.clear();
         shrinkHeap();
         break;
       case "stop":

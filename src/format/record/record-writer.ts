@@ -1,3 +1,4 @@
+import { copyBytes } from "../../base/copy-bytes.ts";
 import { crc32 } from "../../base/crc32.ts";
 import {
   BODY_CRC_OFFSET,
@@ -53,7 +54,7 @@ export function writeRecordHead(
   data.writeInt32BE(0, to + 8);
   data.writeUInt32BE(bodySize, to + 12);
   to += 16;
-  body.copy(data, to, bodyStart, bodyStart + bodySize);
+  copyBytes(body, bodyStart, bodyStart + bodySize, data, to);
   to += bodySize;
   if (isV2) data[to++] = topic.length >>> 8;
   data[to++] = topic.length & 0xff;

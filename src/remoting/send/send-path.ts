@@ -1,3 +1,4 @@
+import { copyBytes } from "../../base/copy-bytes.ts";
 import { crc32 } from "../../base/crc32.ts";
 import { INNER_BASE_SIZE } from "../../format/files/batch-consume-queue.ts";
 import {
@@ -212,7 +213,7 @@ export class SendPath {
     const view = this.#view;
     template.writeHead(view, at, queueId, bornTimestamp, connection.bornHostView, bodySize);
     view.setInt32(at + BODY_CRC_OFFSET, crc32(bytes, bodyStart, bodyStart + bodySize) & 0x7fff_ffff);
-    bytes.copy(data, at + TEMPLATE_HEAD_SIZE, bodyStart, bodyStart + bodySize);
+    copyBytes(bytes, bodyStart, bodyStart + bodySize, data, at + TEMPLATE_HEAD_SIZE);
     const tailAt = at + TEMPLATE_HEAD_SIZE + bodySize;
     const seed = topic.keyHashSeed;
     const keyHash = template.writeTail(view, tailAt, topic.key, scan.view, scan.placeInView(headerStart), seed);
