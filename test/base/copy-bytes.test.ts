@@ -1,4 +1,3 @@
-import assert from "node:assert/strict";
 import test from "ava";
 import { copyBytes, useNativeCopy } from "../../src/base/copy-bytes.ts";
 import { copyMemory } from "../../src/os/memory.ts";
@@ -35,13 +34,12 @@ for (const how of ["Buffer.copy", "native"]) {
         ] as const) {
           to.fill(0xee);
           copyBytes(from, start, end, to, at);
-          assert.equal(Buffer.compare(to.subarray(at, at + end - start), from.subarray(start, end)), 0);
+          t.is(Buffer.compare(to.subarray(at, at + end - start), from.subarray(start, end)), 0);
           const rest = [...to.subarray(0, at), ...to.subarray(at + end - start)];
-          assert.ok(rest.every((byte) => byte === 0xee));
+          t.true(rest.every((byte) => byte === 0xee));
         }
       }
     }
-    t.pass();
   });
 }
 
@@ -55,7 +53,6 @@ test.serial("native: what is not within both buffers is refused", (t) => {
     [0, 3000, -1],
     [0, 3000, Number.NaN],
   ] as const) {
-    assert.throws(() => copyBytes(from, start, end, to, at), RangeError);
+    t.throws(() => copyBytes(from, start, end, to, at), { instanceOf: RangeError });
   }
-  t.pass();
 });
