@@ -35,6 +35,8 @@ export const QUEUE_FEED_WORDS = 8;
 export const QUEUE_FEED_QUEUE_OFFSET = 2; // Cell; of the first record.
 export const QUEUE_FEED_SLOT = 6;
 export const QUEUE_FEED_TAGS_CODE = 7;
+/** In place of a slot: no record, but the blank end of a log file. */
+export const FEED_BLANK_SLOT = -1;
 
 /** The same for the key indexer. */
 export const KEY_FEED_STORE_TIMESTAMP = 2; // Cell.

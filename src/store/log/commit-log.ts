@@ -397,6 +397,7 @@ export class CommitLog {
     this.#duplicates?.forgetBelow(this.#log.offset(shared.MIN_OFFSET));
     this.#file.close();
     this.#file = next;
+    this.#feeds.addBlank(this.#base + this.#position, this.#fileSize - this.#position); // Before the log's end, as in `appendFrom`.
     this.#base = base;
     this.#position = 0;
     this.#log.setOffset(shared.APPENDED_OFFSET, base);

@@ -145,6 +145,18 @@ export class RecordFeeds {
     this.#keyEntry = NO_ENTRY;
   }
 
+  /**
+   * Tells of the blank end of a log file, and of all before it: an indexer that looked for itself would have to map the whole
+   * file for it. What was added before is in the log.
+   */
+  addBlank(physicalOffset: number, size: number): void {
+    this.#close();
+    if (this.#queues !== undefined) this.#addToQueues(this.#queues, feed.FEED_BLANK_SLOT, 0, physicalOffset, size, 0);
+    if (this.#keys !== undefined) this.#addToKeys(this.#keys, 0, physicalOffset, 0, size);
+    this.settle();
+    this.publish();
+  }
+
   settle(): void {
     this.#recent?.settle();
     if (this.#queues !== undefined) this.#queuesSettled = this.#queues.tail;

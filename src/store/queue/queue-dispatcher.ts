@@ -168,6 +168,7 @@ export class QueueDispatcher {
     if (count === 0) return 0;
     const size = words[at + feed.FEED_SIZE]!;
     const slot = words[at + feed.QUEUE_FEED_SLOT]!;
+    if (slot === feed.FEED_BLANK_SLOT) return size;
     const kind = this.#topics.kindOf(slot);
     if (kind === QUEUE_NONE) return count * size; // Deleted since.
     if (kind === QUEUE_BATCH) return 0; // Its entries say more.
