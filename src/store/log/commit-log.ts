@@ -379,21 +379,35 @@ export class CommitLog {
   #roll(): boolean {
     if (this.#clock.now() < this.#rollRefusedUntilMs) return false;
     const base = this.#base + this.#fileSize;
-    let next: StoreFile;
     try {
-      next = this.#takePrepared(base) ?? this.#openNew(base);
-      const marker = Buffer.alloc(BLANK_SIZE);
-      marker.writeUInt32BE(this.#fileSize - this.#position, 0);
-      marker.writeUInt32BE(MAGIC_BLANK, 4);
-      this.#file.write(this.#position, marker, 0, BLANK_SIZE);
+      const next = this.#takePrepared(base) ?? this.#openNew(base);
+      try {
+        this.#writeMarker();
+      } catch (error) {
+        next.close();
+        throw error;
+      }
+      this.#goOnIn(next, base);
+      return true;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
       this.#rollRefusal = refusalOf(error);
       this.#rollRefusedUntilMs = this.#clock.now() + ROLL_RETRY_MS;
       return false;
     } finally {
+      // Not before CURRENT_FILE_BASE: the flusher would make the file anew that is being written, and that is never asked for.
       Atomics.compareExchange(this.#log.words, shared.PREPARED_STATE, shared.PREPARE_WRITER, shared.PREPARE_NONE);
     }
+  }
+
+  #writeMarker(): void {
+    const marker = Buffer.alloc(BLANK_SIZE);
+    marker.writeUInt32BE(this.#fileSize - this.#position, 0);
+    marker.writeUInt32BE(MAGIC_BLANK, 4);
+    this.#file.write(this.#position, marker, 0, BLANK_SIZE);
+  }
+
+  #goOnIn(next: StoreFile, base: number): void {
     this.#duplicates?.forgetBelow(this.#log.offset(shared.MIN_OFFSET));
     this.#file.close();
     this.#file = next;
@@ -402,10 +416,9 @@ export class CommitLog {
     this.#position = 0;
     this.#log.setOffset(shared.APPENDED_OFFSET, base);
     this.#log.setOffset(shared.CURRENT_FILE_BASE, base);
-    return true;
   }
 
-  /** The file that the flusher has made ready, if it is the right one. Otherwise keeps the flusher from making it. */
+  /** The file that the flusher has made ready, if it is the right one. Keeps the flusher from making one until the state is given back. */
   #takePrepared(base: number): StoreFile | undefined {
     const { words, cells } = this.#log;
     for (;;) {
@@ -415,11 +428,12 @@ export class CommitLog {
       } else if (state === shared.PREPARE_BUSY) {
         Atomics.wait(words, shared.PREPARED_STATE, state, 1000); // It is seconds of work at the worst; two makers would collide.
       } else {
-        if (cells[shared.PREPARED_BASE] !== base) return undefined;
         const fd = Atomics.load(words, shared.PREPARED_FD);
         const file = this.#drive.adoptFile(basePath(this.#directory, base), this.#fileSize, fd);
-        Atomics.store(words, shared.PREPARED_STATE, shared.PREPARE_NONE);
-        return file;
+        Atomics.store(words, shared.PREPARED_STATE, shared.PREPARE_WRITER);
+        if (cells[shared.PREPARED_BASE] === base) return file;
+        file.close(); // Of another place in the log: kept, it would be in the way of all that follow.
+        return undefined;
       }
     }
   }

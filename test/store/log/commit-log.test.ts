@@ -1,6 +1,7 @@
 // Goal: no message is stored with a time before the one at which it was handed over, whatever batch it joins: delay levels count
-// from that time, and would deliver early.
-// Method: a message comes while the log writer takes the batch of the one before it, and time passes in between.
+// from that time, and would deliver early. And files that the flusher makes ready are taken, each time.
+// Method: a message comes while the log writer takes the batch of the one before it, and time passes in between; and rolls from
+// file to file, at each of which the flusher looks while the log writer changes over.
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -8,9 +9,11 @@ import test from "ava";
 import { nativeFreeDrive } from "../../../native-free/drive.ts";
 import { VirtualClock } from "../../../src/base/clock.ts";
 import { decodeMessage, encodeMessage } from "../../../src/format/record/message.ts";
+import * as shared from "../../../src/format/shared/shared-words.ts";
 import { makeDirectory } from "../../../src/os/files.ts";
 import { createLaneMemory, LaneConsumer, LaneProducer } from "../../../src/ring/lane.ts";
 import { CommitLog } from "../../../src/store/log/commit-log.ts";
+import { Flusher } from "../../../src/store/log/flusher.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/queue-slots.ts";
 import { SharedLog } from "../../../src/store/shared-log.ts";
 
@@ -82,4 +85,67 @@ test("a message that joins a batch late has its own store time", (t) => {
     t.is(message.storeTimestamp, ms, `message ${i}`);
     t.is(producer.ackStoreTimestamp, ms);
   }
+});
+
+test("a flusher that looks while the log goes on to its next file makes neither that file again nor stops making others", (t) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "millrace-log-"));
+  t.teardown(() => fs.rmSync(directory, { recursive: true, force: true }));
+  makeDirectory(directory);
+  const clock = new VirtualClock(START_MS);
+  const fileSize = 4 * RECORD.length;
+  const memory = createLaneMemory({ entryCount: 64, dataSize: 65_536 });
+  const producer = new LaneProducer(memory);
+  const consumer = new LaneConsumer(memory);
+  const log = new SharedLog();
+  const made: string[] = [];
+  const drive = { ...nativeFreeDrive };
+  const flusherDrive = { ...nativeFreeDrive };
+  const flusher = new Flusher({
+    drive: flusherDrive,
+    directory,
+    fileSize,
+    log,
+    clock,
+    isSync: false,
+    flushIntervalMs: 1e9,
+    flushLeastPages: 4,
+    flushThoroughIntervalMs: 1e9,
+  });
+  flusherDrive.openFile = (name, options) => {
+    made.push(path.basename(name));
+    return nativeFreeDrive.openFile(name, options);
+  };
+  drive.adoptFile = (name, size, fd) => {
+    const file = nativeFreeDrive.adoptFile(name, size, fd);
+    flusher.work();
+    return file;
+  };
+  const slots = new QueueSlots(createQueueSlotsMemory());
+  const commitLog = new CommitLog({ drive, directory, fileSize, log, slots, clock, dedupWindow: undefined }, 0);
+  t.teardown(() => commitLog.close());
+  for (let i = 0; i < 15; i++) {
+    const at = producer.reserve(RECORD.length);
+    RECORD.copy(producer.data, at);
+    producer.commit(RECORD.length, i, 0, 1, 0);
+    producer.publish();
+    t.is(commitLog.appendFrom(consumer), 1);
+    flusher.work();
+  }
+  const names = fs.readdirSync(directory).sort();
+  t.is(names.length, 6);
+  t.deepEqual(made, names.slice(1), "each file but the first, once");
+  t.is(log.offset(shared.CURRENT_FILE_BASE), 4 * fileSize);
+
+  // As a process before has left it: a file that is not the next one.
+  log.setOffset(shared.PREPARED_BASE, 0);
+  for (let i = 0; i < 3; i++) {
+    const at = producer.reserve(RECORD.length);
+    RECORD.copy(producer.data, at);
+    producer.commit(RECORD.length, i, 0, 1, 0);
+    producer.publish();
+    t.is(commitLog.appendFrom(consumer), 1);
+    flusher.work();
+  }
+  t.is(log.offset(shared.CURRENT_FILE_BASE), 5 * fileSize);
+  t.deepEqual(made.slice(5), [path.basename(fs.readdirSync(directory).sort()[6]!)], "and goes on with the one after that");
 });
