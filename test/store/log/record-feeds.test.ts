@@ -220,7 +220,7 @@ test("with and without what the log writer says, the indexers make the same of a
     fs.rmSync(base, { recursive: true });
   });
   const plain = { properties: [], queueId: 0, isNoted: true, isV6: false, bodySize: 3000, batch: 1, fails: 1, publishes: true };
-  const fourFiles: Message[] = Array.from({ length: 80 }, () => ({ ...plain }));
+  const fourFiles = Array.from({ length: 80 }, (): Message => ({ ...plain, batch: 1 }));
   t.notThrows(() => fc.assert(property, { numRuns: 150, examples: [[fourFiles, 4096, 0]] }));
   t.true(keyEntries > 100);
   t.true(runs > 10);
