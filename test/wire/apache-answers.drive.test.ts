@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import { startBroker } from "../../src/runtime/broker.ts";
 import { DIFFERENCES } from "./differences.ts";
 import { recordAll } from "./families.ts";
+import type { HeaderForm } from "./recorder.ts";
 
 /** What the broker of Apache RocketMQ 5.5.0 answered: a file for each family of requests. */
 const RECORDED = path.join(import.meta.dirname, "apache-5.5.0");
@@ -41,6 +42,11 @@ function comparable(line: string): string {
   return STATE_NAME.test(remark) ? line : `  ${code}${rest}`;
 }
 
+/** Apache's reader of binary headers takes an empty text for none; requests were recorded with JSON ones, which have both. */
+function isEmptyText(request: string, answers: readonly string[]): boolean {
+  return request.includes(':""') && answers.length === 1 && /^ {2}1 "the custom field <\w+> is null"/.test(answers[0]!);
+}
+
 // Goal: every answer of the broker has the code, the fields and the body of Apache's answer to the same request.
 // Method: the same requests in the same order as were put to a freshly started Apache broker. Where we differ on
 // purpose, differences.ts says why; a difference that is there no more has to leave it.
@@ -52,10 +58,20 @@ test("answers as Apache's broker does that has enableLmq and enableMultiDispatch
   await compare(t, { enableLmq: "true", enableMultiDispatch: "true" }, ["lmq", "lite", "lmq-pops"]);
 });
 
-async function compare(t: ExecutionContext, config: Readonly<Record<string, string>>, only: readonly string[]): Promise<void> {
+// Apache's 5.5 answers them in JSON too: an answer has the form that the broker is set to, not the request's.
+test("requests with binary headers are answered as those with JSON ones", async (t) => {
+  await compare(t, {}, [], "binary");
+});
+
+async function compare(
+  t: ExecutionContext,
+  config: Readonly<Record<string, string>>,
+  only: readonly string[],
+  header: HeaderForm = "json",
+): Promise<void> {
   const options = { port: 0, namesrvPort: null, nativeFree, config: { brokerName: "broker-a", ...config } };
   await using broker = await startBroker(options);
-  const families = await recordAll(broker.brokerAddress, 50, only);
+  const families = await recordAll(broker.brokerAddress, 50, only, header);
   const unlike: { request: string; ours: string[]; theirs: string[] }[] = [];
   const unseen: { family: string; of: string }[] = [];
   for (const [family, lines] of families) {
@@ -65,7 +81,7 @@ async function compare(t: ExecutionContext, config: Readonly<Record<string, stri
     const known = new Set(DIFFERENCES[family] ?? []);
     recorded.forEach(({ request, answers: theirs }, index) => {
       const { answers } = ours[index]!;
-      if (agree(answers, theirs)) return;
+      if (agree(answers, theirs) || (header === "binary" && isEmptyText(request, answers))) return;
       const difference = (DIFFERENCES[family] ?? []).find(({ of }) => request.startsWith(of));
       if (difference === undefined) unlike.push({ request: `${family}: ${request}`, ours: answers, theirs });
       else known.delete(difference);

@@ -1,4 +1,4 @@
-import { Recorder } from "./recorder.ts";
+import { type HeaderForm, Recorder } from "./recorder.ts";
 import { administration } from "./requests/administration.ts";
 import { batches } from "./requests/batches.ts";
 import { clients } from "./requests/clients.ts";
@@ -61,13 +61,19 @@ const WITH_LMQ: readonly [string, Family][] = [
  * Puts all requests to the broker and gives the lines of each family.
  * @param settleMs see Recorder
  * @param only these families; none: all but those that need another configuration
+ * @param header form of the requests' headers
  */
-export async function recordAll(address: string, settleMs: number, only: readonly string[] = []): Promise<Map<string, string[]>> {
+export async function recordAll(
+  address: string,
+  settleMs: number,
+  only: readonly string[] = [],
+  header: HeaderForm = "json",
+): Promise<Map<string, string[]>> {
   const recorded = new Map<string, string[]>();
   const run = async (row: readonly [string, Family][]): Promise<void> => {
     for (const [name, family] of row) {
       if (only.length > 0 && !only.includes(name)) continue;
-      const recorder = new Recorder(address, settleMs);
+      const recorder = new Recorder(address, settleMs, header);
       try {
         await family(recorder);
       } finally {

@@ -34,6 +34,8 @@ const POLL_MS = 50;
 /** Until a broker has seen that a connection is closed. */
 const HANG_UP_MS = 250;
 
+export type HeaderForm = "json" | "binary";
+
 /**
  * Sends requests to a broker over several connections and keeps requests and answers as lines of text, in which
  * whatever differs between two runs on the same broker does not show: times, ports, positions in the log, and the order of
@@ -44,6 +46,7 @@ export class Recorder {
   readonly address: string;
   readonly #clients = new Map<string, RemotingClient>();
   readonly #settleMs: number;
+  readonly #header: HeaderForm;
   readonly #pushed: string[] = [];
   readonly #commands: RemotingCommand[] = [];
   /** Answers to what the broker asks a client, by its name and the code. */
@@ -52,15 +55,16 @@ export class Recorder {
   readonly #refusals = new Map<string, number>();
 
   /** @param settleMs how long the broker may take to tell other clients what a request has changed */
-  constructor(address: string, settleMs: number) {
+  constructor(address: string, settleMs: number, header: HeaderForm = "json") {
     this.address = address;
+    this.#header = header;
     this.#settleMs = settleMs;
   }
 
   #client(who: string): RemotingClient {
     let client = this.#clients.get(who);
     if (client === undefined) {
-      client = new RemotingClient();
+      client = new RemotingClient({ header: this.#header });
       for (const code of PUSHED) client.handle(code, (command) => this.#onPushed(who, command));
       this.#clients.set(who, client);
     }
