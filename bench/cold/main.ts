@@ -1,5 +1,5 @@
 // `npm run bench:cold`: what producers feel of a consumer that reads a backlog which is on the disk alone. bench/README.md.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -23,8 +23,11 @@ const HELP = `npm run bench:cold -- [flags]          (4 to 8 minutes and 12 GiB 
 
   --gib N           backlog (10)                --rate N      messages/s of the producers (5000)
   --rounds N        the backlog is read in so many parts, and before each the producers are alone (5)
+  --take N          only so many of these parts (all)
   --seconds N       that they are alone (8)     --readers N   connections that read (4)
   --directory DIR   on the disk that is to be measured (the system's temporary directory)
+  --keep DIR        the filled store stays there, and the next run with the same DIR begins with it: nothing is measured by the
+                    run that fills it
   --set KEY=VALUE   any key of the broker; repeatable
   --json FILE       --quick   1 GiB in three parts     --smoke   a moment
 `;
@@ -34,9 +37,11 @@ const { values: flags } = parseArgs({
     gib: { type: "string" },
     rate: { type: "string" },
     rounds: { type: "string" },
+    take: { type: "string" },
     seconds: { type: "string" },
     readers: { type: "string", default: "4" },
     directory: { type: "string", default: tmpdir() },
+    keep: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
     json: { type: "string" },
     quick: { type: "boolean", default: false },
@@ -81,7 +86,10 @@ async function main(): Promise<void> {
   tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
   const scratch = mkdtempSync(join(flags.directory, "millrace-cold-"));
   process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
-  const store = join(scratch, "store");
+  if (flags.keep !== undefined) mkdirSync(flags.keep, { recursive: true });
+  const store = join(flags.keep ?? scratch, "store");
+  /** Of a kept store: how long its backlog is. */
+  const lengthFile = join(flags.keep ?? scratch, "backlog-bytes");
   const options = {
     scratch,
     heap: "",
@@ -89,12 +97,19 @@ async function main(): Promise<void> {
     store,
     settings: [...(flags.smoke ? SMOKE_KEYS : []), ...flags.set],
   };
-  const filling = await startPeer("millrace", options);
   let size: number;
-  try {
-    size = await fill(filling, gib * 2 ** 30);
-  } finally {
-    await filling.stop();
+  if (existsSync(lengthFile)) size = Number(readFileSync(lengthFile, "utf8"));
+  else {
+    const filling = await startPeer("millrace", options);
+    try {
+      size = await fill(filling, gib * 2 ** 30);
+    } finally {
+      await filling.stop();
+    }
+    if (flags.keep !== undefined) {
+      writeFileSync(lengthFile, String(size));
+      return tell(`${(size / 2 ** 30).toFixed(2)} GiB written to ${flags.keep}`);
+    }
   }
   const left = dropFromMemory(join(store, "commitlog"), join(store, "consumequeue"));
   tell(`${(size / 2 ** 30).toFixed(2)} GiB written, ${(100 * left).toFixed(1)} % of it still in memory`);
@@ -163,7 +178,7 @@ async function measure(
     const done: Round[] = [];
     // The last part is cut short, lest the readers begin anew with what is in memory by then.
     const part = (0.98 * backlogSize) / rounds;
-    for (let round = 1; round <= rounds; round++) {
+    for (let round = 1; round <= Math.min(rounds, Number(flags.take ?? rounds)); round++) {
       await senders.lasts(flags.smoke ? 0 : PAUSE_MS);
       const alone = await windowed(broker, senders, () => senders.lasts(1000 * seconds));
       await readers.ask("mark");

@@ -41,6 +41,11 @@ export interface OpenFileOptions {
   keepDescriptor?: boolean;
   /** false: read and written by calls also where the drive maps files. Default true. */
   mapped?: boolean;
+  /**
+   * The system shall not read ahead by itself, as far as the drive can tell it: whoever touches the last pages of what it has read
+   * ahead waits until the next 8 MiB, say, are ordered. Default false.
+   */
+  isScattered?: boolean;
 }
 
 export interface FileLock {

@@ -20,6 +20,7 @@ const posixFallocate = libc.func("int posix_fallocate(int fd, int64_t offset, in
 const writev = libc.func("int64_t writev(int fd, uintptr_t iov, int count)");
 const sendfile = libc.func("int64_t sendfile(int out, int in, uintptr_t offset, size_t count)");
 const madvise = libc.func("int madvise(uintptr_t addr, size_t length, int advice)");
+const posixFadvise = libc.func("int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)");
 const syncfs = libc.func("int syncfs(int fd)");
 const mincore = libc.func("int mincore(uintptr_t addr, size_t length, uintptr_t vec)");
 const fcntl = libc.func("int fcntl(int fd, int command, uintptr_t argument)");
@@ -34,7 +35,9 @@ const MAP_SHARED = 1;
 const MAP_ANONYMOUS_PRIVATE = 0x22;
 const MAP_FIXED = 0x10;
 const MAP_NORESERVE = 0x4000;
+const MADV_RANDOM = 1;
 const MADV_DONTNEED = 4;
+const POSIX_FADV_RANDOM = 1;
 const EINTR = 4;
 const EAGAIN = 11;
 const ENOSPC = 28;
@@ -109,13 +112,17 @@ class MappedFile implements StoreFile {
     this.mapped = Buffer.from(koffi.view(address, size));
   }
 
-  static open(path: string, { size, writable, keepDescriptor = true }: OpenFileOptions): MappedFile {
+  static open(path: string, { size, writable, keepDescriptor = true, isScattered = false }: OpenFileOptions): MappedFile {
     const fd = openSized(path, size, writable);
     const address: number = mmap(0, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
     const errno = koffi.errno();
     if (address >= Number.MAX_SAFE_INTEGER || !keepDescriptor) closeFd(fd);
     if (address >= Number.MAX_SAFE_INTEGER) {
       throw new MillraceError("MILLRACE_STORE_IO", `mmap ${path}: errno ${errno}`, { path, errno });
+    }
+    if (isScattered) {
+      madvise(address, size, MADV_RANDOM);
+      if (keepDescriptor) posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM); // Of sendfile, and of loads.
     }
     return new MappedFile(path, size, keepDescriptor ? fd : -1, address);
   }

@@ -119,7 +119,7 @@ export class IoWorker {
     const batch = { root: paths.batchConsumeQueue, fileSize: engine.batchQueueFileSize };
     this.#queues = new TopicSlotsTable(drive, paths.consumeQueue, engine.queueFileSize, false, batch, this.#slots);
     if (engine.queueExtFileSize > 0) this.#queues.ext = { root: paths.consumeQueueExt, fileSize: engine.queueExtFileSize };
-    this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize);
+    this.#logReader = new LogReader(drive, paths.commitLog, engine.logFileSize, { isScattered: true });
     this.#nextConnection = worker * CONNECTIONS_PER_WORKER;
     const cells = new OffsetCells(init.offsetCells);
     const gather = drive.gatherWriter();

@@ -82,7 +82,7 @@ export class TimerDuty implements TimerSink {
     this.#own = this.#log.doorbell(shared.DOORBELL_LANES + lane);
     this.#writer = this.#log.doorbell(writerDoorbell(engine));
     this.#slots = new QueueSlots(engine.queueSlots);
-    this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize, false, READ_SIZE);
+    this.#reader = new LogReader(drive, paths.commitLog, engine.logFileSize, { scanSize: READ_SIZE });
     this.#further = engine.isLmq ? new FurtherQueues((name) => this.#slotFor(name, 0)) : undefined;
     this.#cells = new Float64Array(init.words);
     this.#flags = new Int32Array(init.words);

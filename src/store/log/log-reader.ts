@@ -7,6 +7,15 @@ const SCAN_SIZE = 1_048_576;
 /** Size and magic of a record: with them a scan knows whether it has all of it. */
 const RECORD_HEAD_SIZE = 8;
 
+export interface LogReaderOptions {
+  /** It reads past what was written, where files may have holes (see FileNames.isSparse). Default: false. */
+  looksBehindEnd?: boolean;
+  /** Less where records are read here and there rather than in a row. */
+  scanSize?: number;
+  /** What it touches was brought to memory before: see OpenFileOptions. */
+  isScattered?: boolean;
+}
+
 /**
  * Reads the CommitLog. Every thread has its own: it opens (and maps) the files that it touches, and
  * nobody else closes them under it; a deleted file stays readable until `forget`.
@@ -16,6 +25,7 @@ export class LogReader {
   readonly #directory: string;
   readonly fileSize: number;
   readonly #looksBehindEnd: boolean;
+  readonly #isScattered: boolean;
   readonly #scanSize: number;
   readonly #files = new Map<number, StoreFile>();
   #scan: Buffer = Buffer.alloc(0);
@@ -27,16 +37,13 @@ export class LogReader {
   at = 0;
   end = 0;
 
-  /**
-   * @param looksBehindEnd  it reads past what was written, where files may have holes (see FileNames.isSparse)
-   * @param scanSize        less where records are read here and there rather than in a row
-   */
-  constructor(drive: Drive, directory: string, fileSize: number, looksBehindEnd = false, scanSize: number = SCAN_SIZE) {
+  constructor(drive: Drive, directory: string, fileSize: number, options: LogReaderOptions = {}) {
     this.#drive = drive;
     this.#directory = directory;
-    this.#looksBehindEnd = looksBehindEnd;
+    this.#looksBehindEnd = options.looksBehindEnd ?? false;
+    this.#isScattered = options.isScattered ?? false;
     this.fileSize = fileSize;
-    this.#scanSize = scanSize;
+    this.#scanSize = options.scanSize ?? SCAN_SIZE;
   }
 
   baseOf(physicalOffset: number): number {
@@ -52,7 +59,12 @@ export class LogReader {
     if (!this.#drive.names.exists(path)) return undefined;
     try {
       const mapped = !(this.#looksBehindEnd && this.#drive.names.isSparse(path));
-      const file = this.#drive.openFile(path, { size: this.fileSize, writable: false, mapped });
+      const file = this.#drive.openFile(path, {
+        size: this.fileSize,
+        writable: false,
+        mapped,
+        isScattered: this.#isScattered,
+      });
       this.#files.set(base, file);
       return file;
     } catch (error) {

@@ -57,7 +57,7 @@ export function rebuildQueues(recovered: RecoveredStore, options: RebuildOptions
     slots.setWrittenOffset(ofTopic[queueId]!, maxOffset);
     slots.setMaxOffset(ofTopic[queueId]!, maxOffset);
   }
-  const reader = new LogReader(drive, paths.commitLog, logFileSize, true);
+  const reader = new LogReader(drive, paths.commitLog, logFileSize, { looksBehindEnd: true });
   const batch = { root: paths.batchConsumeQueue, fileSize: batchQueueFileSize };
   const table = new TopicSlotsTable(drive, paths.consumeQueue, queueFileSize, true, batch);
   for (const [topic, ofTopic] of all) table.update({ topic, slots: ofTopic, isBatch: isBatch(topic) });

@@ -92,7 +92,7 @@ export function recoverStore(options: RecoveryOptions): RecoveredStore {
   const logLimit = bases.at(-1)! + logFileSize;
   const known = knownQueues(options, exit, checkpoint);
   const believedEnd = Math.min(logLimit, believedEndOf(exit, checkpoint, known));
-  const reader = new LogReader(drive, paths.commitLog, logFileSize, true);
+  const reader = new LogReader(drive, paths.commitLog, logFileSize, { looksBehindEnd: true });
   const where = { drive, reader, logStart, logLimit, believedEnd };
   const { queueFileSize, batchQueueFileSize } = options;
   const { consumeQueue, batchConsumeQueue } = paths;
