@@ -5,7 +5,6 @@ import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting
 import type { GatherWriter } from "../os/api.ts";
 import { FrameBuffers } from "./frame-buffers.ts";
 import type { IoTopic } from "./io-tables.ts";
-import type { SendTemplate } from "./send/send-template.ts";
 import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
 
 const STAGE_SIZE = 16_384;
@@ -81,8 +80,8 @@ export class IoConnection {
   /** Of the tables when it was looked up. */
   lastTopicVersion = -1;
 
-  /** Of its sends, by the lower bits of their headers' sizes (see SendRuns). */
-  readonly sendTemplates: (SendTemplate | undefined)[] = [];
+  /** Some of its sends may be taken a run at a time (see SendRuns). */
+  hasRuns = false;
 
   readonly #staged: IoConnection[];
   #isInStaged = false;
@@ -198,7 +197,7 @@ export class IoConnection {
   /** @returns the end of the whole frames handled in bytes[start, end), or -1 */
   #process(bytes: Buffer, start: number, end: number): number {
     let at = start;
-    const onRun = this.sendTemplates.length > 0 ? this.onRun : undefined;
+    const onRun = this.hasRuns ? this.onRun : undefined;
     while (at < end) {
       if (onRun !== undefined && !this.isChoked) {
         const stoppedAt = onRun(this, bytes, at, end);

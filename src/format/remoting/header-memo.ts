@@ -4,9 +4,9 @@ import { TextPattern } from "./text-pattern.ts";
 const MEMO_SIZE_MIN = 64;
 const MEMO_SIZE_MAX = 2048;
 /** Headers that are remembered; a power of two. */
-const MEMO_COUNT = 256;
-/** Between places of senders. */
-const SENDER_STRIDE = 37;
+export const MEMO_COUNT = 1024;
+/** Between places of senders: topics' names and numbers make headers of some dozens of sizes. */
+export const SENDER_STRIDE = 149;
 /** A memo that is thrown out with fewer hits was not worth making: the next PAUSE headers in its place make none. */
 const HITS_MIN = 8;
 const PAUSE = 250;
@@ -147,14 +147,14 @@ export class HeaderMemos {
 
   /** The memo that the header at `at` is like. */
   find(view: DataView, at: number, size: number, sender: number): HeaderMemo | undefined {
-    const memo = this.#memos[placeOf(size, sender)];
+    const memo = this.#memos[memoPlace(size, sender)];
     return memo !== undefined && memo.size === size && memo.matches(view, at) ? memo : undefined;
   }
 
   /** Asked for each header that was not found: whether it seems that more like it will come. */
   isWanted(size: number, sender: number): boolean {
     if (size < MEMO_SIZE_MIN || size > MEMO_SIZE_MAX) return false;
-    const place = placeOf(size, sender);
+    const place = memoPlace(size, sender);
     if (this.#pauses[place]! > 0) {
       this.#pauses[place]!--;
       return false;
@@ -165,13 +165,14 @@ export class HeaderMemos {
   }
 
   add(view: DataView, at: number, size: number, sender: number, found: ScannedHeader): void {
-    const place = placeOf(size, sender);
+    const place = memoPlace(size, sender);
     const known = this.#memos[place];
     if (known !== undefined && known.hits < HITS_MIN) this.#pauses[place] = PAUSE;
     this.#memos[place] = new HeaderMemo(view, at, size, found);
   }
 }
 
-function placeOf(size: number, sender: number): number {
+/** Of a header of this size from this sender. */
+export function memoPlace(size: number, sender: number): number {
   return (size + sender * SENDER_STRIDE) & (MEMO_COUNT - 1);
 }

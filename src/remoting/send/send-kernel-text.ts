@@ -7,6 +7,7 @@ import {
   QUEUE_ID_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
 } from "../../format/record/message.ts";
+import { MEMO_COUNT, SENDER_STRIDE } from "../../format/remoting/header-memo.ts";
 import * as lane from "../../ring/lane.ts";
 import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, swap, VECTOR } from "./kernel-text.ts";
 import { topicQueueCount, topicSeed, topicSlots, topicsText } from "./kernel-topics.ts";
@@ -53,7 +54,6 @@ export type ShapeWord = (typeof SHAPE_WORDS)[number];
 
 /** What follows the words. */
 export const HEAD_AT = 128;
-export const BORN_HOST_AT: number = HEAD_AT + BORN_HOST_OFFSET;
 export const PATTERN_AT: number = HEAD_AT + 96;
 export const FIXED_AT: number = PATTERN_AT + HEADER_SIZE_MAX;
 export const REST_AT: number = FIXED_AT + HEADER_SIZE_MAX;
@@ -75,6 +75,8 @@ export interface KernelPlaces {
   decimal: number;
   answer: number;
   result: number;
+  /** Of the connection whose sends are being taken. */
+  bornHost: number;
   shapes: number;
   topics: number;
   tickets: number;
@@ -132,17 +134,16 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
     `(i32.store offset=${descriptorsAt + 4 * word} (local.get $at4) ${value})`;
   return `
 ;; See SendKernel.take. $free is where the list of free tickets ends.
-(func $take (param $shape i32) (param $at i32) (param $end i32) (param $record i32) (param $limit i32) (param $position i32)
+(func $take (param $at i32) (param $end i32) (param $record i32) (param $limit i32) (param $position i32)
   (param $descriptor i32) (param $max i32) (param $free i32) (param $owner i32) (result i32)
   (local $count i32) (local $header i32) (local $headerSize i32) (local $bodySize i32) (local $size i32) (local $frame i32)
   (local $i i32) (local $at4 i32) (local $b i32) (local $c i32) (local $d i32) (local $left i32) (local $value i32)
   (local $target i32) (local $to i32) (local $crc i32) (local $hash i32) (local $keys i32) (local $laterKeys i32)
   (local $ticket i32) (local $opaque i32) (local $queueId i32) (local $from i32) (local $topic i32) (local $seed i32)
-  (local $tagsHash i32)
+  (local $tagsHash i32) (local $shape i32)
   (local $born i64) (local $v v128) (local $differs v128)
   (local.set $from (local.get $at))
   (local.set $laterKeys (i32.const ${STORE_TIMESTAMP_OFFSET_V4 - PHYSICAL_OFFSET_OFFSET - 8}))
-  (local.set $headerSize ${of("headerSize")})
   (block $done (loop $next
     (br_if $done (i32.ge_u (local.get $count) (local.get $max)))
     (local.set $left (i32.sub (local.get $end) (local.get $from)))
@@ -150,7 +151,16 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
     (local.set $b (i32.load (local.get $from)))
     (local.set $frame ${swap("(local.get $b)")})
     (br_if $done (i32.gt_u (local.get $frame) (i32.sub (local.get $left) (i32.const 4))))
-    (br_if $done (i32.ne (i32.load offset=4 (local.get $from)) ${of("headerWord")}))
+    (local.set $b (i32.load offset=4 (local.get $from)))
+    (if (i32.or (i32.eqz (local.get $shape)) (i32.ne (local.get $b) ${of("headerWord")})) (then
+      (br_if $done (i32.eqz (local.get $b)))
+      ;; See memoPlace. Where there is none, or one of another size, the words differ.
+      (local.set $c (i32.add ${swap("(local.get $b)")} (i32.mul (local.get $owner) (i32.const ${SENDER_STRIDE}))))
+      (local.set $shape (i32.add (i32.const ${places.shapes})
+        (i32.mul (i32.and (local.get $c) (i32.const ${MEMO_COUNT - 1})) (i32.const ${SHAPE_SIZE}))))
+      (br_if $done (i32.ne (local.get $b) ${of("headerWord")}))
+      (local.set $headerSize ${of("headerSize")})
+      (local.set $topic (i32.const 0))))
     (local.set $header (i32.add (local.get $from) (i32.const 8)))
     (local.set $bodySize (i32.sub (local.get $frame) (i32.add (local.get $headerSize) (i32.const 4))))
     (br_if $done (i32.ge_u (i32.sub (local.get $bodySize) (i32.const 1)) ${of("bodyMax")}))
@@ -228,6 +238,8 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
     (i32.store offset=${BORN_TIMESTAMP_OFFSET} (local.get $record) ${swap("(local.get $b)")})
     (local.set $b (i32.wrap_i64 (local.get $born)))
     (i32.store offset=${BORN_TIMESTAMP_OFFSET + 4} (local.get $record) ${swap("(local.get $b)")})
+    (i32.store offset=${BORN_HOST_OFFSET} (local.get $record) (i32.load offset=${places.bornHost} (i32.const 0)))
+    (i32.store offset=${BORN_HOST_OFFSET + 4} (local.get $record) (i32.load offset=${places.bornHost + 4} (i32.const 0)))
     (i32.store offset=${RECORD_HEAD_SIZE - 4} (local.get $record) ${swap("(local.get $bodySize)")})
     (if (i32.lt_u (local.get $bodySize) (i32.const ${BODY_CRC_MAX})) (then
       ${bodyCrc(places.tables, "(local.get $header)")}

@@ -2,6 +2,7 @@ import { CRC32_TABLES } from "../../base/crc32.ts";
 import { instantiate } from "../../base/wasm.ts";
 import { assemble } from "../../base/wasm-text.ts";
 import type { TagsHash } from "../../format/files/index-file.ts";
+import { MEMO_COUNT } from "../../format/remoting/header-memo.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
 import { VECTOR } from "./kernel-text.ts";
 import { KernelTopics, TOPICS_SIZE_DEFAULT, topicsSize } from "./kernel-topics.ts";
@@ -12,8 +13,6 @@ import { ticketPlaces } from "./send-tickets.ts";
 export const INPUT_SIZE = 262_144;
 /** Answers that one call may write, bytes. */
 const OUTPUT_SIZE = 131_072;
-/** Headers that it knows at a time. */
-const SHAPES = 256;
 
 /** Scratch memory that it needs for a lane of so many entries. @param topicsMax bytes for what it knows of topics */
 export function sendKernelSize(entryCount: number, topicsMax: number = TOPICS_SIZE_DEFAULT): number {
@@ -33,13 +32,14 @@ function placesOf(at: number, entryCount: number, topicsMax: number): Places {
   const decimal = hexPairs + 512;
   const answer = decimal + 32;
   const result = answer + text.ANSWER_SHAPE_SIZE;
+  const bornHost = result + 8;
   const shapes = result + 16;
-  const topics = shapes + SHAPES * text.SHAPE_SIZE;
+  const topics = shapes + MEMO_COUNT * text.SHAPE_SIZE;
   const tickets = topics + topicsSize(topicsMax);
   const output = tickets + ticketPlaces(entryCount).size;
   const input = output + OUTPUT_SIZE;
   const end = input + INPUT_SIZE + 2 * VECTOR;
-  return { tables, hexPairs, decimal, answer, result, shapes, topics, tickets, output, input, end };
+  return { tables, hexPairs, decimal, answer, result, bornHost, shapes, topics, tickets, output, input, end };
 }
 
 /** What the kernel is to know of sends with like headers (format/remoting/header-memo.ts) and of their records. */
@@ -97,9 +97,6 @@ export class SendKernel {
   readonly #words: Int32Array;
   readonly #take: (...figures: number[]) => number;
   readonly #answer: (...figures: number[]) => number;
-  /** Who has each shape. */
-  readonly #shapeOwners: ({ shape: number } | undefined)[] = new Array(SHAPES).fill(undefined);
-  #nextShape = 0;
   #answerSizeMax = 0;
 
   /**
@@ -157,10 +154,10 @@ export class SendKernel {
   }
 
   /**
-   * Remembers a shape for its owner, who is told in `shape` where, and by -1 when it is given to somebody else.
+   * Remembers a shape in the place of its header (`memoPlace`), instead of the one there.
    * @returns false: it has something that the kernel cannot do
    */
-  learn(owner: { shape: number }, shape: SendShape): boolean {
+  learn(place: number, shape: SendShape): boolean {
     const { header } = shape;
     const bodyAt = shape.record + text.RECORD_HEAD_SIZE;
     const tailSize = shape.recordSize - shape.bodySize - text.RECORD_HEAD_SIZE;
@@ -168,8 +165,7 @@ export class SendKernel {
     if (header.size < VECTOR || header.size > text.HEADER_SIZE_MAX || tailSize > text.TAIL_SIZE_MAX) return false;
     if (!(shape.opaqueSize >= 1 && shape.opaqueSize <= 15 && shape.queueIdSize >= 1 && shape.queueIdSize <= 9)) return false;
     if (!(shape.bornTimestampSize >= 1 && shape.bornTimestampSize <= 15) || shape.keySize > text.KEY_SIZE_MAX) return false;
-    const index = owner.shape >= 0 ? owner.shape : this.#place(owner);
-    const at = this.#places.shapes + index * text.SHAPE_SIZE;
+    const at = this.#places.shapes + place * text.SHAPE_SIZE;
     const word = (name: text.ShapeWord, value: number): void => {
       this.#words[at / 4 + text.SHAPE_WORDS.indexOf(name)] = value;
     };
@@ -209,18 +205,8 @@ export class SendKernel {
     return true;
   }
 
-  #place(owner: { shape: number }): number {
-    const index = this.#nextShape;
-    this.#nextShape = (index + 1) % SHAPES;
-    const before = this.#shapeOwners[index];
-    if (before !== undefined) before.shape = -1;
-    this.#shapeOwners[index] = owner;
-    owner.shape = index;
-    return index;
-  }
-
   /**
-   * Makes records of the whole frames in input[start, end) as long as they are like the shape, with their descriptors and
+   * Makes records of the whole frames in input[start, end) as long as they are like shapes of the owner, with their descriptors and
    * tickets. Where the body is of BODY_CRC_MAX bytes or more, its CRC is the caller's business.
    * @param record         place in the lane's data, where the records may reach up to `recordLimit`
    * @param position       the same as descriptors have it
@@ -231,7 +217,6 @@ export class SendKernel {
    * @returns how many it took
    */
   take(
-    shape: number,
     start: number,
     end: number,
     record: number,
@@ -244,11 +229,9 @@ export class SendKernel {
     bornHost: DataView,
   ): number {
     const places = this.#places;
-    const at = places.shapes + shape * text.SHAPE_SIZE;
-    this.#words[(at + text.BORN_HOST_AT) / 4] = bornHost.getInt32(0, true);
-    this.#words[(at + text.BORN_HOST_AT) / 4 + 1] = bornHost.getInt32(4, true);
+    this.#words[places.bornHost / 4] = bornHost.getInt32(0, true);
+    this.#words[places.bornHost / 4 + 1] = bornHost.getInt32(4, true);
     const count = this.#take(
-      at,
       places.input + start,
       places.input + end,
       this.#dataAt + record,

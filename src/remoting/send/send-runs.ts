@@ -2,6 +2,7 @@ import { nativeCrc32 } from "../../base/crc32.ts";
 import { tagsHashParts } from "../../format/files/index-file.ts";
 import { BODY_CRC_OFFSET } from "../../format/record/message.ts";
 import * as fields from "../../format/remoting/header-fields.ts";
+import { MEMO_COUNT, memoPlace } from "../../format/remoting/header-memo.ts";
 import type { HeaderScan } from "../../format/remoting/header-scan.ts";
 import { FLAG_ONEWAY } from "../../format/remoting/remoting-command.ts";
 import { frameHeaderSize, frameSize, HEADER_OFFSET } from "../../format/remoting/remoting-frame.ts";
@@ -13,12 +14,8 @@ import { BODY_CRC_MAX } from "./send-kernel-text.ts";
 import { type SendTemplate, TEMPLATE_HEAD_SIZE } from "./send-template.ts";
 import type { SendTickets } from "./send-tickets.ts";
 
-/** Templates that a connection has at hand, by the sizes of their headers; a power of two. */
-const TEMPLATES = 8;
 /** After so many sends in a row that were not like the shape, one of 2^MISSES_MAX is tried. */
 const MISSES_MAX = 6;
-/** A shape whose place was given to another is learnt again after so many sends. */
-const RELEARN_SENDS = 64;
 /** Room in the lane beyond twice the frames. */
 const ROOM = 4096;
 
@@ -41,6 +38,8 @@ export class SendRuns {
   readonly #tickets: SendTickets;
   readonly #maxMessageSize: number;
   readonly #view: DataView;
+  /** By the places of their memos: those whose shapes the kernel has. */
+  readonly #templates: (SendTemplate | undefined)[] = new Array(MEMO_COUNT).fill(undefined);
   /** Sends that the last `take` took. */
   count = 0;
 
@@ -59,22 +58,22 @@ export class SendRuns {
    * @param scan  its header, which is like one before
    */
   learn(connection: IoConnection, template: SendTemplate, scan: HeaderScan, topic: IoTopic, at: number, bodySize: number): void {
-    const { memo } = template;
-    connection.sendTemplates[memo.size & (TEMPLATES - 1)] = template;
-    if (template.isRefused || topic.dedupWindowS > 0) return;
-    if (template.shape < 0) {
-      // Its place was given to another: not at each send, or many that take turns would all be learnt anew each time.
-      if (template.wasLearnt && ++template.lostSends % RELEARN_SENDS !== 0) return;
-      template.wasLearnt = true;
-      template.isRefused = !this.#learnShape(template, scan, at, bodySize);
-      if (template.isRefused) return;
+    if (topic.dedupWindowS > 0) return;
+    const place = memoPlace(template.memo.size, connection.id);
+    if (!template.isTried) {
+      template.isTried = true;
+      if (this.#learnShape(place, template, scan, at, bodySize)) {
+        this.#templates[place] = template;
+        connection.hasRuns = true;
+      }
     }
+    if (this.#templates[place] !== template) return;
     const queueCount = Math.max(topic.readQueueNums, topic.writeQueueNums);
     this.#kernel.topics.set(topic.key, topic.keyHashSeed, topic.slots, queueCount);
   }
 
   /** @returns false: it has something that the kernel cannot do */
-  #learnShape(template: SendTemplate, scan: HeaderScan, at: number, bodySize: number): boolean {
+  #learnShape(place: number, template: SendTemplate, scan: HeaderScan, at: number, bodySize: number): boolean {
     const { memo, tagsSize } = template;
     const headerAt = scan.headerInView;
     const start = (field: number): number => scan.placeInView(scan.rawStart(field)) - headerAt;
@@ -82,7 +81,7 @@ export class SendRuns {
     const topicAt = start(fields.FIELD_TOPIC);
     if (memo.isNegative || memo.open[topicAt] === 0) return false; // The name has an escape.
     const tagsAt = at + TEMPLATE_HEAD_SIZE + bodySize + template.tagsAt;
-    return this.#kernel.learn(template, {
+    return this.#kernel.learn(place, {
       header: { view: scan.view, at: headerAt, size: memo.size, open: memo.open },
       opaqueAt: memo.found.opaqueStart,
       opaqueSize: memo.found.opaqueEnd - memo.found.opaqueStart,
@@ -118,8 +117,8 @@ export class SendRuns {
     const kernel = this.#kernel;
     this.count = 0;
     if (bytes !== kernel.input || frameSize(bytes, start, end) < 0) return start;
-    const template = connection.sendTemplates[frameHeaderSize(bytes, start) & (TEMPLATES - 1)];
-    if (template === undefined || template.shape < 0) return start;
+    const template = this.#templates[memoPlace(frameHeaderSize(bytes, start), connection.id)];
+    if (template === undefined) return start;
     if (template.pause > 0) {
       template.pause--;
       return start;
@@ -131,9 +130,7 @@ export class SendRuns {
     if (at === RESERVE_FULL) return start;
     const countMax = Math.min(lane.descriptorsFree(), tickets.freeCount);
     const { reservedAt, nextDescriptor } = lane;
-    const owner = connection.id | 0;
     const count = kernel.take(
-      template.shape,
       start,
       end,
       at,
@@ -142,7 +139,7 @@ export class SendRuns {
       nextDescriptor,
       countMax,
       tickets.freeCount,
-      owner,
+      connection.id | 0,
       connection.bornHostView,
     );
     if (count === 0) {
@@ -155,24 +152,21 @@ export class SendRuns {
     tickets.taken(count, connection);
     lane.commitRun(count, kernel.recordsEnd - at);
     template.memo.hits += count;
-    if (kernel.stoppedAt - start >= BODY_CRC_MAX) this.#addCrcs(bytes, start, at, template.sizeWithoutBody, count);
+    if (kernel.stoppedAt - start >= BODY_CRC_MAX) this.#addCrcs(bytes, start, at, count);
     return kernel.stoppedAt;
   }
 
   /** CRCs of large bodies, which the kernel leaves open. */
-  #addCrcs(bytes: Buffer, start: number, record: number, sizeWithoutBody: number, count: number): void {
+  #addCrcs(bytes: Buffer, start: number, record: number, count: number): void {
     const view = this.#view;
     let frame = start;
     let at = record;
     for (let i = 0; i < count; i++) {
-      const recordSize = view.getUint32(at);
-      const bodySize = recordSize - sizeWithoutBody;
       const bodyAt = frame + HEADER_OFFSET + frameHeaderSize(bytes, frame);
-      if (bodySize >= BODY_CRC_MAX) {
-        view.setInt32(at + BODY_CRC_OFFSET, nativeCrc32(bytes, bodyAt, bodyAt + bodySize) & 0x7fff_ffff);
-      }
-      frame = bodyAt + bodySize;
-      at += recordSize;
+      const end = frame + frameSize(bytes, frame, bytes.length);
+      if (end - bodyAt >= BODY_CRC_MAX) view.setInt32(at + BODY_CRC_OFFSET, nativeCrc32(bytes, bodyAt, end) & 0x7fff_ffff);
+      frame = end;
+      at += view.getUint32(at);
     }
   }
 }

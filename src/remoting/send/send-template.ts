@@ -33,13 +33,8 @@ export class SendTemplate {
   readonly #rawKeyAt: number;
   readonly #rawWordsAt: number;
   readonly memo: HeaderMemo;
-  /** Its shape in the kernel; -1: none. */
-  shape = -1;
-  /** It has had one, or cannot have one. */
-  wasLearnt = false;
-  isRefused = false;
-  /** Sends since its shape was given up for another's. */
-  lostSends = 0;
+  /** It was offered to the kernel. */
+  isTried = false;
   /** Times in a row that the kernel was asked in vain, and times that it is not to be asked now. */
   misses = 0;
   pause = 0;
