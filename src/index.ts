@@ -26,7 +26,8 @@ export type { DecodedMessage } from "./format/record/message.ts";
 export type { Finding, FindingState, MessagePlace } from "./format/remoting/explanation.ts";
 export { type NameServer, type NameServerOptions, startNameServer } from "./namesrv/server.ts";
 export type { Log, LogFields } from "./observe/log.ts";
-export { RunningBroker, type StartBrokerOptions, startBroker } from "./runtime/broker.ts";
+export { startBroker } from "./runtime/broker.ts";
+export type { StartBrokerOptions } from "./runtime/broker-options.ts";
 export {
   type AppendCallback,
   type AppendOptions,
@@ -36,3 +37,4 @@ export {
   type ReadOptions,
 } from "./runtime/embedded-engine.ts";
 export type { RetentionKeys } from "./runtime/retention-options.ts";
+export { RunningBroker } from "./runtime/running-broker.ts";

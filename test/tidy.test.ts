@@ -73,7 +73,7 @@ const DOORS: readonly Door[] = [
 
 /** `file: door`, by need. */
 const DOOR_EXCEPTIONS: Readonly<Record<string, string>> = {
-  "src/runtime/broker.ts: node:fs": "makes and removes the directory of a store in memory",
+  "src/runtime/memory-store.ts: node:fs": "makes the directory of a store in memory",
   "src/runtime/broker.ts: the end of the process": "a store that cannot go on, unless the embedder says otherwise",
   "src/remoting/io-worker.ts: the end of the process": "in a worker it ends the thread only",
   "src/client/connection/client-instance.ts: threads": "the thread's number makes a client's id unique",

@@ -1,9 +1,18 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { diskUse } from "../os/files.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
 
 /** Files of a memory store are small: its pages are never written out. */
 const MEMORY_FILE_SIZE = 33_554_432;
 const MEMORY_QUEUE_FILE_SIZE = 200_000;
+
+/** A new directory in memory, or among the system's temporary ones where there is no such place. */
+export function makeMemoryDirectory(): string {
+  const root = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
+  return fs.mkdtempSync(path.join(root, `millrace-${process.pid}-`));
+}
 
 /** Configuration of a store in memory that lies in `directory`, where nothing else is asked for. */
 export function memoryDefaults(directory: string): [string, string][] {
