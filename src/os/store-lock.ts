@@ -52,6 +52,19 @@ export function refuseNamedHolder(lockFile: string): void {
   if (holder !== null && startTicks(Number(holder[1])) === Number(holder[2])) throw lockedError(lockFile, `pid ${holder[1]}`);
 }
 
+/** Whom the lock file names; "nobody" also where there is none. */
+export function namedHolder(lockFile: string): "alive" | "dead" | "nobody" {
+  if (held().has(lockFile)) return "alive";
+  const holder = /^lock pid=(\d+) start=(\d+)/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
+  if (holder === null) return "nobody";
+  return startTicks(Number(holder[1])) === Number(holder[2]) ? "alive" : "dead";
+}
+
+/** Is there a process of that id? */
+export function isProcessAlive(pid: number): boolean {
+  return startTicks(pid) !== undefined;
+}
+
 /** Writes ourselves into the lock file as its holder. */
 export function nameHolder(lockFile: string, fd: number): void {
   fs.ftruncateSync(fd, 0);

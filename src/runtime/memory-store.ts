@@ -1,17 +1,44 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { diskUse } from "../os/files.ts";
+import { diskUse, listDirectory, removeTree } from "../os/files.ts";
+import { isProcessAlive, namedHolder } from "../os/store-lock.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
+import { StorePaths } from "../store/store-paths.ts";
 
 /** Files of a memory store are small: its pages are never written out. */
 const MEMORY_FILE_SIZE = 33_554_432;
 const MEMORY_QUEUE_FILE_SIZE = 200_000;
 
-/** A new directory in memory, or among the system's temporary ones where there is no such place. */
-export function makeMemoryDirectory(): string {
-  const root = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
-  return fs.mkdtempSync(path.join(root, `millrace-${process.pid}-`));
+/**
+ * A new directory in memory, or among the system's temporary ones where there is no such place. Takes away those that killed
+ * brokers have left, which would fill the memory.
+ */
+export function makeMemoryDirectory(root: string = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir()): string {
+  const namespace = pidNamespace();
+  for (const name of listDirectory(root)) {
+    const [, pid, of] = /^millrace-(\d+)-(\d+)-\w{6}$/.exec(name) ?? [];
+    if (pid !== undefined && of === namespace) removeIfLeft(path.join(root, name), Number(pid));
+  }
+  return fs.mkdtempSync(path.join(root, `millrace-${process.pid}-${namespace}-`));
+}
+
+/** Containers may share the memory, and still count their processes apart. "0": not known. */
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(fs.readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    return "0";
+  }
+}
+
+function removeIfLeft(directory: string, pid: number): void {
+  try {
+    const holder = namedHolder(new StorePaths(directory).lock);
+    if (holder === "dead" || (holder === "nobody" && !isProcessAlive(pid))) removeTree(directory);
+  } catch {
+    // Another user's, or another start was faster.
+  }
 }
 
 /** Configuration of a store in memory that lies in `directory`, where nothing else is asked for. */
