@@ -10,4 +10,6 @@ const { init, topics } = workerData as { init: EngineInit; topics: MessagePort }
 const log = new SharedLog(init.shared);
 const duty = new QueueIndexerDuty(init, await loadDrive(init.drive), topics);
 parentPort!.postMessage("ready");
-runDuty(duty, log.doorbell(shared.DOORBELL_QUEUE_INDEXER), log, STOP_INDEXERS, 1000, { napMs: 1, napCount: 20 });
+// With SYNC_FLUSH it waits for the disk: a message is handed out that much later.
+const naps = { napMs: 1, napMsMax: init.isSyncFlush ? 1 : 4, napCount: 20 };
+runDuty(duty, log.doorbell(shared.DOORBELL_QUEUE_INDEXER), log, STOP_INDEXERS, 1000, naps);

@@ -136,6 +136,8 @@ export class IoWorker {
     });
     const chosenReader = new QueueReader(this.#logReader, init.limits);
     const responder = new PullResponder(gather, init.counters, chosenReader);
+    // With SYNC_FLUSH it waits for the disk, not for its nap to end.
+    const indexer = engine.isSyncFlush ? undefined : this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
     const cold = new ColdReads(() => this.#clock.now());
     this.#pull = new PullPath({
       tables: this.#tables,
@@ -152,6 +154,7 @@ export class IoWorker {
       shortPollingMs: init.shortPollingMs,
       cold,
       startOffset: this.#log.offset(shared.APPENDED_OFFSET),
+      onAwaited: () => indexer?.wake(),
       onServed: () => this.#endTurn(),
       onCommit: (group, topic, queueId, offset) => this.#post({ kind: "commit", group, topic, queueId, offset }),
     });

@@ -21,6 +21,8 @@ export const STOP_FLUSHER = 3;
 export interface NapPlan {
   /** Length of one nap, ms. */
   napMs: number;
+  /** While each nap is followed by work the next is twice as long, up to this: a nap costs more than what is done after it. Default: napMs. */
+  napMsMax?: number;
   /** Naps without work after which the thread parks for good. */
   napCount: number;
 }
@@ -44,17 +46,24 @@ export function runDuty(
 ): void {
   saveCompileCache();
   let napsLeft = 0;
+  let { napMs } = naps;
+  const napMsMax = naps.napMsMax ?? napMs;
+  let hasWorked = false;
   let quietMs = 0;
   for (;;) {
     const seen = doorbell.seen();
     const isStopping = Atomics.load(log.words, shared.STOPPING) >= stopStage;
     if (duty.work()) {
       napsLeft = naps.napCount;
+      hasWorked = true;
       continue;
     }
     if (isStopping) break;
-    if (napsLeft-- > 0) doorbell.nap(seen, naps.napMs);
-    else {
+    if (napsLeft-- > 0) {
+      doorbell.nap(seen, napMs);
+      napMs = hasWorked ? Math.min(2 * napMs, napMsMax) : naps.napMs;
+      hasWorked = false;
+    } else {
       doorbell.park(seen, idleMs);
       const wasQuiet = quietMs >= QUIET_MS;
       quietMs = doorbell.seen() === seen ? quietMs + idleMs : 0;

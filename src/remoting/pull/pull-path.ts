@@ -82,6 +82,8 @@ export interface PullPathOptions {
   cold: ColdReads;
   /** End of the log when this process started. */
   startOffset: number;
+  /** A held pull waits for the queue indexer alone, which may nap. */
+  onAwaited: () => void;
   /** A pull was served outside of a turn: what is staged is to leave. */
   onServed: () => void;
   /** A commit for which no cell is known yet. */
@@ -333,6 +335,7 @@ export class PullPath {
     slots.setWaiting(request.slot, worker);
     // It may have come between the look and the bit: look again, or nobody will wake us.
     if (slots.maxOffset(request.slot) > request.queueOffset) this.wake(request.slot);
+    else if (slots.appendedOffset(request.slot) > request.queueOffset) this.#o.onAwaited();
   }
 
   /** The queue has grown: serves what is held there. */
