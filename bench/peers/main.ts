@@ -16,10 +16,14 @@ import { type Peer, PeerMissing, type PeerName } from "./peer.ts";
 import { caseTable, type PeerInfo, type PeerRun, refusals, sections, startTable } from "./report.ts";
 import { HELP, type PeerSettings, peerSettings } from "./settings.ts";
 import { startPeer } from "./start-peers.ts";
-import { makeTopic } from "./topics.ts";
+import { makeTopic, removeKafkaTopic } from "./topics.ts";
 
 /** Between two measurements: what the first left to be done in the background. */
 const PAUSE_MS = 300;
+const MANY_PARTITIONS = 1000;
+/** max.request.size of Kafka's own client. */
+const KAFKA_REQUEST_SIZE = 1_048_576;
+const KAFKA_RECORD_OVERHEAD = 8;
 
 exitAtSignal();
 
@@ -154,10 +158,24 @@ async function measure(
   const isFollowing = kind === "flow";
   // Who follows a topic from its start must not find what was sent before.
   const topic = `bench-${reads ?? peerCase.name}${isFollowing ? `-${randomBytes(4).toString("hex")}` : ""}`;
-  if (reads === undefined) await makeTopic(peer, topic, queues, isWhole);
+  if (reads === undefined) {
+    // Millrace begins each round with an empty store; so does the topic, unless its partitions take minutes to make.
+    if (peer.name === "kafka" && queues < MANY_PARTITIONS) await removeKafkaTopic(peer.port, topic);
+    await makeTopic(peer, topic, queues, isWhole);
+  }
   const protocol = peer.name === "kafka" || peer.name === "redis" ? peer.name : "remoting";
-  const shape = { protocol, topic, queues, size, batch, isFollowing, ...(countMax === undefined ? {} : { countMax }) } as const;
   const rate = settings.isSmoke ? Math.min(200, peerCase.rate) : peerCase.rate;
+  const partitionsAtOnce = kind === "send" && rate === 0 ? partitionsAtOnceOf(peerCase, queues) : 1;
+  const more = { isFollowing, partitionsAtOnce, ...(countMax === undefined ? {} : { countMax }) };
+  const shape = { protocol, topic, queues, size, batch, ...more } as const;
   const job = { host: "127.0.0.1", port: peer.port, shape, kind, connections, readers: readers ?? 0, depth, rate };
   return runWire(job, peer.pids, warmup, seconds);
+}
+
+/** Of batches: as many as Kafka's own client would send together, which are then as many in each request. */
+function partitionsAtOnceOf({ batch, size }: PeerCase, queues: number): number {
+  if (batch === 1) return 1;
+  let count = Math.min(queues, Math.floor(KAFKA_REQUEST_SIZE / (batch * (size + KAFKA_RECORD_OVERHEAD))));
+  while (queues % count !== 0) count--;
+  return count;
 }

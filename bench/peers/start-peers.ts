@@ -158,8 +158,8 @@ async function startKafka({ scratch, heap }: PeerOptions): Promise<Peer> {
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`, "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT", "log.dirs": join(home, "data"),
     "offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
-    // The runs' data would fill the disk.
-    "log.segment.bytes": 134_217_728, "log.retention.bytes": 268_435_456, "log.retention.check.interval.ms": 10_000,
+    // What a round has written is deleted before the next, and shall not fill the disk meanwhile.
+    "log.segment.delete.delay.ms": 1000,
   }; // biome-ignore format: one thing.
   const file = join(home, "server.properties");
   writeFileSync(file, Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join("")); // biome-ignore format: one thing.

@@ -2,11 +2,12 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { CREATE_MS_MAX, createPartitionsRequest, createTopicRequest } from "../wire/kafka.ts";
+import { CREATE_MS_MAX, createPartitionsRequest, createTopicRequest, deleteTopicRequest } from "../wire/kafka.ts";
 import type { Peer } from "./peer.ts";
 
 const SETTLE_MS = 500;
 const KAFKA_PARTITIONS_AT_ONCE = 5000;
+const ERROR_UNKNOWN = 3;
 const ERROR_EXISTS = 36;
 
 /** Makes a topic, and for readers a group. @param settles until it can be used for sure. @throws Error when the broker refuses */
@@ -44,6 +45,13 @@ async function makeKafkaTopic(port: number, topic: string, partitions: number, s
     if (code !== 0) throw new Error(`kafka: topic ${topic} could not get ${made} partitions, error code ${code}`);
   }
   if (settles) await sleep(SETTLE_MS + 2 * partitions);
+}
+
+/** The topic and all that is in it; nothing, where there is none. @throws Error when the broker refuses */
+export async function removeKafkaTopic(port: number, topic: string): Promise<void> {
+  const error = await askKafka(port, deleteTopicRequest(topic));
+  if (error !== 0 && error !== ERROR_UNKNOWN) throw new Error(`kafka: topic ${topic} could not be deleted, error code ${error}`);
+  if (error === 0) await sleep(SETTLE_MS);
 }
 
 /** @returns the error code of the one topic that is asked about */

@@ -3,6 +3,7 @@ import { type Answer, bodyOf, type WireProtocol, type WireReader, type WireShape
 const PRODUCE = 0;
 const FETCH = 1;
 const CREATE_TOPICS = 19;
+const DELETE_TOPICS = 20;
 const CREATE_PARTITIONS = 37;
 const CLIENT = "bench";
 /** Ten thousand partitions take minutes on a busy machine. */
@@ -71,27 +72,53 @@ function framed(request: Buffer, more = 0): Buffer {
   return Buffer.concat([size, request]);
 }
 
-/** Produce requests (version 3, acks=1) of one record batch each. */
+/** Of an answer to a produce request, by partition: index, errorCode, baseOffset, logAppendTime. */
+const PRODUCED_SIZE = 22;
+
+/**
+ * Produce requests (version 3, acks=1) of one record batch each, or of one for each of several partitions: so Kafka's own
+ * client sends what is ready, up to max.request.size.
+ */
 export class KafkaProduces implements WireProtocol {
   readonly messagesPerRequest: number;
   readonly bodyBytesPerRequest: number;
+  readonly targets: number;
   readonly tail: Buffer;
+  readonly #partitions: number;
   readonly #heads: Buffer[];
+  /** By target: the partitions behind its first one. */
+  readonly #more: Buffer[][];
 
-  constructor({ topic, queues, size, batch }: WireShape) {
-    this.messagesPerRequest = batch;
-    this.bodyBytesPerRequest = batch * size;
+  /** @throws RangeError when requests of so many partitions do not cover all */
+  constructor({ topic, queues, size, batch, partitionsAtOnce = 1 }: WireShape) {
+    if (queues % partitionsAtOnce !== 0) throw new RangeError(`${queues} partitions, ${partitionsAtOnce} at once`);
+    this.#partitions = partitionsAtOnce;
+    this.targets = queues / partitionsAtOnce;
+    this.messagesPerRequest = batch * partitionsAtOnce;
+    this.bodyBytesPerRequest = batch * size * partitionsAtOnce;
     this.tail = recordBatch(size, batch);
-    this.#heads = Array.from({ length: queues }, (_, partition) => {
-      const request = header(PRODUCE, 3).i16(-1).i16(1).i32(10_000).i32(1).text(topic).i32(1).i32(partition);
-      return framed(request.i32(this.tail.length).done(), this.tail.length);
+    const partition = (index: number): RequestWriter => new RequestWriter().i32(index).i32(this.tail.length);
+    this.#more = Array.from({ length: this.targets }, (_, target) =>
+      Array.from({ length: partitionsAtOnce - 1 }, (__, i) => [
+        partition(target * partitionsAtOnce + 1 + i).done(),
+        this.tail,
+      ]).flat(),
+    );
+    this.#heads = this.#more.map((more, target) => {
+      const request = header(PRODUCE, 3).i16(-1).i16(1).i32(10_000).i32(1).text(topic).i32(partitionsAtOnce);
+      const first = partition(target * partitionsAtOnce).done();
+      return framed(request.bytes(first).done(), this.tail.length + more.reduce((sum, { length }) => sum + length, 0));
     });
   }
 
-  head(queue: number, token: number): Buffer {
-    const copy = Buffer.from(this.#heads[queue]!);
+  head(target: number, token: number): Buffer {
+    const copy = Buffer.from(this.#heads[target]!);
     copy.writeInt32BE(token, CORRELATION_AT);
     return copy;
+  }
+
+  more(target: number): readonly Buffer[] {
+    return this.#more[target]!;
   }
 
   answerSize(bytes: Buffer, start: number, end: number): number {
@@ -101,8 +128,9 @@ export class KafkaProduces implements WireProtocol {
   /** size, correlationId, topics [name, partitions [index, errorCode …]] */
   answer(bytes: Buffer, start: number, _end: number, into: Answer): void {
     into.token = bytes.readInt32BE(start + 4);
-    const nameSize = bytes.readInt16BE(start + 12);
-    const error = bytes.readInt16BE(start + 14 + nameSize + 8);
+    let errorAt = start + 14 + bytes.readInt16BE(start + 12) + 8;
+    let error = 0;
+    for (let i = 0; i < this.#partitions && error === 0; i++, errorAt += PRODUCED_SIZE) error = bytes.readInt16BE(errorAt);
     into.isOk = error === 0;
     into.remark = error === 0 ? "" : `error code ${error}`;
   }
@@ -163,6 +191,11 @@ export class KafkaFetches implements WireReader {
 export function createTopicRequest(topic: string, partitions: number): Buffer {
   const request = header(CREATE_TOPICS, 2).i32(1).text(topic).i32(partitions).i16(1).i32(0).i32(0).i32(CREATE_MS_MAX).i8(0);
   return framed(request.done());
+}
+
+/** Its answer begins as that of `createTopicRequest` does. */
+export function deleteTopicRequest(topic: string): Buffer {
+  return framed(header(DELETE_TOPICS, 1).i32(1).text(topic).i32(CREATE_MS_MAX).done());
 }
 
 /** Of a topic that has fewer: Kafka makes less than 10,000 at a time. */

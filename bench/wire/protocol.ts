@@ -7,10 +7,14 @@ export interface WireProtocol {
   readonly messagesPerRequest: number;
   /** Bytes of their bodies. */
   readonly bodyBytesPerRequest: number;
+  /** Different requests that there are, to be sent in turn: one for each queue, or for each group of them. */
+  readonly targets: number;
   /** What differs from request to request: written anew each time. `token` comes back in the answer. */
-  head(queue: number, token: number): Buffer;
-  /** What all requests end with. */
+  head(target: number, token: number): Buffer;
+  /** What follows, the same in all. */
   readonly tail: Buffer;
+  /** What follows that, always the same of a target. */
+  more?(target: number): readonly Buffer[];
   /** Size of the whole answer at `start`, or 0: more is to come. */
   answerSize(bytes: Buffer, start: number, end: number): number;
   /** Reads the answer at `start`. */
@@ -51,6 +55,8 @@ export interface WireShape {
   size: number;
   /** Messages in a request. */
   batch: number;
+  /** Kafka's sends: a request carries a batch for each of so many partitions; default: 1. */
+  partitionsAtOnce?: number;
   /** Remoting reads: most messages that one brings; default: as many as the broker likes. */
   countMax?: number;
   /** Remoting reads wait at the end of a queue for what comes, instead of beginning anew. */

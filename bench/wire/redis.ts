@@ -4,11 +4,13 @@ import { type Answer, bodyOf, type WireProtocol, type WireShape } from "./protoc
 export class RedisAdds implements WireProtocol {
   readonly messagesPerRequest = 1;
   readonly bodyBytesPerRequest: number;
+  readonly targets: number;
   readonly tail: Buffer;
   readonly #heads: Buffer[];
 
   constructor({ topic, queues, size }: WireShape) {
     this.bodyBytesPerRequest = size;
+    this.targets = queues;
     this.tail = Buffer.concat([Buffer.from(`$${size}\r\n`), bodyOf(size), Buffer.from("\r\n")]);
     this.#heads = Array.from({ length: queues }, (_, queue) => {
       const key = `${topic}-${queue}`;

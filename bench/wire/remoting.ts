@@ -41,12 +41,14 @@ function filled({ bytes, tokens }: Frame, token: number): Buffer {
 export class RemotingSends implements WireProtocol {
   readonly messagesPerRequest: number;
   readonly bodyBytesPerRequest: number;
+  readonly targets: number;
   readonly tail: Buffer;
   readonly #frames: Frame[];
 
   constructor({ topic, topics, queues, size, batch }: WireShape) {
     this.messagesPerRequest = batch;
     this.bodyBytesPerRequest = batch * size;
+    this.targets = queues;
     const isBatch = batch > 1;
     this.tail = isBatch ? batchBody(size, batch) : bodyOf(size);
     const topicOf = (queue: number): string => (topics === undefined ? topic : `${topic}-${queue % topics}`);

@@ -71,7 +71,7 @@ const startedMs = new Float64Array(TOKEN_COUNT);
 const latency = createHistogram();
 const lateness = createHistogram();
 let nextToken = 0;
-let nextQueue = 0;
+let nextTarget = 0;
 let isStopping = false;
 let isPaused = false;
 let lastAnswerMs = 0;
@@ -125,13 +125,15 @@ class Connection {
   send(count: number, dueMs = 0): void {
     const protocol = this.#sends!;
     const now = performance.now();
-    const isGathered = protocol.tail.length < GATHERED_MAX;
+    const isGathered = protocol.tail.length < GATHERED_MAX && protocol.more === undefined;
     const parts: Buffer[] = [];
     for (let i = 0; i < count; i++) {
       const index = nextToken++ % TOKEN_COUNT;
       startedMs[index] = dueMs === 0 ? now : dueMs;
       if (job.shape.protocol === "redis") this.#ordered.push(index);
-      parts.push(protocol.head(nextQueue++ % job.shape.queues, TOKEN_MIN + index), protocol.tail);
+      const target = nextTarget++ % protocol.targets;
+      parts.push(protocol.head(target, TOKEN_MIN + index), protocol.tail);
+      if (protocol.more !== undefined) parts.push(...protocol.more(target));
     }
     mark.requests += count;
     inFlight += count;

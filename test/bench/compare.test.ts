@@ -53,6 +53,21 @@ test("Kafka: the record batch is whole, and answers are read", (t) => {
   t.is(batch.readInt32BE(57), 7);
   const head = produces.head(1, TOKEN_MIN);
   t.is(head.readInt32BE(0), head.length - 4 + batch.length);
+  const both = new KafkaProduces({ protocol: "kafka", topic: "topic", queues: 4, size: 100, batch: 7, partitionsAtOnce: 2 });
+  t.like(both, { targets: 2, messagesPerRequest: 14, bodyBytesPerRequest: 1400 });
+  const request = Buffer.concat([both.head(1, TOKEN_MIN), both.tail, ...both.more(1)]);
+  t.is(request.readInt32BE(0), request.length - 4);
+  // … topic, partitions [index, size, batch]
+  const first = request.indexOf("topic") + 5 + 4;
+  const second = first + 8 + batch.length;
+  t.deepEqual([first - 4, first, first + 4, second, second + 4].map((at) => request.readInt32BE(at)), [2, 2, batch.length, 3, batch.length]); // biome-ignore format: one claim.
+  // size, correlation id, [topic, [partition, error, offset, time]]: the second one refuses.
+  const refusal = Buffer.alloc(8 + 4 + 2 + 5 + 4 + 2 * 22);
+  refusal.writeInt16BE(5, 12);
+  refusal.writeInt16BE(6, 8 + 4 + 2 + 5 + 4 + 22 + 4);
+  const refused = new Answer();
+  both.answer(refusal, 0, refusal.length, refused);
+  t.like(refused, { isOk: false, remark: "error code 6" });
   // A fetch of that batch: size, correlation id, throttle, [topic, [partition, error, high, stable, aborted, records]].
   const fields = Buffer.alloc(12 + 4 + 2 + 5 + 4 + 4 + 2 + 16 + 4 + 4);
   fields.writeInt32BE(TOKEN_MIN + 5, 4);
