@@ -264,3 +264,8 @@ class Assembly {
     return unsigned(this.#labels.length - 1 - index);
   }
 }
+
+/** The four bytes of a word in the other order. */
+export const swap = (value: string): string =>
+  `(i32.or (i32.and (i32.rotl ${value} (i32.const 8)) (i32.const 0x00ff00ff))
+           (i32.and (i32.rotr ${value} (i32.const 8)) (i32.const 0xff00ff00)))`;

@@ -75,6 +75,10 @@ export const ACK_WATERMARK = 4;
 
 export const RESERVE_FULL = -1;
 
+/** Scratch memory of the log writer's WebAssembly, behind the producer's, bytes. */
+export const WRITER_SCRATCH_SIZE = 2048;
+const ALIGNMENT = 16;
+
 /** When the data ring is empty and has run this far, it starts over: a small ring stays in the cache. */
 const REWIND_SIZE = 512 * 1024;
 
@@ -104,12 +108,14 @@ export interface LaneScratch {
   readonly dataAt: number;
   readonly at: number;
   readonly size: number;
+  /** The log writer's own. */
+  readonly writerAt: number;
 }
 
 /** @param scratchSize bytes; none where this runtime has no WebAssembly */
 export function createLaneMemory({ entryCount, dataSize }: LaneSizes, scratchSize = 0): LaneMemory {
   const size = dataOffset(entryCount) + dataSize;
-  const wasm = scratchSize > 0 ? createWasmMemory(size + scratchSize) : undefined;
+  const wasm = scratchSize > 0 ? createWasmMemory(size + scratchSize + ALIGNMENT + WRITER_SCRATCH_SIZE) : undefined;
   const buffer = wasm?.buffer ?? new SharedArrayBuffer(size);
   return { buffer, entryCount, dataSize, scratchSize: 0, ...(wasm === undefined ? {} : { wasm, scratchSize }) };
 }
@@ -118,7 +124,9 @@ export function laneScratch({ wasm, entryCount, dataSize, scratchSize }: LaneMem
   if (wasm === undefined) return undefined;
   const dataAt = dataOffset(entryCount);
   const acksAt = CONTROL_SIZE + entryCount * ENTRY_SIZE;
-  return { memory: wasm, entryCount, descriptorsAt: CONTROL_SIZE, acksAt, dataAt, at: dataAt + dataSize, size: scratchSize };
+  const at = dataAt + dataSize;
+  const writerAt = (at + scratchSize + ALIGNMENT - 1) & -ALIGNMENT;
+  return { memory: wasm, entryCount, descriptorsAt: CONTROL_SIZE, acksAt, dataAt, at, size: scratchSize, writerAt };
 }
 
 function dataOffset(entryCount: number): number {
@@ -296,6 +304,7 @@ export function settleOrphan(memory: LaneMemory): boolean {
 /** The log writer's end. One thread only. */
 export class LaneConsumer {
   readonly #view: LaneView;
+  readonly scratch: LaneScratch | undefined;
   /** Where the records stand. */
   data: Buffer;
   dataView: DataView;
@@ -319,6 +328,7 @@ export class LaneConsumer {
 
   constructor(memory: LaneMemory) {
     this.#view = new LaneView(memory);
+    this.scratch = laneScratch(memory);
     this.data = this.#view.data;
     this.dataView = viewOf(this.data);
     this.#head = Atomics.load(this.#view.control, DESCRIPTOR_HEAD);

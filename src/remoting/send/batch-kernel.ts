@@ -1,6 +1,6 @@
 import { CRC32_TABLES } from "../../base/crc32.ts";
 import { instantiate } from "../../base/wasm.ts";
-import { assemble } from "../../base/wasm-text.ts";
+import { assemble, swap } from "../../base/wasm-text.ts";
 import {
   BODY_CRC_OFFSET,
   bornHostShift,
@@ -9,7 +9,7 @@ import {
   STORE_TIMESTAMP_OFFSET_V4,
 } from "../../format/record/message.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
-import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, swap, VECTOR } from "./kernel-text.ts";
+import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, VECTOR } from "./kernel-text.ts";
 
 /** Properties of a message that it can handle, bytes. */
 const PATTERN_SIZE_MAX = 1024;

@@ -1,3 +1,4 @@
+import { swap } from "../../base/wasm-text.ts";
 import { PHYSICAL_OFFSET_OFFSET } from "../../format/record/message.ts";
 import { NOTE_KEY_COUNT, NOTE_TAGS_CODE, NOTED_KEYS_MAX } from "../../format/record/record-notes.ts";
 
@@ -9,11 +10,6 @@ import { NOTE_KEY_COUNT, NOTE_TAGS_CODE, NOTED_KEYS_MAX } from "../../format/rec
 
 /** What copies move at once, bytes: so much may be written too much at their ends. */
 export const VECTOR = 16;
-
-/** The four bytes of a word in the other order. */
-export const swap = (value: string): string =>
-  `(i32.or (i32.and (i32.rotl ${value} (i32.const 8)) (i32.const 0x00ff00ff))
-           (i32.and (i32.rotr ${value} (i32.const 8)) (i32.const 0xff00ff00)))`;
 
 /** The effect of one byte of the word `name` on the CRC, `table` more bytes following it. */
 const slice = (tables: number, name: string, byte: number, table: number): string => {

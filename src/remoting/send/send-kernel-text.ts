@@ -1,3 +1,4 @@
+import { swap } from "../../base/wasm-text.ts";
 import {
   BODY_CRC_OFFSET,
   BORN_HOST_OFFSET,
@@ -9,7 +10,7 @@ import {
 } from "../../format/record/message.ts";
 import { MEMO_COUNT, SENDER_STRIDE } from "../../format/remoting/header-memo.ts";
 import * as lane from "../../ring/lane.ts";
-import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, swap, VECTOR } from "./kernel-text.ts";
+import { bodyCrc, copy, hashFour, keyHash, noteKey, noteRest, noteWords, VECTOR } from "./kernel-text.ts";
 import { topicQueueCount, topicSeed, topicSlots, topicsText } from "./kernel-topics.ts";
 import { KEY_SIZE_MAX, ticketPlaces } from "./send-tickets.ts";
 

@@ -37,11 +37,14 @@ import type { DedupWindowMemory } from "./dedup-window.ts";
 import { DuplicateFinder } from "./duplicate-finder.ts";
 import { basePath } from "./log-files.ts";
 import { RecordFeeds } from "./record-feeds.ts";
+import { RunKernel } from "./run-kernel.ts";
 
 const TWO_32 = 4_294_967_296;
 /** Most descriptors of one lane that are taken before the others have their turn. */
 const BATCH_MAX = 512;
 const WIPE_SIZE = 4096;
+/** Descriptors of so many records are left to WebAssembly, a run at a time. */
+const RUN_COUNT_MIN = 4;
 /** How long a failed attempt to start a new file is not repeated, ms. */
 const ROLL_RETRY_MS = 100;
 
@@ -88,6 +91,8 @@ export class CommitLog {
   #rollRefusal = ACK_STORE_FULL;
   #lastTimestamp: number;
   #view: DataView;
+  #runKernel: RunKernel | undefined;
+  readonly #runKernels = new Map<LaneConsumer, RunKernel | undefined>();
 
   // What the present run has done, for taking it back when its copy fails.
   readonly #undoSlots = new Int32Array(BATCH_MAX);
@@ -152,6 +157,8 @@ export class CommitLog {
    */
   appendFrom(lane: LaneConsumer): number {
     this.#view = lane.dataView;
+    if (!this.#runKernels.has(lane)) this.#runKernels.set(lane, RunKernel.over(lane));
+    this.#runKernel = this.#runKernels.get(lane);
     const refusal = this.#refusal();
     this.hasWaiters = false;
     let taken = 0;
@@ -254,7 +261,27 @@ export class CommitLog {
     let queueLow = (queueOffset - queueHigh * TWO_32) | 0;
     let physicalHigh = Math.floor(physicalOffset / TWO_32);
     let physicalLow = (physicalOffset - physicalHigh * TWO_32) | 0;
+    const run = isNoted && recordCount >= RUN_COUNT_MIN ? this.#runKernel : undefined;
     for (let i = 0; i < recordCount; i++) {
+      if (
+        run !== undefined &&
+        hasQueue &&
+        isFarFromOverflow(queueLow, recordCount) &&
+        isFarFromOverflow(physicalLow, lane.size)
+      ) {
+        const left = recordCount - i;
+        const done = run.fill(at, left, queueHigh, queueLow, physicalHigh, physicalLow, timestampHigh, timestampLow);
+        if (done > 0) {
+          this.#feeds.addRun(run, done, slot, queueOffset + i, physical, timestamp);
+          const size = done * run.size;
+          at += size;
+          physical += size;
+          queueLow = (queueLow + done) | 0;
+          physicalLow = (physicalLow + size) | 0;
+          i += done - 1;
+          continue;
+        }
+      }
       const sysFlag = view.getUint8(at + SYS_FLAG_OFFSET + 3);
       const size = view.getInt32(at);
       if (isNoted) this.#feeds.add(view, at, sysFlag, slot, hasQueue ? queueOffset + i : 0, physical, timestamp, size);
@@ -447,6 +474,11 @@ export class CommitLog {
     this.#duplicates?.close();
     this.#file.close();
   }
+}
+
+/** Whether the lower half of an offset can grow by so much without its upper half. */
+function isFarFromOverflow(low: number, by: number): boolean {
+  return (low >>> 0) + by < TWO_32;
 }
 
 function refusalOf(error: unknown): number {

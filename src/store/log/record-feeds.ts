@@ -1,6 +1,7 @@
 import { KEYS_UNNOTED, keyNoteOffset, NOTE_KEY_COUNT, NOTE_TAGS_CODE } from "../../format/record/record-notes.ts";
 import * as feed from "../../ring/index-feed.ts";
 import type { RecentRecords } from "../queue/recent-records.ts";
+import type { RunKernel } from "./run-kernel.ts";
 
 const NO_ENTRY = -1;
 const ONE_MORE: number = 1 << feed.FEED_COUNT_SHIFT;
@@ -50,13 +51,27 @@ export class RecordFeeds {
   ): void {
     const tagsCode = view.getInt32(at + NOTE_TAGS_CODE);
     this.#recent?.add(slot, queueOffset, physicalOffset, size, tagsCode);
-    if (this.#queues !== undefined) this.#addToQueues(this.#queues, slot, queueOffset, physicalOffset, size, tagsCode);
+    if (this.#queues !== undefined) this.#addToQueues(this.#queues, slot, queueOffset, physicalOffset, size, tagsCode, 1);
     const keyCount = view.getInt32(at + NOTE_KEY_COUNT);
     if (this.#keys === undefined || keyCount === KEYS_UNNOTED) return;
-    const place = this.#addToKeys(this.#keys, keyCount, physicalOffset, storeTimestamp, size);
+    const place = this.#addToKeys(this.#keys, keyCount, physicalOffset, storeTimestamp, size, 1);
     if (place < 0) return;
     const { words } = this.#keys;
     for (let i = 0; i < keyCount; i++) words[place + i] = view.getInt32(at + keyNoteOffset(sysFlag, i));
+  }
+
+  /** The same of the `count` records that `run` has just filled, the first at these offsets. */
+  addRun(run: RunKernel, count: number, slot: number, queueOffset: number, physicalOffset: number, storeTimestamp: number): void {
+    const { size, tagsCode, keyCount } = run;
+    const recent = this.#recent;
+    if (recent !== undefined)
+      for (let i = 0; i < count; i++) recent.add(slot, queueOffset + i, physicalOffset + i * size, size, tagsCode);
+    if (this.#queues !== undefined) this.#addToQueues(this.#queues, slot, queueOffset, physicalOffset, size, tagsCode, count);
+    if (this.#keys === undefined) return;
+    const place = this.#addToKeys(this.#keys, keyCount, physicalOffset, storeTimestamp, size, count);
+    if (place < 0) return;
+    const { words } = this.#keys;
+    for (let i = 0; i < count * keyCount; i++) words[place + i] = run.hash(i);
   }
 
   #addToQueues(
@@ -66,25 +81,26 @@ export class RecordFeeds {
     physicalOffset: number,
     size: number,
     tagsCode: number,
+    count: number,
   ): void {
     const { words, cells } = queues;
     const last = this.#queueEntry;
     const isNext = last !== NO_ENTRY && physicalOffset === this.#queueEnd && queueOffset === this.#queueNext;
-    this.#queueEnd = physicalOffset + size;
-    this.#queueNext = queueOffset + 1;
+    this.#queueEnd = physicalOffset + count * size;
+    this.#queueNext = queueOffset + count;
     if (
       isNext &&
       words[last + feed.FEED_SIZE] === size &&
       words[last + feed.QUEUE_FEED_SLOT] === slot &&
       words[last + feed.QUEUE_FEED_TAGS_CODE] === tagsCode
     ) {
-      words[last] = words[last]! + ONE_MORE;
+      words[last] = words[last]! + count * ONE_MORE;
       return;
     }
     const entry = queues.add(feed.QUEUE_FEED_WORDS);
     this.#queueEntry = entry;
     if (entry < 0) return;
-    words[entry] = feed.QUEUE_FEED_WORDS + ONE_MORE;
+    words[entry] = feed.QUEUE_FEED_WORDS + count * ONE_MORE;
     words[entry + feed.FEED_SIZE] = size;
     cells[(entry >> 1) + feed.FEED_PHYSICAL_OFFSET] = physicalOffset;
     cells[(entry >> 1) + feed.QUEUE_FEED_QUEUE_OFFSET] = queueOffset;
@@ -92,36 +108,38 @@ export class RecordFeeds {
     words[entry + feed.QUEUE_FEED_TAGS_CODE] = tagsCode;
   }
 
-  /** @returns the word where the record's hashes begin, or NO_ENTRY */
+  /** @returns the word where the hashes of the `count` records begin, or NO_ENTRY */
   #addToKeys(
     keys: feed.IndexFeedProducer,
     keyCount: number,
     physicalOffset: number,
     storeTimestamp: number,
     size: number,
+    count: number,
   ): number {
     const { words, cells } = keys;
     const last = this.#keyEntry;
     const isNext = last !== NO_ENTRY && physicalOffset === this.#keyEnd;
-    this.#keyEnd = physicalOffset + size;
+    const hashCount = count * keyCount;
+    this.#keyEnd = physicalOffset + count * size;
     if (
       isNext &&
       words[last + feed.FEED_SIZE] === size &&
       words[last + feed.KEY_FEED_COUNT] === keyCount &&
       cells[(last >> 1) + feed.KEY_FEED_STORE_TIMESTAMP] === storeTimestamp &&
-      this.#growKeys(keys, keyCount)
+      this.#growKeys(keys, hashCount)
     ) {
-      words[last] = this.#keyLength + (words[last]! & -ONE_MORE) + ONE_MORE;
-      return last + this.#keyUsed - keyCount;
+      words[last] = this.#keyLength + (words[last]! & -ONE_MORE) + count * ONE_MORE;
+      return last + this.#keyUsed - hashCount;
     }
-    const used = feed.KEY_FEED_HASHES + keyCount;
+    const used = feed.KEY_FEED_HASHES + hashCount;
     const length = used + (used & 1);
     const entry = keys.add(length);
     this.#keyEntry = entry;
     if (entry < 0) return NO_ENTRY;
     this.#keyLength = length;
     this.#keyUsed = used;
-    words[entry] = length + ONE_MORE;
+    words[entry] = length + count * ONE_MORE;
     words[entry + feed.FEED_SIZE] = size;
     cells[(entry >> 1) + feed.FEED_PHYSICAL_OFFSET] = physicalOffset;
     cells[(entry >> 1) + feed.KEY_FEED_STORE_TIMESTAMP] = storeTimestamp;
@@ -130,8 +148,8 @@ export class RecordFeeds {
   }
 
   /** Makes room for so many hashes more in the last entry. */
-  #growKeys(keys: feed.IndexFeedProducer, keyCount: number): boolean {
-    const used = this.#keyUsed + keyCount;
+  #growKeys(keys: feed.IndexFeedProducer, hashCount: number): boolean {
+    const used = this.#keyUsed + hashCount;
     const length = used + (used & 1);
     if (length > feed.FEED_LENGTH_MAX || (length > this.#keyLength && !keys.grow(length - this.#keyLength))) return false;
     this.#keyUsed = used;
@@ -151,8 +169,8 @@ export class RecordFeeds {
    */
   addBlank(physicalOffset: number, size: number): void {
     this.#close();
-    if (this.#queues !== undefined) this.#addToQueues(this.#queues, feed.FEED_BLANK_SLOT, 0, physicalOffset, size, 0);
-    if (this.#keys !== undefined) this.#addToKeys(this.#keys, 0, physicalOffset, 0, size);
+    if (this.#queues !== undefined) this.#addToQueues(this.#queues, feed.FEED_BLANK_SLOT, 0, physicalOffset, size, 0, 1);
+    if (this.#keys !== undefined) this.#addToKeys(this.#keys, 0, physicalOffset, 0, size, 1);
     this.settle();
     this.publish();
   }

@@ -24,6 +24,7 @@ import { ACK_OK, APPEND_NOTED, createLaneMemory, LaneConsumer, LaneProducer } fr
 import { RecordKeys } from "../../../src/store/index/record-keys.ts";
 import { CommitLog } from "../../../src/store/log/commit-log.ts";
 import { LogReader } from "../../../src/store/log/log-reader.ts";
+import { RunKernel } from "../../../src/store/log/run-kernel.ts";
 import { QueueDispatcher } from "../../../src/store/queue/queue-dispatcher.ts";
 import { createQueueSlotsMemory, QueueSlots } from "../../../src/store/queue/queue-slots.ts";
 import { QueueTails } from "../../../src/store/queue/queue-tails.ts";
@@ -93,11 +94,21 @@ function encode(message: Message): Buffer {
 }
 
 /** Sends all messages. @returns end of the log */
-function append(t: ExecutionContext, directory: string, start: number, all: Message[], feeds: IndexFeedMemory[]): number {
+/** @param hasKernel the records of batches are filled by WebAssembly */
+function append(
+  t: ExecutionContext,
+  directory: string,
+  start: number,
+  all: Message[],
+  feeds: IndexFeedMemory[],
+  hasKernel: boolean,
+): number {
+  makeDirectory(directory);
   const { drive, failNext } = failingDrive();
-  const lanes = createLaneMemory({ entryCount: 128, dataSize: 4_194_304 });
+  const lanes = createLaneMemory({ entryCount: 128, dataSize: 4_194_304 }, hasKernel ? 1 : 0);
   const producer = new LaneProducer(lanes);
   const consumer = new LaneConsumer(lanes);
+  t.is(RunKernel.over(consumer) !== undefined, hasKernel);
   const log = new SharedLog();
   const slots = new QueueSlots(createQueueSlotsMemory(64));
   const options = { drive, directory, fileSize: LOG_FILE_SIZE, log, slots, clock: new VirtualClock(1_795_103_125_571) };
@@ -211,12 +222,18 @@ test("with and without what the log writer says, the indexers make the same of a
   let keyEntries = 0;
   const property = fc.property(messages, fc.constantFrom(32, 4096), fc.constantFrom(...STARTS), (all, capacity, start) => {
     const base = path.join(root, String(++directories));
-    makeDirectory(path.join(base, "log"));
-    const queueFeed = createIndexFeedMemory(capacity);
-    const keyFeed = createIndexFeedMemory(capacity);
-    const logEnd = append(t, path.join(base, "log"), start, all, [queueFeed, keyFeed]);
-    t.deepEqual(dispatch(base, start, logEnd, queueFeed), dispatch(base, start, logEnd, undefined));
-    keyEntries += checkKeys(t, base, logEnd, keyFeed);
+    const logs: Buffer[] = [];
+    for (const hasKernel of directories % 4 === 1 ? [false, true] : [false]) {
+      const within = path.join(base, String(hasKernel));
+      const directory = path.join(within, "log");
+      const queueFeed = createIndexFeedMemory(capacity);
+      const keyFeed = createIndexFeedMemory(capacity);
+      const logEnd = append(t, directory, start, all, [queueFeed, keyFeed], hasKernel);
+      t.deepEqual(dispatch(within, start, logEnd, queueFeed), dispatch(within, start, logEnd, undefined));
+      keyEntries += checkKeys(t, within, logEnd, keyFeed);
+      logs.push(Buffer.concat(fs.readdirSync(directory).map((name) => fs.readFileSync(path.join(directory, name)))));
+    }
+    if (logs[1] !== undefined) t.true(logs[1].equals(logs[0]!));
     fs.rmSync(base, { recursive: true });
   });
   const plain = { properties: [], queueId: 0, isNoted: true, isV6: false, bodySize: 3000, batch: 1, fails: 1, publishes: true };
