@@ -88,7 +88,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       peers,
       log,
     );
-    engine.onSlots((update) => pool.slotsChanged(update));
+    engine.topics.onSlots((update) => pool.slotsChanged(update));
     const outbound = new RemotingClient({ clock: peers });
     const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
     const routes = new NameServers(outbound, clock, addresses);
@@ -108,10 +108,12 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       retention,
       inMemorySize: inMemorySize(values),
       markFilters:
-        values.enableConsumeQueueExt && values.enableCalcFilterBitMap ? (updates) => engine.setTopicFilters(updates) : undefined,
+        values.enableConsumeQueueExt && values.enableCalcFilterBitMap
+          ? (updates) => engine.topics.setTopicFilters(updates)
+          : undefined,
       newUniqueKey: uniqueKeys(storeHost, clock),
       routedQueues: (topic) => routedQueues(topic, values.brokerName, control.topics, addresses.length > 0 ? routes : undefined),
-      storedTopics: () => engine.topicNames(),
+      storedTopics: () => engine.topics.topicNames(),
       onTopicsChanged: (topics) => void registration.topicsChanged(topics),
       served: () => servedTotals(engine.log, counters),
     });

@@ -40,7 +40,7 @@ export class StoreCompaction implements CompactionFiles {
       previous,
       queueDirectory: queueDirectory(paths.consumeQueue, topic, queueId),
       queueFileSize: init.queueFileSize,
-      slot: this.#engine.slotOf(topic, queueId) ?? 0,
+      slot: this.#engine.topics.slotOf(topic, queueId) ?? 0,
       queueSlots: init.queueSlots,
       logDirectory: paths.commitLog,
       logFileSize: init.logFileSize,

@@ -62,7 +62,7 @@ export function rebuildDedupWindow(engine: Engine, store: EngineStore, topics: I
     const isParked = scan.find(bytes, propertiesStart, propertiesEnd, REAL_TOPIC);
     const stored = bytes.toString("utf8", parts.topicStart, parts.topicEnd);
     const topic = isParked && PARKING_TOPICS.has(stored) ? bytes.toString("utf8", scan.start, scan.end) : stored;
-    const group = windows.has(topic) ? engine.slotOf(topic, 0) : undefined;
+    const group = windows.has(topic) ? engine.topics.slotOf(topic, 0) : undefined;
     if (group === undefined || !scan.find(bytes, propertiesStart, propertiesEnd, UNIQ_KEY)) continue;
     hash.of(group, bytes, scan.start, scan.end);
     table.add(hash.low, hash.high, physicalOffset, queueId, queueOffset, readInt64(bytes, parts.storeTimestampAt));

@@ -133,7 +133,7 @@ export class EmbeddedEngine implements AsyncDisposable {
   }
 
   topics(): string[] {
-    return this.#engine.topicNames();
+    return this.#engine.topics.topicNames();
   }
 
   /** Makes the queues [0, queueCount) of a topic. Idempotent; grows only. @throws MillraceError MILLRACE_CONFIG_INVALID */
@@ -143,7 +143,7 @@ export class EmbeddedEngine implements AsyncDisposable {
     if (!Number.isInteger(queueCount) || queueCount < 1 || queueCount > 65_536) {
       throw new MillraceError("MILLRACE_CONFIG_INVALID", `queueCount must be 1..65536, not ${queueCount}`, { queueCount });
     }
-    this.#engine.ensureQueues(topic, queueCount);
+    this.#engine.topics.ensureQueues(topic, queueCount);
     this.#topicKeys.set(topic, Buffer.from(topic));
   }
 
@@ -215,7 +215,7 @@ export class EmbeddedEngine implements AsyncDisposable {
   }
 
   #queueOf(topic: string, queueId: number): { key: Buffer; slot: number } {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     if (slot === undefined)
       throw new MillraceError("MILLRACE_TOPIC_UNKNOWN", `no queue ${queueId} of topic ${topic}; see createTopic`, {
         topic,

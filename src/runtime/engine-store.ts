@@ -75,8 +75,8 @@ export class EngineStore implements MessageStore {
     this.#lane = new LaneClient(engine.init, lane, engine.log, clock);
     if (engine.init.isLmq) {
       this.#further = new FurtherQueues((name) => {
-        engine.ensureQueues(name, 1);
-        return engine.slotOf(name, 0);
+        engine.topics.ensureQueues(name, 1);
+        return engine.topics.slotOf(name, 0);
       });
     }
     this.#picker = new QueueReader(this.#reader, limits, this.#picks);
@@ -98,7 +98,7 @@ export class EngineStore implements MessageStore {
   }
 
   watch(topic: string, queueId: number): void {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     if (slot === undefined || this.#watched.has(slot)) return;
     this.#watched.set(slot, { topic, queueId });
     this.#engine.slots.setWaiting(slot, this.#laneNumber);
@@ -117,7 +117,7 @@ export class EngineStore implements MessageStore {
       wanted,
       filter,
       this.maxPhysicalOffset(),
-      queue instanceof BatchConsumeQueue ? this.#engine.slots.entryCount(this.#engine.slotOf(topic, queueId)!) : 0,
+      queue instanceof BatchConsumeQueue ? this.#engine.slots.entryCount(this.#engine.topics.slotOf(topic, queueId)!) : 0,
     );
     picked.nextOffset = picker.nextOffset;
     if (picked.status === READ_ENTRY_MISSING && !(queue instanceof BatchConsumeQueue)) {
@@ -143,27 +143,27 @@ export class EngineStore implements MessageStore {
   }
 
   #minStoredOffset(topic: string, queueId: number): number {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     return slot === undefined ? 0 : this.#engine.slots.minOffset(slot);
   }
 
   maxQueueOffset(topic: string, queueId: number): number {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     return slot === undefined ? 0 : this.#engine.slots.maxOffset(slot);
   }
 
   appendedQueueOffset(topic: string, queueId: number): number {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     return slot === undefined ? 0 : this.#engine.slots.appendedOffset(slot);
   }
 
   #queue(topic: string, queueId: number): ConsumeQueue | undefined {
-    const slot = this.#engine.slotOf(topic, queueId);
+    const slot = this.#engine.topics.slotOf(topic, queueId);
     if (slot === undefined) return undefined;
     let queue = this.#queues.get(slot);
     if (queue === undefined) {
       const { drive, paths, init } = this.#engine;
-      queue = this.#engine.isBatch(topic)
+      queue = this.#engine.topics.isBatch(topic)
         ? new BatchConsumeQueue(drive, queueDirectory(paths.batchConsumeQueue, topic, queueId), init.batchQueueFileSize, false)
         : new ConsumeQueue(drive, queueDirectory(paths.consumeQueue, topic, queueId), init.queueFileSize, false, {
             tail: { slots: this.#engine.slots, slot },
@@ -187,7 +187,7 @@ export class EngineStore implements MessageStore {
       return undefined;
     }
     if (queue instanceof BatchConsumeQueue) {
-      const count = this.#engine.slots.entryCount(this.#engine.slotOf(topic, queueId)!);
+      const count = this.#engine.slots.entryCount(this.#engine.topics.slotOf(topic, queueId)!);
       const index = queue.indexOf(queueOffset, count);
       if (index >= count || !queue.load(index)) return undefined;
       const { physicalOffset, size, tagsCode, baseOffset, endOffset } = queue;
@@ -245,7 +245,7 @@ export class EngineStore implements MessageStore {
     timestampMs: number,
     boundary: "LOWER" | "UPPER",
   ): number {
-    const last = this.#engine.slots.entryCount(this.#engine.slotOf(topic, queueId)!) - 1;
+    const last = this.#engine.slots.entryCount(this.#engine.topics.slotOf(topic, queueId)!) - 1;
     const min = this.#minStoredOffset(topic, queueId);
     if (!queue.load(last) || timestampMs >= queue.storeTimestamp) return Math.max(min, queue.baseOffset);
     const isUpper = boundary === "UPPER";
@@ -275,7 +275,7 @@ export class EngineStore implements MessageStore {
 
   append(message: OutgoingMessage): Promise<AppendResult> {
     if (message.topic === TIMER_TOPIC) this.onTimerMessage();
-    const slot = this.#engine.slotOf(message.topic, message.queueId);
+    const slot = this.#engine.topics.slotOf(message.topic, message.queueId);
     if (slot === undefined) {
       const { topic, queueId } = message;
       return Promise.reject(
@@ -312,7 +312,7 @@ export class EngineStore implements MessageStore {
 
   #onceOf({ once, properties }: OutgoingMessage): AppendOnce | undefined {
     const key = properties.get(PROPERTY.UNIQ_KEY);
-    const group = once === undefined ? undefined : this.#engine.slotOf(once.topic, 0);
+    const group = once === undefined ? undefined : this.#engine.topics.slotOf(once.topic, 0);
     if (once === undefined || key === undefined || group === undefined) return undefined;
     const bytes = Buffer.from(key);
     this.#dedupHash.of(group, bytes, 0, bytes.length);
@@ -336,16 +336,16 @@ export class EngineStore implements MessageStore {
   }
 
   ensureQueues(topic: string, queueCount: number, isBatch = false): void {
-    this.#engine.ensureQueues(topic, queueCount, isBatch);
+    this.#engine.topics.ensureQueues(topic, queueCount, isBatch);
   }
 
   async dropQueues(topic: string): Promise<void> {
-    for (let queueId = 0; queueId < this.#engine.queueCount(topic); queueId++) {
-      const slot = this.#engine.slotOf(topic, queueId)!;
+    for (let queueId = 0; queueId < this.#engine.topics.queueCount(topic); queueId++) {
+      const slot = this.#engine.topics.slotOf(topic, queueId)!;
       this.#queues.get(slot)?.close();
       this.#queues.delete(slot);
     }
-    this.#engine.dropQueues(topic);
+    this.#engine.topics.dropQueues(topic);
   }
 
   /** Closes files that retention has deleted: until then they keep their disk space. */

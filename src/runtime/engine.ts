@@ -1,12 +1,11 @@
-import path from "node:path";
-import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import * as shared from "../format/shared/shared-words.ts";
 import type { Log } from "../observe/log.ts";
 import type { Drive, FileLock } from "../os/api.ts";
 import { chooseDrive, type DriveId } from "../os/choose.ts";
-import { makeDirectory, removeTree } from "../os/files.ts";
+import { makeDirectory } from "../os/files.ts";
 import { BATCH_KERNEL_SIZE } from "../remoting/send/batch-kernel.ts";
 import { sendKernelSize } from "../remoting/send/send-kernel.ts";
 import { createIndexFeedMemory } from "../ring/index-feed.ts";
@@ -15,10 +14,8 @@ import { createWakeRingMemory } from "../ring/wake-ring.ts";
 import type { EngineInit } from "../store/engine-init.ts";
 import { createDedupWindowMemory } from "../store/log/dedup-window.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
-import type { TopicFiltersUpdate } from "../store/queue/queue-ext-maker.ts";
 import { areQueuesDurable, publishRecovered, rebuildQueues } from "../store/queue/queue-rebuild.ts";
-import { createQueueSlotsMemory, QUEUE_SLOTS_MAX, QueueSlots } from "../store/queue/queue-slots.ts";
-import type { TopicSlotsUpdate } from "../store/queue/topic-slots.ts";
+import { createQueueSlotsMemory, QueueSlots } from "../store/queue/queue-slots.ts";
 import { removeAbortFile, writeAbortFile } from "../store/recovery/abort-file.ts";
 import { CheckpointWriter, NOTE_QUEUES_MS } from "../store/recovery/checkpoint-writer.ts";
 import { type RecoveredStore, recoverStore } from "../store/recovery/recovery.ts";
@@ -26,9 +23,11 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import type { FlusherInit } from "./duties.ts";
 import { STOP_FLUSHER, STOP_INDEXERS, STOP_WRITER } from "./duty.ts";
+import { EngineTopics } from "./engine-topics.ts";
 import type { KeyIndexerInit } from "./key-indexer-duty.ts";
+import { progressLog, reportRecovery } from "./recovery-log.ts";
 import { type Replaceable, Supervisor } from "./supervisor.ts";
-import { ended, ready, startThread, type ThreadName } from "./threads.ts";
+import { ended, ready, startThread } from "./threads.ts";
 
 export interface EngineOptions {
   storePath: string;
@@ -87,12 +86,10 @@ const LANE_DATA_SIZE = 16 * 1_048_576;
 const KERNELS_SIZE: number = BATCH_KERNEL_SIZE + sendKernelSize(LANE_ENTRY_COUNT);
 /** Entries of queues are in memory only for so long, ms. */
 const TAIL_MS_MAX = 4000;
-const PROGRESS_MS = 500;
-const DAMAGES_REPORTED_MAX = 10;
 
 /**
  * The store's threads and the memory that they share: log writer, queue indexer, key indexer, flusher. Owned by
- * one (control) thread, which also gives out the queue slots.
+ * one (control) thread, which also gives out the queue slots (`topics`).
  */
 export class Engine {
   readonly init: EngineInit;
@@ -101,20 +98,14 @@ export class Engine {
   readonly slots: QueueSlots;
   readonly paths: StorePaths;
   readonly recovered: RecoveredStore;
+  readonly topics: EngineTopics;
   readonly #options: EngineOptions;
   readonly #lock: FileLock;
-  readonly #topics = new Map<string, number[]>();
-  readonly #batchTopics = new Set<string>();
-  readonly #listeners: ((update: TopicSlotsUpdate) => void)[] = [];
-  /** By the thread at the other end. */
-  readonly #topicPorts = new Map<ThreadName, MessagePort>();
-  readonly #filters = new Map<string, TopicFiltersUpdate>();
   readonly #supervisor: Supervisor;
   readonly #threads: { writers: Worker[]; indexers: Replaceable[]; flusher: Worker };
   readonly #ready: Promise<void>;
   readonly #checkpoint: CheckpointWriter;
   readonly #ticker: { cancel(): void };
-  #nextSlot: number;
   #isClosing = false;
 
   /** Recovers the store and starts its threads. @throws MillraceError as recovery and the drive do */
@@ -146,14 +137,19 @@ export class Engine {
     this.log = new SharedLog();
     this.slots = new QueueSlots(queueSlots);
     const batchQueueFileSize = options.batchQueueFileSize ?? batchFileSizeFor(options.queueFileSize);
-    for (const topic of [...(options.batchTopics ?? []), ...drive.names.list(paths.batchConsumeQueue)])
-      this.#batchTopics.add(topic);
-    const batch = { batchQueueFileSize, isBatch: (topic: string) => this.isBatch(topic) };
-    this.recovered = recoverStore({ drive, paths, ...options, ...batch, onProgress: this.#progress("the log is read") });
+    const knownBatchTopics = [...(options.batchTopics ?? []), ...drive.names.list(paths.batchConsumeQueue)];
+    this.topics = new EngineTopics(this.log, paths, knownBatchTopics);
+    const batch = { batchQueueFileSize, isBatch: (topic: string) => this.topics.isBatch(topic) };
+    this.recovered = recoverStore({
+      drive,
+      paths,
+      ...options,
+      ...batch,
+      onProgress: progressLog(options.clock, options.log, "the log is read"),
+    });
     // What a dead machine has left of it may be torn; without it messages are read before they are filtered.
     if (this.recovered.exit === "machine-died") drive.names.removeTree(paths.consumeQueueExt);
-    this.#nextSlot = 0;
-    this.#reportRecovery();
+    reportRecovery(this.recovered, options.log);
     rebuildQueues(this.recovered, {
       ...options,
       ...batch,
@@ -161,8 +157,8 @@ export class Engine {
       paths,
       isMultiDispatch: this.#isMultiDispatch,
       slots: this.slots,
-      slotsOf: (topic, queueCount) => this.#slotsOf(topic, queueCount),
-      onProgress: this.#progress("queues are made from the log"),
+      slotsOf: (topic, queueCount) => this.topics.slotsOf(topic, queueCount),
+      onProgress: progressLog(options.clock, options.log, "queues are made from the log"),
     });
     publishRecovered(this.log, this.recovered);
     this.#boundStoreTime();
@@ -219,7 +215,7 @@ export class Engine {
       ? [this.#startKeyIndexer(exit === "machine-died" ? checkpoint.indexMsgTimestamp : undefined)]
       : [];
     const writers = options.writerLane < 0 ? [startThread("log-writer", this.init)] : [];
-    const topics = this.#topicsPort("flusher");
+    const topics = this.topics.portFor("flusher");
     const isDurable = areQueuesDurable(this.recovered);
     const flusherInit = { engine: this.init, topics, checkpoint, isDurable } satisfies FlusherInit;
     const flusher = startThread("flusher", flusherInit, [topics]);
@@ -243,7 +239,7 @@ export class Engine {
   }
 
   #startQueueIndexer(): Worker {
-    const topics = this.#topicsPort("queue-indexer");
+    const topics = this.topics.portFor("queue-indexer");
     return startThread("queue-indexer", { init: this.init, topics }, [topics]);
   }
 
@@ -254,30 +250,6 @@ export class Engine {
   /** Without enableLmq the log writer gives no offsets. */
   get #isMultiDispatch(): boolean {
     return this.#options.isLmq === true && this.#options.isMultiDispatch === true;
-  }
-
-  /** The end, for another thread, of a channel on which it is told of all topics, now and later. */
-  #topicsPort(thread: ThreadName): MessagePort {
-    const { port1, port2 } = new MessageChannel();
-    this.#topicPorts.get(thread)?.close(); // Of the one before.
-    this.#topicPorts.set(thread, port1);
-    port1.unref();
-    for (const [topic, slots] of this.#topics) port1.postMessage(this.#updateOf(topic, slots));
-    if (thread === "queue-indexer") for (const update of this.#filters.values()) port1.postMessage(update);
-    return port2;
-  }
-
-  /** Logs how far a long piece of the recovery is, twice a second, and its end. */
-  #progress(what: string): (done: number, total: number) => void {
-    const { clock, log } = this.#options;
-    let nextMs = clock.now() + PROGRESS_MS;
-    let hasTold = false;
-    return (done, total) => {
-      if (clock.now() < nextMs && !(hasTold && done >= total)) return;
-      hasTold = true;
-      nextMs = clock.now() + PROGRESS_MS;
-      log.info({ done, total, percent: Math.floor((100 * done) / Math.max(1, total)) }, what);
-    };
   }
 
   /**
@@ -305,112 +277,10 @@ export class Engine {
     }
   }
 
-  #reportRecovery(): void {
-    const { log } = this.#options;
-    const { exit, gaps, damages, scannedRecords, appendedOffset, dispatchFrom, queues, lostSize } = this.recovered;
-    const queueCount = queues.length;
-    log.info({ exit, appendedOffset, dispatchFrom, queueCount, scannedRecords }, "store recovered");
-    for (const gap of gaps) log.error({ ...gap }, "a stretch of the log cannot be read; what follows is kept");
-    if (lostSize > 0)
-      log.error(
-        { appendedOffset, lostSize },
-        "the end of the log was cut at a damaged record, though it had been whole on the disk",
-      );
-    for (const damage of damages.slice(0, DAMAGES_REPORTED_MAX)) log.warn(damage, "a queue is made anew from the log");
-    if (damages.length > DAMAGES_REPORTED_MAX) log.warn({ count: damages.length }, "queues are made anew from the log");
-  }
-
   /** The I/O worker that runs the log writer: it ends when this engine closes, and the store with it. */
   adoptWriter(worker: Worker): void {
     this.#threads.writers.push(worker);
     this.#supervisor.watch("log-writer", worker);
-  }
-
-  #slotsOf(topic: string, queueCount: number): number[] {
-    const slots = this.#topics.get(topic) ?? [];
-    while (slots.length < queueCount) {
-      if (this.#nextSlot >= QUEUE_SLOTS_MAX) {
-        throw new MillraceError("MILLRACE_BUSY", `no more than ${QUEUE_SLOTS_MAX} queues`, { topic, queueCount });
-      }
-      slots.push(this.#nextSlot++);
-    }
-    this.#topics.set(topic, slots);
-    return slots;
-  }
-
-  /** Calls `listener` with every topic's slots, now and whenever they change; before anybody can use a new slot. */
-  onSlots(listener: (update: TopicSlotsUpdate) => void): void {
-    this.#listeners.push(listener);
-    for (const [topic, slots] of this.#topics) listener(this.#updateOf(topic, slots));
-  }
-
-  #updateOf(topic: string, slots: readonly number[]): TopicSlotsUpdate {
-    return { topic, slots: [...slots], isBatch: this.isBatch(topic) };
-  }
-
-  /** Do the topic's queues hold whole batches? */
-  isBatch(topic: string): boolean {
-    return this.#batchTopics.has(topic);
-  }
-
-  /**
-   * Makes the queues [0, queueCount) of the topic usable by all threads. Grows only.
-   * @param isBatch they are to hold whole batches; counts when the topic gets its first queues
-   */
-  ensureQueues(topic: string, queueCount: number, isBatch = false): void {
-    if (this.queueCount(topic) >= queueCount) return;
-    if (isBatch && !this.#topics.has(topic)) this.#batchTopics.add(topic);
-    this.#publish(topic, this.#slotsOf(topic, queueCount));
-  }
-
-  #publish(topic: string, slots: readonly number[]): void {
-    const update = this.#updateOf(topic, slots);
-    // First: the queue indexer must know the topic before a message of it is in the log.
-    for (const port of this.#topicPorts.values()) port.postMessage(update);
-    Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
-    for (const listener of this.#listeners) listener(update);
-  }
-
-  /**
-   * Tells the queue indexer what groups filter topics by; on return it asks each further message. Blocks, as #awaitIndexer.
-   * @returns store time, ms, that no further message is below
-   * @throws MillraceError MILLRACE_BUSY
-   */
-  setTopicFilters(updates: readonly TopicFiltersUpdate[]): number {
-    for (const update of updates) {
-      if (update.filters.length > 0) this.#filters.set(update.filtersOf, update);
-      else this.#filters.delete(update.filtersOf);
-      this.#topicPorts.get("queue-indexer")?.postMessage(update);
-    }
-    Atomics.add(this.log.words, shared.TOPICS_VERSION, 1);
-    this.#awaitIndexer();
-    return this.log.offset(shared.LAST_STORE_TIMESTAMP);
-  }
-
-  /** Forgets the topic. A topic of that name made later starts with new slots. */
-  dropQueues(topic: string): void {
-    if (!this.#topics.delete(topic)) return;
-    this.#publish(topic, []);
-    this.#awaitIndexer();
-    this.#batchTopics.delete(topic);
-    const { consumeQueue, consumeQueueExt, batchConsumeQueue } = this.paths;
-    for (const root of [consumeQueue, consumeQueueExt, batchConsumeQueue]) removeTree(path.join(root, topic));
-  }
-
-  /**
-   * Waits until the queue indexer knows of all updates. Blocks, for the length of one of its passes: a topic of the
-   * same name must not be made while the files of the old one are still being written.
-   */
-  #awaitIndexer(): void {
-    const { words } = this.log;
-    const version = Atomics.load(words, shared.TOPICS_VERSION);
-    this.log.doorbell(shared.DOORBELL_QUEUE_INDEXER).wake();
-    for (let tries = 0; tries < 100; tries++) {
-      const seen = Atomics.load(words, shared.TOPICS_SEEN);
-      if (seen === version) return;
-      Atomics.wait(words, shared.TOPICS_SEEN, seen, 20);
-    }
-    throw new MillraceError("MILLRACE_BUSY", "the queue indexer does not answer", { version });
   }
 
   /** Why the store takes no messages any more, for good; empty: it does. */
@@ -421,18 +291,6 @@ export class Engine {
       [shared.FLAG_THREAD_LOST, "a thread of the store has ended"],
     ];
     return faults.filter(([flag]) => (flags & flag) !== 0).map(([, text]) => text);
-  }
-
-  slotOf(topic: string, queueId: number): number | undefined {
-    return this.#topics.get(topic)?.[queueId];
-  }
-
-  queueCount(topic: string): number {
-    return this.#topics.get(topic)?.length ?? 0;
-  }
-
-  topicNames(): string[] {
-    return [...this.#topics.keys()];
   }
 
   #noteQueues(): void {
@@ -448,7 +306,16 @@ export class Engine {
     const { drive, paths, log, slots } = this;
     const { queueFileSize, clock } = this.#options;
     const { checkpoint } = this.recovered;
-    return new CheckpointWriter({ drive, paths, queueFileSize, log, slots, clock, checkpoint, topics: () => this.#topics });
+    return new CheckpointWriter({
+      drive,
+      paths,
+      queueFileSize,
+      log,
+      slots,
+      clock,
+      checkpoint,
+      topics: () => this.topics.slotsByTopic,
+    });
   }
 
   async #stop(stage: number, threads: Worker[]): Promise<void> {
@@ -472,7 +339,7 @@ export class Engine {
       indexers.map(({ worker }) => worker),
     );
     await this.#stop(STOP_FLUSHER, [flusher]);
-    for (const port of this.#topicPorts.values()) port.close();
+    this.topics.close();
     const hasFailed = Atomics.load(this.log.words, shared.RUNNING_FLAGS) & shared.FLAGS_FAILED;
     // On a full disk entries may be missing, and not only the last ones: then the next start takes this for no clean stop.
     const areWritten = this.log.offset(shared.QUEUES_WRITTEN_OFFSET) >= this.log.offset(shared.DISPATCHED_OFFSET);

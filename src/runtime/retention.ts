@@ -226,9 +226,9 @@ export class Retention {
   async #eachQueue(visit: (topic: string, queueId: number, slot: number) => void | Promise<void>): Promise<void> {
     const { engine } = this.#o;
     let count = 0;
-    for (const topic of engine.topicNames()) {
-      for (let queueId = 0; queueId < engine.queueCount(topic); queueId++) {
-        const slot = engine.slotOf(topic, queueId);
+    for (const topic of engine.topics.topicNames()) {
+      for (let queueId = 0; queueId < engine.topics.queueCount(topic); queueId++) {
+        const slot = engine.topics.slotOf(topic, queueId);
         if (slot === undefined || this.#isClosed) continue;
         await visit(topic, queueId, slot);
         if (++count % QUEUES_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -245,7 +245,7 @@ export class Retention {
       let low = slots.minOffset(slot);
       let high = slots.maxOffset(slot);
       if (low === high) return;
-      if (engine.isBatch(topic)) {
+      if (engine.topics.isBatch(topic)) {
         const queue = this.#batchQueue(topic, queueId);
         const count = slots.entryCount(slot);
         const index = queue.indexOfPhysical(minPhysicalOffset, count);
@@ -277,7 +277,7 @@ export class Retention {
     if (this.#cleanedOffset === 0 && minPhysicalOffset > 0) await this.#correctQueues(minPhysicalOffset);
     let count = 0;
     await this.#eachQueue(async (topic, queueId, slot) => {
-      const isBatch = engine.isBatch(topic);
+      const isBatch = engine.topics.isBatch(topic);
       const directory = queueDirectory(isBatch ? paths.batchConsumeQueue : paths.consumeQueue, topic, queueId);
       const fileSize = isBatch ? init.batchQueueFileSize : init.queueFileSize;
       if (!isBatch && init.queueExtFileSize > 0) await this.#cleanExt(topic, queueId, slot);

@@ -49,7 +49,7 @@ export class TimerThread implements TimerView {
     log: Log,
     onFailure: (error: Error) => void,
   ): Promise<TimerThread> {
-    engine.ensureQueues(TIMER_TOPIC, 1);
+    engine.topics.ensureQueues(TIMER_TOPIC, 1);
     const timer = new TimerThread(engine, lane, values, clock, log, onFailure);
     const { drive, paths } = engine;
     if (timer.#queueEnd() > 0 || drive.names.exists(path.join(paths.config, "timercheck"))) await ready(timer.#launch());
@@ -76,7 +76,7 @@ export class TimerThread implements TimerView {
     this.#port = port1;
     port1.on("message", (message: ToTimerControl) => this.#onMessage(message));
     port1.unref();
-    engine.onSlots((update) => port1.postMessage(update));
+    engine.topics.onSlots((update) => port1.postMessage(update));
     const windowMax = WHEEL_SLOTS / 2 - WHEEL_BLANK_SLOTS;
     this.#onFailure = onFailure;
     this.#firstLook = new SystemClock(false).setTicker(() => this.#look(), FIRST_LOOK_MS);
@@ -116,7 +116,7 @@ export class TimerThread implements TimerView {
 
   /** Of the timer topic, including what is on its way to the queue. */
   #queueEnd(): number {
-    const slot = this.#engine.slotOf(TIMER_TOPIC, 0);
+    const slot = this.#engine.topics.slotOf(TIMER_TOPIC, 0);
     return slot === undefined ? 0 : this.#engine.slots.appendedOffset(slot);
   }
 
@@ -124,7 +124,7 @@ export class TimerThread implements TimerView {
     switch (message.kind) {
       case "ensure":
         // The name becomes a directory: it is not believed, wherever the store comes from.
-        if (queueNameFault(message.topic) === undefined) this.#engine.ensureQueues(message.topic, message.queueCount);
+        if (queueNameFault(message.topic) === undefined) this.#engine.topics.ensureQueues(message.topic, message.queueCount);
         this.wake();
         return;
       case "fault":

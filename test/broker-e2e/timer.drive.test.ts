@@ -127,7 +127,10 @@ test("what is due beyond the window is rolled until it is not", async (t) => {
 });
 
 async function startProcess(store: string): Promise<{ address: string; kill: () => Promise<void> }> {
-  const args = ["src/cli/main.ts", "up", "--port", "0", "--namesrv-port", "0", "--store", store, "--set", "timerPrecisionMs=100"];
+  const args = ["src/cli/main.ts", "up", "--port", "0", "--namesrv-port", "0", "--store", store];
+  // A machine that is busy with others must not make the broker busy.
+  const sets = ["timerPrecisionMs=100", "waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
+  for (const set of sets) args.push("--set", set);
   if (NATIVE_FREE) args.push("--native-free");
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   const kill = async (): Promise<void> => {
@@ -150,8 +153,7 @@ test("kill -9 during deliveries, again and again: none is lost, none is early, f
   let broker = await startProcess(store);
   t.teardown(() => broker.kill());
   let client = await RawClient.connect(broker.address);
-  await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
-  await new Promise((resolve) => setTimeout(resolve, 200)); // Topics are saved soon after, not before the answer.
+  t.is((await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1))).code, 0);
   const due = new Map<string, number>();
   const begin = Date.now();
   const answers = await Promise.all(
@@ -161,7 +163,7 @@ test("kill -9 during deliveries, again and again: none is lost, none is early, f
       return send(client, `k${i}`, { TIMER_DELIVER_MS: String(at) });
     }),
   );
-  t.true(answers.every(({ code }) => code === 0));
+  t.deepEqual([...new Set(answers.map(({ code, remark }) => `${code} ${remark ?? ""}`))], ["0 "]);
   for (let round = 0; round < 3; round++) {
     await new Promise((resolve) => setTimeout(resolve, 900));
     await broker.kill();
