@@ -141,7 +141,7 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
   (local $i i32) (local $at4 i32) (local $b i32) (local $c i32) (local $d i32) (local $left i32) (local $value i32)
   (local $target i32) (local $to i32) (local $crc i32) (local $hash i32) (local $keys i32) (local $laterKeys i32)
   (local $ticket i32) (local $opaque i32) (local $queueId i32) (local $from i32) (local $topic i32) (local $seed i32)
-  (local $tagsHash i32) (local $shape i32)
+  (local $tagsHash i32) (local $shape i32) (local $isMixed i32) (local $isLookedUp i32)
   (local $born i64) (local $v v128) (local $differs v128)
   (local.set $from (local.get $at))
   (local.set $laterKeys (i32.const ${STORE_TIMESTAMP_OFFSET_V4 - PHYSICAL_OFFSET_OFFSET - 8}))
@@ -161,12 +161,29 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
         (i32.mul (i32.and (local.get $c) (i32.const ${MEMO_COUNT - 1})) (i32.const ${SHAPE_SIZE}))))
       (br_if $done (i32.ne (local.get $b) ${of("headerWord")}))
       (local.set $headerSize ${of("headerSize")})
-      (local.set $topic (i32.const 0))))
+      (local.set $topic (i32.const 0))
+      (local.set $isMixed (i32.const 1))))
     (local.set $header (i32.add (local.get $from) (i32.const 8)))
     (local.set $bodySize (i32.sub (local.get $frame) (i32.add (local.get $headerSize) (i32.const 4))))
     (br_if $done (i32.ge_u (i32.sub (local.get $bodySize) (i32.const 1)) ${of("bodyMax")}))
     (local.set $size (i32.add (local.get $bodySize) ${of("fixedSize")}))
     (br_if $done (i32.gt_u (i32.add (i32.add (local.get $record) (local.get $size)) (i32.const ${2 * VECTOR})) (local.get $limit)))
+
+    ;; The topic's name is part of the pattern: where topics take turns, it is put there first.
+    (local.set $isLookedUp (local.get $isMixed))
+    (if (local.get $isMixed) (then
+      (local.set $i (i32.add (local.get $header) ${of("topicAt")}))
+      (local.set $c (call $findTopic (local.get $i) ${of("topicSize")}))
+      (br_if $done (i32.eqz (local.get $c)))
+      (local.set $isMixed (i32.ne (local.get $c) (local.get $topic)))
+      (if (local.get $isMixed) (then
+        (local.set $topic (local.get $c))
+        (local.set $seed ${topicSeed("(local.get $topic)")})
+        (local.set $hash (i32.add (i32.mul (local.get $seed) ${of("tagsFactor")}) ${of("tagsHash")}))
+        ${keyHash}
+        (local.set $tagsHash (local.get $hash))
+        (local.set $target (i32.add (local.get $shape) (i32.add (i32.const ${PATTERN_AT}) ${of("topicAt")})))
+        ${copyExact("name", of("topicSize"), "", "")}))))
 
     ;; The header is the shape's but for its open bytes, which are plain: no quote, backslash, control or more than ASCII.
     (local.set $differs (i8x16.splat (i32.const 0)))
@@ -185,21 +202,10 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
                      (i8x16.eq (local.get $v) (i8x16.splat (i32.const 0x5c)))))
           (v128.load offset=${FIXED_AT} (local.get $target))))))
       (br_if $compare (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const ${VECTOR}))) (local.get $headerSize))))
-    (br_if $done (v128.any_true (local.get $differs)))
-
-    ;; The topic: mostly it is the one before.
-    (local.set $i (i32.add (local.get $header) ${of("topicAt")}))
-    (local.set $b ${of("topicSize")})
-    (local.set $c (i32.const 0))
-    (if (local.get $topic) (then
-      (local.set $c (call $isTopic (local.get $topic) (local.get $i) (local.get $b)))))
-    (if (i32.eqz (local.get $c)) (then
-      (local.set $topic (call $findTopic (local.get $i) (local.get $b)))
-      (br_if $done (i32.eqz (local.get $topic)))
-      (local.set $seed ${topicSeed("(local.get $topic)")})
-      (local.set $hash (i32.add (i32.mul (local.get $seed) ${of("tagsFactor")}) ${of("tagsHash")}))
-      ${keyHash}
-      (local.set $tagsHash (local.get $hash))))
+    (if (v128.any_true (local.get $differs)) (then
+      (br_if $done (local.get $isLookedUp))
+      (local.set $isMixed (i32.const 1))
+      (br $next)))
 
     ;; JSON has no 01.
     ${digits("opaqueDigit", "opaqueAt", "opaqueSize")}

@@ -202,6 +202,7 @@ export class SendKernel {
       bytes[at + text.PATTERN_AT + i] = header.view.getUint8(header.at + i);
       bytes[at + text.FIXED_AT + i] = header.open[i]! ^ 0xff;
     }
+    bytes.fill(0xff, at + text.FIXED_AT + shape.topicAt, at + text.FIXED_AT + shape.topicAt + shape.topicSize);
     return true;
   }
 
