@@ -3,9 +3,12 @@ import { instantiate } from "../../base/wasm.ts";
 import { assemble, swap } from "../../base/wasm-text.ts";
 import {
   BODY_CRC_OFFSET,
+  BORN_HOST_OFFSET,
+  BORN_TIMESTAMP_OFFSET,
   bornHostShift,
   FLAG_OFFSET,
   PHYSICAL_OFFSET_OFFSET,
+  QUEUE_ID_OFFSET,
   STORE_TIMESTAMP_OFFSET_V4,
 } from "../../format/record/message.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
@@ -22,12 +25,19 @@ const PATTERN_AT: number = TABLES_AT + 4 * CRC32_TABLES.length;
 const FIXED_AT: number = PATTERN_AT + PATTERN_SIZE_MAX + VECTOR;
 const SHAPE_AT: number = FIXED_AT + PATTERN_SIZE_MAX + VECTOR;
 const RESULT_AT: number = SHAPE_AT + 128;
-const SIZES_AT: number = RESULT_AT + 16;
+/** What precedes the body of records, and their topic with what stands around it. */
+const HEAD_AT: number = RESULT_AT + 16;
+const HEAD_SIZE_MAX = 128;
+const TAIL_AT: number = HEAD_AT + HEAD_SIZE_MAX + VECTOR;
+const TAIL_SIZE_MAX = 1024;
+const SIZES_AT: number = TAIL_AT + TAIL_SIZE_MAX + VECTOR;
 const INPUT_AT: number = SIZES_AT + 4 * COUNT_MAX;
 /** Batches that are larger are left to JavaScript, bytes. */
 const INPUT_SIZE = 4_194_304;
 /** Scratch memory that it needs. Batches are read a little past their end. */
 export const BATCH_KERNEL_SIZE: number = INPUT_AT + INPUT_SIZE + 2 * VECTOR;
+
+const TWO_32 = 4_294_967_296;
 
 /** A sub message of a batch: size, magic, bodyCrc, flag, bodySize, body, propertiesSize u16, properties. */
 const SUB_FLAG = 12;
@@ -159,6 +169,7 @@ export class BatchKernel {
   readonly #dataAt: number;
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
+  readonly #view: DataView;
   readonly #explode: (sub: number, end: number, record: number) => number;
   /** Where the batch is that was loaded. */
   #batchAt = 0;
@@ -182,6 +193,7 @@ export class BatchKernel {
     this.#dataAt = dataAt;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer, at, INPUT_AT / 4);
+    this.#view = new DataView(buffer, at, INPUT_AT);
     this.#input = Buffer.from(buffer, at + INPUT_AT, INPUT_SIZE);
     this.#words.set(CRC32_TABLES, TABLES_AT / 4);
     this.#explode = instantiate(assemble(text(at), buffer.byteLength), memory)["explode"]!;
@@ -240,6 +252,32 @@ export class BatchKernel {
     words[at++] = tagsCode;
     words[at++] = tagsHash;
     words[at++] = STORE_TIMESTAMP_OFFSET_V4 + bornHostShift(sysFlag) - PHYSICAL_OFFSET_OFFSET - 8;
+  }
+
+  /**
+   * Keeps the head and the topic of the record that the others are to be copies of, so that the next batch's first one can be one too.
+   * @param record, tail  as of `setShape`, after that
+   * @returns false: there is no room for them
+   */
+  keep(record: number, headSize: number, tail: number, tailSize: number): boolean {
+    if (headSize > HEAD_SIZE_MAX || tailSize > TAIL_SIZE_MAX) return false;
+    const base = this.#base;
+    this.#bytes.copyWithin(base + HEAD_AT, this.#dataAt + record, this.#dataAt + record + headSize);
+    this.#bytes.copyWithin(base + TAIL_AT, this.#dataAt + tail, this.#dataAt + tail + tailSize);
+    this.#words[SHAPE_AT / 4] = base + HEAD_AT;
+    this.#words[SHAPE_AT / 4 + 2] = base + TAIL_AT;
+    return true;
+  }
+
+  /** Changes what the batches of one producer differ in, in the head that was kept. @param bornHost of the same size */
+  setHead(queueId: number, bornTimestamp: number, bornHost: Buffer): void {
+    const at = HEAD_AT;
+    const view = this.#view;
+    const high = Math.floor(bornTimestamp / TWO_32);
+    view.setInt32(at + QUEUE_ID_OFFSET, queueId);
+    view.setInt32(at + BORN_TIMESTAMP_OFFSET, high);
+    view.setInt32(at + BORN_TIMESTAMP_OFFSET + 4, bornTimestamp - high * TWO_32);
+    this.#bytes.set(bornHost, this.#base + at + BORN_HOST_OFFSET);
   }
 
   /** Takes a batch in: bytes[start, end). What stands in the lane's memory stays where it is. @returns false: it is too large */

@@ -20,6 +20,9 @@ export class BatchTemplate {
   #isForKernel = false;
   #pattern: TextPattern | undefined;
   isNoWait = false;
+  /** Where the key of the record given to `setFirst` stands. */
+  keyStart = 0;
+  keyEnd = 0;
   /** Places in the properties. */
   #keyAt = 0;
   #keySize = 0;
@@ -28,6 +31,14 @@ export class BatchTemplate {
   #tagsAt = 0;
   #tagsSize = 0;
   #tagsCode = 0;
+  #propertiesSize = 0;
+  /** Whether the first record of a batch may be a copy of the one before's, and of whose: topic, size of the sender's address, flags. */
+  #isKept = false;
+  /** A key without letters: it is noted nevertheless in a first record. */
+  #hasBareKey = false;
+  #keptTopic: Buffer | undefined;
+  #keptHostSize = 0;
+  #keptFlags = 0;
   /** Of the first record of the present batch. */
   #record = 0;
   #sysFlag = 0;
@@ -58,6 +69,7 @@ export class BatchTemplate {
     sysFlag: number,
     keyHashSeed: number,
   ): void {
+    this.#isKept = false;
     this.#record = record;
     this.#sysFlag = sysFlag;
     this.#headSize = bodySizeOffset(sysFlag) + 4;
@@ -85,6 +97,33 @@ export class BatchTemplate {
       hasTags ? tagsHashOfBytes(keyHashSeed, bytes, tagsAt, tagsAt + this.#tagsSize) : 0,
       sysFlag,
     );
+    this.#propertiesSize = size;
+    this.#hasBareKey = properties.keyEnd !== 0 && this.#keySize === 0;
+  }
+
+  /** After `begin`: the next batch may be of the same kind. @param topic, bornHost, flags  of the request, to know it by */
+  keep(topic: Buffer, bornHost: Buffer, flags: number): void {
+    if (!this.#isForKernel || this.#hasBareKey) return;
+    this.#isKept = this.#kernel!.keep(this.#record, this.#headSize, this.#tailAt, this.#tailSize);
+    this.#keptTopic = topic;
+    this.#keptHostSize = bornHost.length;
+    this.#keptFlags = flags;
+  }
+
+  /** Whether the kernel may make the first record of this batch as well: a copy of the batch's before, which it was made ready for. */
+  resume(topic: Buffer, bornHost: Buffer, flags: number, queueId: number, bornTimestamp: number): boolean {
+    if (!this.#isKept || topic !== this.#keptTopic) return false;
+    if (flags !== this.#keptFlags || bornHost.length !== this.#keptHostSize) return false;
+    this.#kernel!.setHead(queueId, bornTimestamp, bornHost);
+    return true;
+  }
+
+  /** The kernel has made the batch's first record: data[record, end). */
+  setFirst(record: number, end: number): void {
+    this.#record = record;
+    this.keyStart = this.#keySize === 0 ? 0 : end - this.#propertiesSize + this.#keyAt;
+    this.keyEnd = this.#keySize === 0 ? 0 : this.keyStart + this.#keySize;
+    this.#tailAt = end - this.#propertiesSize - this.#tailSize;
   }
 
   #setPattern(bytes: Buffer, view: DataView, propertiesAt: number, end: number, properties: RecordProperties): void {

@@ -343,12 +343,17 @@ export class SendPath {
     const seed = topic.keyHashSeed;
     const template = this.#batchTemplate;
     let isLoaded: boolean | undefined;
+    const isResumed = template.resume(topic.key, bornHost, sysFlag, queueId, bornTimestamp);
     for (let sub = bodyStart; sub < bodyEnd; ) {
       const { kernel } = template;
-      if (record > at && kernel !== undefined) {
+      if ((isResumed || record > at) && kernel !== undefined) {
         isLoaded ??= kernel.load(bytes, bodyStart, bodyEnd);
         const made = isLoaded ? kernel.explode(sub - bodyStart, bodySize, record) : 0;
         if (made > 0) {
+          if (record === at) {
+            template.setFirst(at, at + kernel.sizeOf(0));
+            ({ keyStart, keyEnd } = template);
+          }
           for (let i = 0; i < made; i++) sizes[done++] = kernel.sizeOf(i);
           isNoWait ||= template.isNoWait;
           record = kernel.record;
@@ -357,48 +362,35 @@ export class SendPath {
         }
       }
       const subEnd = sub + source.getUint32(base + sub);
-      const subBodyStart = sub + SUB_BODY_OFFSET;
-      const subBodySize = source.getUint32(base + sub + SUB_BODY_OFFSET - 4);
+      const bodyAt = sub + SUB_BODY_OFFSET;
+      const subSize = source.getUint32(base + sub + SUB_BODY_OFFSET - 4);
       const flag = source.getInt32(base + sub + SUB_FLAG_OFFSET);
-      const sourcePropertiesAt = subBodyStart + subBodySize + 2;
+      const sourcePropertiesAt = bodyAt + subSize + 2;
       const propertiesSize = subEnd - sourcePropertiesAt;
       if (record > at && template.matches(source, base + sourcePropertiesAt, propertiesSize)) {
-        const next = template.write(
-          data,
-          this.#view,
-          record,
-          flag,
-          bytes,
-          source,
-          base,
-          subBodyStart,
-          subBodySize,
-          propertiesSize,
-          seed,
-        );
+        const next = template.write(data, this.#view, record, flag, bytes, source, base, bodyAt, subSize, propertiesSize, seed);
         isNoWait ||= template.isNoWait;
         sizes[done++] = next - record;
         record = next;
         sub = subEnd;
         continue;
       }
-      const propertiesAt =
-        2 +
-        writeRecordHead(
-          data,
-          record,
-          queueId,
-          flag,
-          sysFlag,
-          bornTimestamp,
-          bornHost,
-          store,
-          0,
-          bytes,
-          subBodyStart,
-          subBodySize,
-          topic.key,
-        );
+      const sizeAt = writeRecordHead(
+        data,
+        record,
+        queueId,
+        flag,
+        sysFlag,
+        bornTimestamp,
+        bornHost,
+        store,
+        0,
+        bytes,
+        bodyAt,
+        subSize,
+        topic.key,
+      );
+      const propertiesAt = sizeAt + 2;
       let end = propertiesAt + bytes.copy(data, propertiesAt, sourcePropertiesAt, subEnd);
       if (end > propertiesAt && data[end - 1] !== VALUE_END) data[end++] = VALUE_END;
       if (end - propertiesAt > this.#propertiesSizeMax) return SEND_UNUSUAL;
@@ -415,6 +407,7 @@ export class SendPath {
         const tailAt = propertiesAt - 2 - topic.key.length - topicSizeSize(topic.key);
         const flags = hostFlags(bornHost) | (store.length > 8 ? SYS_FLAG_STORE_HOST_V6 : 0);
         template.begin(data, this.#view, record, tailAt, propertiesAt, end, this.#properties, flags, seed);
+        template.keep(topic.key, bornHost, sysFlag);
       }
       sizes[done++] = end - record;
       record = end;

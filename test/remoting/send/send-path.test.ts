@@ -20,6 +20,7 @@ import { createLaneMemory, LaneConsumer, LaneProducer, laneScratch } from "../..
 const QUEUES = 4;
 const INPUT_SIZE = 65_536;
 const PEER = { remoteAddress: "10.1.2.4", remotePort: 50_000 } as Socket;
+const OTHER_PEER = { remoteAddress: "10.1.2.5", remotePort: 50_001 } as Socket;
 
 interface Sent {
   records: string[];
@@ -36,18 +37,23 @@ class Sender {
   readonly #lane: LaneProducer;
   readonly #writer: LaneConsumer;
   readonly tickets = new SendTickets(16);
-  readonly #connection = new IoConnection(
-    0,
-    PEER,
-    () => 0,
-    () => {},
-    undefined,
-    new StreamReads(1, 0, () => {}),
-    [],
+  readonly #connections = [PEER, OTHER_PEER].map(
+    (peer) =>
+      new IoConnection(
+        0,
+        peer,
+        () => 0,
+        () => {},
+        undefined,
+        new StreamReads(1, 0, () => {}),
+        [],
+      ),
   );
   templated = 0;
   /** Records that the kernel has made. */
   exploded = 0;
+  /** Batches whose first record was one of them. */
+  resumed = 0;
 
   /** @param withKernel batches are taken apart in WebAssembly */
   constructor(scan: HeaderScan | undefined, storeHost: string, dedupWindowS: number, withKernel = false, sizeMax = 1000) {
@@ -94,12 +100,13 @@ class Sender {
     kernel.explode = (sub, end, record) => {
       const count = explode(sub, end, record);
       this.exploded += count;
+      if (sub === 0 && count > 0) this.resumed++;
       return count;
     };
   }
 
   /** @returns all that is known of the record that it made, or the outcome */
-  send(given: Buffer): Sent | string | number {
+  send(given: Buffer, connection = 0): Sent | string | number {
     let frame = given;
     if (this.#input !== undefined && this.#sent++ % 2 === 1) {
       given.copy(this.#input);
@@ -108,7 +115,7 @@ class Sender {
     const scan = this.#scan ?? new HeaderScan();
     if (!scan.scan(frame, 0)) return "unusual header";
     if (scan.memo?.extra instanceof SendTemplate) this.templated++;
-    const outcome = this.#path.take(this.#connection, frame, 0, frame.length, scan);
+    const outcome = this.#path.take(this.#connections[connection]!, frame, 0, frame.length, scan);
     if (outcome !== SEND_TAKEN) return outcome;
     this.#lane.publish();
     const writer = this.#writer;
@@ -258,18 +265,20 @@ for (const storeHost of ["10.1.2.3:10911", "[2001:db8::1]:10911"]) {
     // The kernel copies 16 bytes at a time, and the CRC has loops of 16, 4 and 1.
     const sized = fc.tuple(one, fc.integer({ min: 0, max: 70 })).map(([message, bodySize]) => ({ ...message, bodySize }));
     const inner = fc.array(fc.tuple(sized, fc.boolean()), { minLength: 1, maxLength: 12 });
+    const outers = fc.record({ topic: fc.constantFrom("T-one", "T-one", "T-two"), queueId: fc.nat(QUEUES - 1), from: fc.nat(1) });
     let records = 0;
     let exploded = 0;
-    const property = fc.property(fc.array(fc.tuple(plain, inner), { minLength: 1, maxLength: 6 }), (batches) => {
+    let resumed = 0;
+    const property = fc.property(fc.array(fc.tuple(plain, inner, outers), { minLength: 1, maxLength: 6 }), (batches) => {
       const whole = new Sender(undefined, storeHost, 0, false, 8000);
       const vectors = new Sender(undefined, storeHost, 0, true, 8000);
-      for (const [header, all] of batches) {
-        const outer = { ...header, topic: "T-one", queueId: 1 };
+      for (const [header, all, { from, ...place }] of batches) {
+        const outer = { ...header, ...place };
         const parts = all.map(([message, isClosed]) => subMessage(message, isClosed));
         const frame = frameOf(outer, Buffer.concat(parts));
-        const sent = whole.send(frame);
-        t.deepEqual(vectors.send(frame), sent);
-        const alone = parts.map((part) => new Sender(undefined, storeHost, 0).send(frameOf(outer, part)));
+        const sent = whole.send(frame, from);
+        t.deepEqual(vectors.send(frame, from), sent);
+        const alone = parts.map((part) => new Sender(undefined, storeHost, 0).send(frameOf(outer, part), from));
         const expected = alone.flatMap((one) => (typeof one === "object" ? one.records : [String(one)]));
         if (typeof sent !== "object") {
           t.true(expected.includes(String(sent)));
@@ -283,9 +292,11 @@ for (const storeHost of ["10.1.2.3:10911", "[2001:db8::1]:10911"]) {
         records += expected.length;
       }
       exploded += vectors.exploded;
+      resumed += vectors.resumed;
     });
     t.notThrows(() => fc.assert(property, { numRuns: 100 }));
     t.true(records > 200);
     t.true(exploded > 10);
+    t.true(resumed > 10, String(resumed));
   });
 }
