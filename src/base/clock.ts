@@ -1,3 +1,5 @@
+import { CommonTicks } from "./common-ticks.ts";
+
 /**
  * Time, for everything that waits or stamps. One clock is handed to all parts of a broker; worker
  * threads rebuild it from its `shared` memory, so that a virtual clock moves in all of them at once.
@@ -43,19 +45,21 @@ const VIRTUAL_NOW = 1;
 const SYSTEM = 0;
 const VIRTUAL = 1;
 
-/** Tickers of one clock with the same period below this go off together, ms: an idle process then wakes less often. */
+/** Tickers of a thread with periods up to this go off at common moments, ms: an idle process then wakes less often. */
 const COMMON_PERIOD_MAX = 1000;
+const keeping = new CommonTicks(true);
+const leaving = new CommonTicks(false);
 
 export class SystemClock implements Clock {
   readonly shared: SharedArrayBuffer = new SharedArrayBuffer(16);
   readonly #keepsProcess: boolean;
-  /** By period. */
-  readonly #common = new Map<number, { tasks: Set<() => unknown>; interval: Timer }>();
+  readonly #common: CommonTicks;
   #last = 0;
 
   /** @param keepsProcess whether the process lives on for a timer alone */
   constructor(keepsProcess = true) {
     this.#keepsProcess = keepsProcess;
+    this.#common = keepsProcess ? keeping : leaving;
   }
 
   now(): number {
@@ -71,35 +75,10 @@ export class SystemClock implements Clock {
   }
 
   setTicker(task: () => unknown, periodMs: number): Timer {
-    return periodMs < COMMON_PERIOD_MAX ? this.#joinCommon(() => task(), periodMs) : this.#interval(task, periodMs);
-  }
-
-  #interval(task: () => unknown, periodMs: number): Timer {
+    if (periodMs <= COMMON_PERIOD_MAX) return this.#common.add(task, periodMs);
     const handle = setInterval(task, periodMs);
     if (!this.#keepsProcess) handle.unref();
     return { cancel: () => clearInterval(handle) };
-  }
-
-  /** @param task used for no other ticker */
-  #joinCommon(task: () => unknown, periodMs: number): Timer {
-    let common = this.#common.get(periodMs);
-    if (common === undefined) {
-      const tasks = new Set<() => unknown>();
-      const interval = this.#interval(() => {
-        for (const each of tasks) each();
-      }, periodMs);
-      common = { tasks, interval };
-      this.#common.set(periodMs, common);
-    }
-    const { tasks, interval } = common;
-    tasks.add(task);
-    return {
-      cancel: () => {
-        if (!tasks.delete(task) || tasks.size > 0) return;
-        interval.cancel();
-        this.#common.delete(periodMs);
-      },
-    };
   }
 }
 

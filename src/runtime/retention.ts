@@ -48,7 +48,7 @@ export interface RetentionOptions {
 }
 
 /** So often the disk is looked at, ms: writes go on within this after space has returned. */
-const LOOK_MS = 250;
+const LOOK_MS = 200;
 /** Looks closer together, by a virtual clock that leaps, tell nothing new. */
 const LOOK_REAL_MS_MIN = 5;
 /** Rounds in which DELETE_EXPIRED_COMMITLOG deletes at any hour. Source: Apache `MAX_MANUAL_DELETE_FILE_TIMES`. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
+import { RestingTicker } from "../../base/resting-ticker.ts";
 import { SCHEDULE_TOPIC } from "../../format/names.ts";
 import { decodeMessage } from "../../format/record/message.ts";
 import { entriesOf, memberOf, parseJson, writeJson } from "../../format/text/fastjson.ts";
@@ -21,6 +22,8 @@ export interface ScheduleOptions {
 }
 
 const PERIOD_MS = 100;
+/** While no message waits: less than any level's delay. */
+const IDLE_PERIOD_MS = 500;
 /** Messages of one level that are delivered in one round. */
 const ROUND_MAX = 1000;
 /** Messages, and bytes of them, that are being stored at once: where each waits for the disk, they wait together. */
@@ -46,6 +49,7 @@ export class ScheduleService {
   /** By level. */
   readonly #running = new Map<number, Promise<void>>();
   readonly #timers: Timer[] = [];
+  #looks: RestingTicker | undefined;
   #isDirty = false;
   #saving: Promise<void> | undefined;
   #isClosed = false;
@@ -71,7 +75,8 @@ export class ScheduleService {
   start(): void {
     const { clock, saveIntervalMs } = this.#o;
     const nextMs = (): number => this.#nextMs();
-    this.#timers.push(clock.setTicker(() => this.#round(), PERIOD_MS, nextMs));
+    this.#looks = new RestingTicker(clock, () => this.#round(), PERIOD_MS, IDLE_PERIOD_MS, nextMs);
+    this.#timers.push(this.#looks);
     this.#timers.push(clock.setTicker(() => this.#saveQuietly(), saveIntervalMs, "once"));
   }
 
@@ -96,12 +101,15 @@ export class ScheduleService {
 
   /** Resolves when what is due is stored. */
   #round(): Promise<unknown> {
+    let isBusy = this.#running.size > 0;
     for (let level = 1; level <= this.#o.delayLevelsMs.length; level++) {
       if (this.#running.has(level)) continue;
       if (this.#offset(level) >= this.#o.store.maxQueueOffset(SCHEDULE_TOPIC, level - 1)) continue;
+      isBusy = true;
       const delivery = this.#deliver(level).finally(() => this.#running.delete(level));
       this.#running.set(level, delivery);
     }
+    this.#looks?.setBusy(isBusy);
     return Promise.all(this.#running.values());
   }
 

@@ -1,4 +1,5 @@
-import type { Clock, Timer } from "../../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
+import { RestingTicker } from "../../base/resting-ticker.ts";
 import { decodeMessage } from "../../format/record/message.ts";
 import {
   ACK_TAG,
@@ -67,6 +68,8 @@ interface ReviveQueue {
 /** More would cost too much memory: pops are refused. */
 export const CHECK_POINTS_MAX = 1_000_000;
 const TICK_MS = 100;
+/** While nothing is popped. */
+const IDLE_TICK_MS = 500;
 /** A check point so far behind the end of its queue is written again at the end, so that the next start reads little. */
 const DISTANCE_MAX = 20_000;
 /** What RocketMQ's timer delivers comes late: acknowledgements a second after their check point. */
@@ -88,7 +91,7 @@ export class CheckPoints {
   readonly #points = new Map<string, CheckPoint>();
   readonly #due = new DueTicks<CheckPoint>(TICK_MS);
   readonly #queues: ReviveQueue[] = [];
-  #ticker: Timer | undefined;
+  #ticker: RestingTicker | undefined;
 
   constructor(options: CheckPointsOptions) {
     this.#o = options;
@@ -113,12 +116,14 @@ export class CheckPoints {
       this.#advance(queue);
     }
     if (this.#points.size > 0) log.info({ checkPoints: this.#points.size }, "popped messages wait for their acknowledgement");
-    this.#ticker = clock.setTicker(
+    this.#ticker = new RestingTicker(
+      clock,
       () => {
         this.#tick();
         return this.#o.onIdle(); // A virtual clock waits for it.
       },
       TICK_MS,
+      IDLE_TICK_MS,
       () => this.#nextMs(),
     );
   }
@@ -136,6 +141,7 @@ export class CheckPoints {
       const end = this.#o.store.maxQueueOffset(this.#o.topic, queue.queueId);
       if (queue.pending === 0 && end > queue.next) this.#catchUp(queue, end, Number.POSITIVE_INFINITY);
     }
+    this.#ticker?.setBusy(this.#nextMs() === 0);
   }
 
   /** Reads records that are not ours: those of the time before the start, and what a timer has brought. */
@@ -188,6 +194,7 @@ export class CheckPoints {
       isMoving: false,
     };
     this.#points.set(key, point);
+    this.#ticker?.setBusy(true);
     queue.places.push({ offset: reviveOffset, point });
     this.#due.add(point.popTime + point.invisibleTime + graceMs, point);
     this.settleIfDone(point);

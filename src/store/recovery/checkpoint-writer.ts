@@ -48,6 +48,8 @@ export class CheckpointWriter {
   #before: QueueBounds[];
   /** QUEUES_WRITTEN_OFFSET before that look. */
   #covered: number;
+  /** Dispatched and oldest offset at that look, if all was in files by then. */
+  #seen = "";
 
   constructor(options: CheckpointWriterOptions) {
     this.#o = options;
@@ -64,14 +66,18 @@ export class CheckpointWriter {
     if (now < this.#nextBoundsMs) return;
     this.#nextBoundsMs = now + this.#before.length / BOUNDS_PER_MS;
     const { log, topics } = this.#o;
-    const queues = this.#before.filter(({ topic }) => topics().has(topic));
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
     if (dispatchedOffset !== this.#lastDispatched || this.#covered !== this.#lastCovered) {
+      const queues = this.#before.filter(({ topic }) => topics().has(topic));
       this.#writeBounds({ dispatchedOffset, coveredOffset: this.#covered, physicMsgTimestamp: 0, queues });
       this.#lastDispatched = dispatchedOffset;
       this.#lastCovered = this.#covered;
     }
     this.#covered = log.offset(shared.QUEUES_WRITTEN_OFFSET);
+    // All was in files at the last look, and nothing has come since: the bounds are what they were.
+    const seen = `${dispatchedOffset} ${log.offset(shared.MIN_OFFSET)}`;
+    if (this.#covered === dispatchedOffset && seen === this.#seen) return;
+    this.#seen = this.#covered === dispatchedOffset ? seen : "";
     this.#before = this.#bounds();
   }
 
