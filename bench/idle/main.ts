@@ -10,7 +10,7 @@ import { provenance } from "../machine.ts";
 
 const { values: flags } = parseArgs({
   options: {
-    settle: { type: "string", default: "8" },
+    settle: { type: "string", default: "15" },
     seconds: { type: "string", default: "10" },
     clients: { type: "string", default: "4" },
     json: { type: "boolean", default: false },
