@@ -6,7 +6,8 @@
 import test from "ava";
 import type { HeaderValues, RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
 import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
-import { Lab, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab } from "./lab.ts";
 import { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

@@ -5,7 +5,8 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { decodeMessages } from "../../src/format/record/message.ts";
-import { Lab, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

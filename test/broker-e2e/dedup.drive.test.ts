@@ -9,7 +9,8 @@ import { createInterface } from "node:readline";
 import test from "ava";
 import { ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import type { RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
-import { Lab, NATIVE_FREE, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab, NATIVE_FREE } from "./lab.ts";
 import { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 
@@ -158,7 +159,6 @@ test("kill -9 and a start: what was acknowledged is known, nothing is stored twi
   let broker = await start();
   let client = await RawClient.connect(broker.address);
   await createTopic(client, "Crash", 4, 600);
-  await new Promise((resolve) => setTimeout(resolve, 200)); // Topics are saved soon after, not before the answer.
   const places = new Map<string, string>();
   const delayed = await send(client, "Crash", "delayed", { properties: { DELAY: "18" } });
   await Promise.all(

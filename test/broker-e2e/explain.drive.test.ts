@@ -3,7 +3,8 @@
 import test, { type ExecutionContext } from "ava";
 import type { Finding, FindingState } from "../../src/index.ts";
 import { runCommand } from "../cli/command.ts";
-import { Lab, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 
@@ -40,9 +41,9 @@ async function subscribe(client: RawClient, group: string, expression: string, e
   if (code !== 0) throw new Error(`heart-beat: ${code}`);
 }
 
-async function setUp(t: ExecutionContext) {
+async function setUp(t: ExecutionContext, clock: "system" | "virtual" = "system") {
   const lab = new Lab(t);
-  const broker = await lab.start({ config: CONFIG });
+  const broker = await lab.start({ config: CONFIG, clock });
   const client = await lab.raw();
   await client.ask(ask.CREATE_TOPIC, ask.topicHeader(TOPIC, 1));
   const admin = lab.admin();
@@ -58,7 +59,7 @@ async function setUp(t: ExecutionContext) {
       seen = await findings(id, group);
       return seen.some((finding) => finding.state === wanted);
     };
-    await until(isThere, () => `not ${wanted} but ${JSON.stringify(seen)}`, 20_000);
+    await until(isThere, () => `not ${wanted} but ${JSON.stringify(seen)}`);
     return seen.find((finding) => finding.state === wanted)!;
   };
   return { lab, broker, client, admin, findings, state };
@@ -106,7 +107,7 @@ test("waiting, acked, retried, dead", async (t) => {
   const other = await send(client);
   await sendBack(other.id, 1);
   const again = (): Promise<Finding | undefined> => findings(other.id, GROUP).then(([finding]) => finding);
-  await until(async () => (await again())?.text.startsWith("retry 1 of 16: waits to be pulled") === true, undefined, 20_000);
+  await until(async () => (await again())?.text.startsWith("retry 1 of 16: waits to be pulled") === true);
   t.like(await again(), { state: "waiting", retry: 1, retryMax: 16 });
   const copies = (await admin.explain(other.id, { group: GROUP }))[0]!.copies;
   const retried = copies.find(({ topic }) => topic === `%RETRY%${GROUP}`)!;
@@ -144,7 +145,7 @@ test("delayed, filtered by tags and by an expression, not subscribed", async (t)
 });
 
 test("popped and invisible, then back in the retry topic", async (t) => {
-  const { client, state } = await setUp(t);
+  const { client, broker, state } = await setUp(t, "virtual");
   await subscribe(client, GROUP, "*");
   const { id } = await send(client);
   await state(id, "waiting");
@@ -153,7 +154,7 @@ test("popped and invisible, then back in the retry topic", async (t) => {
     topic: TOPIC,
     queueId: 0,
     maxMsgNums: 1,
-    invisibleTime: 3000,
+    invisibleTime: 60_000,
     pollTime: 0,
     bornTime: Date.now(),
     initMode: 0,
@@ -163,6 +164,7 @@ test("popped and invisible, then back in the retry topic", async (t) => {
   const held = await state(id, "invisible");
   t.is(held.clientId, `client-of-${GROUP}`);
   t.regex(held.text, /popped by client-of-billing and not acked, until/);
+  await broker.advance("61s");
   const again = (finding: Finding): boolean => finding.text.startsWith("retry 1 of 16");
   await until(async () => {
     const { text, retry } = await state(id, "waiting");

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import {
   Admin,
@@ -19,7 +18,6 @@ import { RawClient } from "./raw-client.ts";
 export const NATIVE_FREE: boolean = process.env["MILLRACE_DRIVE"] === "native-free";
 /** For each test: a broker starts in seconds, also on a machine that is busy with others. */
 export const TEST_TIMEOUT_MS = 180_000;
-const UNTIL_MS = 60_000;
 
 /** Small files, so that stores are quick to make. */
 const SMALL: Readonly<Record<string, string | number>> = {
@@ -98,18 +96,5 @@ export class Lab {
     const consumer = new Consumer({ namesrvAddr: this.broker.namesrvAddress, group, consumeFrom: "first", ...options });
     this.#closing.push(() => consumer.close());
     return consumer;
-  }
-}
-
-/** Waits until `condition` holds. @throws with what `state` says when it does not within a minute */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  state: () => string = () => "condition not met",
-  limitMs: number = UNTIL_MS,
-): Promise<void> {
-  const deadline = Date.now() + limitMs;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`${state()} (waited ${limitMs} ms)`);
-    await sleep(20);
   }
 }

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import test from "ava";
 import { decodeMessages } from "../../src/format/record/message.ts";
 import { verifyStore } from "../../src/runtime/verify.ts";
-import { Lab, NATIVE_FREE, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab, NATIVE_FREE } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

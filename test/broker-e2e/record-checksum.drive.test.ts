@@ -15,7 +15,8 @@ import { physicalOffsetOf } from "../../src/format/record/message-id.ts";
 import { RECORD_CRC_NONE, RECORD_CRC_RIGHT, recordCrcState } from "../../src/format/record/record-crc.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { verifyStore } from "../../src/runtime/verify.ts";
-import { Lab, NATIVE_FREE, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab, NATIVE_FREE } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import test from "ava";
 import { decodeMessages } from "../../src/format/record/message.ts";
 import type { RemotingCommand } from "../../src/format/remoting/remoting-command.ts";
-import { Lab, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

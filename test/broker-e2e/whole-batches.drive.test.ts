@@ -7,7 +7,8 @@ import test from "ava";
 import { TopicReader } from "../../src/client/consume/topic-reader.ts";
 import { decodeMessages } from "../../src/format/record/message.ts";
 import { type OutgoingMessage, openEngine } from "../../src/index.ts";
-import { Lab, NATIVE_FREE, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab, NATIVE_FREE } from "./lab.ts";
 import type { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

@@ -9,7 +9,8 @@ import { FLAG_ONEWAY, type RemotingCommand } from "../../src/format/remoting/rem
 import { FRAME_SIZE_MAX, SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import { openEngine } from "../../src/index.ts";
 import { Command } from "../cli/command.ts";
-import { Lab, NATIVE_FREE, TEST_TIMEOUT_MS, until } from "./lab.ts";
+import { until } from "../until.ts";
+import { Lab, NATIVE_FREE, TEST_TIMEOUT_MS } from "./lab.ts";
 import { RawClient } from "./raw-client.ts";
 import * as ask from "./requests.ts";
 

@@ -109,12 +109,3 @@ export function batchMessages(body: Buffer): BatchedMessage[] {
   }
   return messages;
 }
-
-/** Lets the event loop turn until `done`; fails after `limitMs`. */
-export async function until(done: () => boolean, limitMs = 3_000): Promise<void> {
-  const deadline = performance.now() + limitMs;
-  while (!done()) {
-    if (performance.now() > deadline) throw new Error("waited in vain");
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}

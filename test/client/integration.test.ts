@@ -9,7 +9,7 @@ import type { Compression } from "../../src/client/produce/compression.ts";
 import { Producer } from "../../src/client/produce/producer.ts";
 import type { ProducerOptions } from "../../src/client/produce/producer-options.ts";
 import { type RunningBroker, startBroker } from "../../src/index.ts";
-import { until } from "./fake-cluster.ts";
+import { until } from "../until.ts";
 
 // Against a broker of our own, or a running cluster, Millrace's or Apache's:
 //   MILLRACE_TEST_NAMESRV=host:port npx ava test/client/integration.test.ts
@@ -134,7 +134,7 @@ for (const header of ["json", "binary"] as const) {
       for (const message of messages) offsets.delete(`${message.brokerName}/${message.queueId}/${message.queueOffset}`);
       tally.take(messages);
     });
-    await until(() => tally.count >= 50_000, 60_000);
+    await until(() => tally.count >= 50_000);
     t.true(tally.isComplete(50_000));
     t.true(tally.isOrdered());
     t.is(offsets.size, 0);
@@ -167,7 +167,7 @@ for (const header of ["json", "binary"] as const) {
     const seen: ConsumedMessage[] = [];
     const consumer = rig.consumer(newGroup(), { header });
     await consumer.run((messages) => void seen.push(...messages));
-    await until(() => seen.length === 6, 30_000);
+    await until(() => seen.length === 6);
     const first = seen.find((message) => message.flag === 42)!;
     t.true(first.body.equals(Buffer.from([0, 1, 2, 255])));
     t.is(first.msgId, sent.msgId);
@@ -186,7 +186,7 @@ for (const header of ["json", "binary"] as const) {
     const selective = rig.consumer(newGroup());
     selective.subscribe(rig.topic, "tagB || tagC");
     await selective.run(([message]) => void tagged.push(message!.tags!));
-    await until(() => tagged.length === 2, 30_000);
+    await until(() => tagged.length === 2);
     t.deepEqual(tagged.toSorted(), ["tagB", "tagC"]);
   });
 }
@@ -201,7 +201,7 @@ integration("2,000 single sends in flight at once: each has its own place", asyn
   t.is(new Set(results.map(({ msgId }) => msgId)).size, 2_000);
   const tally = new Tally();
   await rig.consumer(newGroup()).run(tally.take);
-  await until(() => tally.count >= 2_000, 30_000);
+  await until(() => tally.count >= 2_000);
   t.true(tally.isComplete(2_000));
 });
 
@@ -224,24 +224,24 @@ integration("two consumers share exactly, and go on exactly when one leaves and 
   const owned = (consumer: Consumer): number[] =>
     consumer.assignment.filter(({ topic }) => topic === rig.topic).map(({ queueId }) => queueId);
   for (const consumer of consumers) await consumer.run(tally.take);
-  await until(() => consumers.every((consumer) => owned(consumer).length === 3), 30_000);
+  await until(() => consumers.every((consumer) => owned(consumer).length === 3));
   t.deepEqual(
     consumers.flatMap(owned).toSorted((a, b) => a - b),
     [0, 1, 2, 3, 4, 5],
   );
   await produce(producer, rig.topic, 0, 10_000);
-  await until(() => tally.count >= 10_000, 30_000);
+  await until(() => tally.count >= 10_000);
   t.true(tally.isComplete(10_000));
   await consumers[0]!.close();
-  await until(() => owned(consumers[1]!).length === 6, 30_000);
+  await until(() => owned(consumers[1]!).length === 6);
   await produce(producer, rig.topic, 10_000, 20_000);
-  await until(() => tally.count >= 20_000, 30_000);
+  await until(() => tally.count >= 20_000);
   t.true(tally.isComplete(20_000));
   const third = rig.consumer(group);
   await third.run(tally.take);
-  await until(() => owned(third).length === 3 && owned(consumers[1]!).length === 3, 30_000);
+  await until(() => owned(third).length === 3 && owned(consumers[1]!).length === 3);
   await produce(producer, rig.topic, 20_000, 25_000);
-  await until(() => tally.count >= 25_000, 30_000);
+  await until(() => tally.count >= 25_000);
   t.true(tally.isComplete(25_000));
 });
 
@@ -277,7 +277,7 @@ integration("orderly: each key in order, one handler a queue, through a change o
   const second = rig.consumer(group, { orderly: true, consumeBatchSize: 8 });
   await second.run(handler);
   await send(3_000, 6_000);
-  await until(() => count >= 6_000, 60_000);
+  await until(() => count >= 6_000);
   t.is(count, 6_000);
   for (const [key, numbers] of seen) {
     t.deepEqual(
@@ -294,7 +294,7 @@ integration("broadcasting: each consumer gets everything", async (t) => {
   const tallies = [new Tally(), new Tally()];
   for (const tally of tallies) await rig.consumer(group, { messageModel: "broadcasting" }).run(tally.take);
   await produce(await rig.producer({ batchSize: 16_384 }), rig.topic, 0, 3_000);
-  await until(() => tallies.every((tally) => tally.count >= 3_000), 30_000);
+  await until(() => tallies.every((tally) => tally.count >= 3_000));
   for (const tally of tallies) t.true(tally.isComplete(3_000) && tally.isOrdered());
 });
 
@@ -311,7 +311,7 @@ for (const compression of ["zlib", "lz4", "zstd"] as Compression[]) {
       await Promise.all(bodies.map((body, index) => (index % 2 === 0 ? single : batching).send({ topic: rig.topic, body })));
       const seen: ConsumedMessage[] = [];
       await rig.consumer(newGroup()).run((messages) => void seen.push(...messages));
-      await until(() => seen.length === 60, 30_000);
+      await until(() => seen.length === 60);
       t.deepEqual(seen.map((message) => hash(message.body)).toSorted(), bodies.map((body) => hash(body)).toSorted());
       t.is(seen.filter((message) => (message.sysFlag & 1) === 1).length, bodies.filter((body) => body.length >= 4_096).length);
     },
@@ -328,7 +328,7 @@ integration("a failed message comes again after a while, the group's progress do
     seen.push(`${message!.topic === rig.topic ? message!.text() : "other topic"}#${message!.reconsumeTimes}`);
     if (message!.text() === "bad" && message!.reconsumeTimes === 0) throw new Error("on purpose");
   });
-  await until(() => seen.length === 4, 60_000);
+  await until(() => seen.length === 4);
   t.deepEqual(seen, ["good#0", "bad#0", "fine#0", "bad#1"]);
 });
 
@@ -341,7 +341,7 @@ integration("delayed messages come later", async (t) => {
   });
   const sentMs = Date.now();
   await producer.send({ topic: rig.topic, body: "later", delayLevel: 1 });
-  await until(() => cameMs > 0, 30_000);
+  await until(() => cameMs > 0);
   t.true(cameMs - sentMs >= 950, `after ${cameMs - sentMs} ms`);
 });
 
@@ -384,7 +384,7 @@ integration("administration: progress, time search, reset of a running group, lo
   const seen: string[] = [];
   const consumer = rig.consumer(group);
   await consumer.run(([message]) => void seen.push(message!.text()));
-  await until(() => seen.length === 20, 30_000);
+  await until(() => seen.length === 20);
   await consumer.commit();
   t.is((await admin.consumerOffsets(group, topic))[0]!.consumerOffset, 20);
   const reset = await admin.resetOffset(group, topic, { queueId: queue!.queueId, offset: 15 });
@@ -394,7 +394,7 @@ integration("administration: progress, time search, reset of a running group, lo
   );
   // The broker tells at the next pull; a message ends the one that it holds.
   await producer.send({ topic, body: "20" });
-  await until(() => seen.length >= 26, 30_000);
+  await until(() => seen.length >= 26);
   t.deepEqual(seen.slice(-6), ["15", "16", "17", "18", "19", "20"]);
   t.is((await admin.viewMessage(results[7]!.offsetMsgId)).text(), "7");
   // The index is built in the background.

@@ -11,6 +11,7 @@ import { parseProperties } from "../../src/format/text/java-properties.ts";
 import { type NameServer, type NameServerOptions, startNameServer } from "../../src/namesrv/server.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { RemotingServer } from "../../src/remoting/server.ts";
+import { until } from "../until.ts";
 
 interface Rig {
   server: NameServer;
@@ -48,13 +49,6 @@ function directory(t: ExecutionContext): string {
   const made = mkdtempSync(path.join(tmpdir(), "millrace-namesrv-"));
   t.teardown(() => rmSync(made, { recursive: true, force: true }));
   return made;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; !condition(); i++) {
-    if (i > 500) throw new Error("condition not met within 5 s");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 test("KV table and settings outlive the server", async (t) => {

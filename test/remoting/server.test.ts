@@ -17,6 +17,7 @@ import {
 import { SERIALIZE_ROCKETMQ } from "../../src/format/remoting/remoting-frame.ts";
 import type { Log, LogFields } from "../../src/observe/log.ts";
 import { RemotingServer, type RemotingServerOptions } from "../../src/remoting/server.ts";
+import { until } from "../until.ts";
 
 const ECHO = 1000;
 const FAIL = 1001;
@@ -99,13 +100,6 @@ class RawClient {
       });
     }
     return this.frames;
-  }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; !condition(); i++) {
-    if (i > 500) throw new Error("condition not met within 5 s");
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 

@@ -4,6 +4,7 @@ import path from "node:path";
 import test from "ava";
 import { VirtualClock } from "../../src/base/clock.ts";
 import { type EmbeddedEngine, type OpenEngineOptions, openEngine } from "../../src/runtime/embedded-engine.ts";
+import { until } from "../until.ts";
 
 const nativeFree = process.env["MILLRACE_DRIVE"] === "native-free";
 
@@ -157,10 +158,6 @@ const HOUR_MS = 3_600_000;
 /** Appends so many messages of 8,000 bytes. */
 async function fill(engine: EmbeddedEngine, count: number): Promise<void> {
   for (let i = 0; i < count; i++) await engine.append("T", Buffer.alloc(8000, "r"), { keys: `k${i}` });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 test("what is old goes as in the broker; readers go on where the queue begins by then", async (t) => {

@@ -11,9 +11,10 @@ import { verifyStore } from "../../src/runtime/verify.ts";
 import { type CompactedFile, verifyCompacted } from "../../src/store/verify/verify-compacted.ts";
 import { type Finding, Findings } from "../../src/store/verify/verify-findings.ts";
 import type { VerifyReport } from "../../src/store/verify/verify-report.ts";
-import { Lab, NATIVE_FREE, until } from "../broker-e2e/lab.ts";
+import { Lab, NATIVE_FREE } from "../broker-e2e/lab.ts";
 import * as ask from "../broker-e2e/requests.ts";
 import { runCommand } from "../cli/command.ts";
+import { until } from "../until.ts";
 
 const TOPIC = "Prices";
 const GROUP = "readers";

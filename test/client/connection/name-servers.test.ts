@@ -5,7 +5,8 @@ import { NameServers } from "../../../src/client/connection/name-servers.ts";
 import { RemotingClient } from "../../../src/client/connection/remoting-client.ts";
 import { parseTopicRoute, readableQueues, type TopicRoute, writableQueues } from "../../../src/client/connection/routes.ts";
 import { response } from "../../../src/format/remoting/remoting-command.ts";
-import { FakeCluster, until } from "../fake-cluster.ts";
+import { until } from "../../until.ts";
+import { FakeCluster } from "../fake-cluster.ts";
 import { FakeServer } from "../fake-server.ts";
 
 test("a route is asked for once, then again every 30 s, and changes are told", async (t) => {

@@ -9,6 +9,7 @@ import { RemotingClient } from "../../../src/client/connection/remoting-client.t
 import { NOT_A_PLAIN_RESPONSE, responseOpaque } from "../../../src/client/connection/response-scan.ts";
 import { encodeCommand, request, response } from "../../../src/format/remoting/remoting-command.ts";
 import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../../src/format/remoting/remoting-frame.ts";
+import { until } from "../../until.ts";
 import { FakeServer } from "../fake-server.ts";
 
 const ECHO = 999;
@@ -27,14 +28,6 @@ async function rejection(promise: Promise<unknown>): Promise<MillraceError> {
     throw error;
   }
   throw new Error("expected a rejection");
-}
-
-/** Lets the event loop turn until `done`; fails after a second. */
-async function until(done: () => boolean): Promise<void> {
-  for (let turn = 0; !done(); turn++) {
-    if (turn > 1_000) throw new Error("waited in vain");
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }
 
 for (const host of ["127.0.0.1", "::1"]) {

@@ -8,7 +8,8 @@ import { Consumer } from "../../../src/client/consume/consumer.ts";
 import type { ConsumerOptions } from "../../../src/client/consume/consumer-options.ts";
 import { FLAG_RESPONSE, request, response } from "../../../src/format/remoting/remoting-command.ts";
 import { memberOf, parseJson, parseQueueTable, queueTable, writeJson } from "../../../src/format/text/fastjson.ts";
-import { FakeCluster, type FakeTopic, until } from "../fake-cluster.ts";
+import { until } from "../../until.ts";
+import { FakeCluster, type FakeTopic } from "../fake-cluster.ts";
 import { FakeQueues, fakeRecord } from "../fake-queues.ts";
 
 interface Rig {

@@ -7,7 +7,8 @@ import { Producer } from "../../../src/client/produce/producer.ts";
 import type { ProducerOptions } from "../../../src/client/produce/producer-options.ts";
 import { decodeProperties } from "../../../src/format/record/properties.ts";
 import { response } from "../../../src/format/remoting/remoting-command.ts";
-import { acceptSends, batchMessages, FakeCluster, until } from "../fake-cluster.ts";
+import { until } from "../../until.ts";
+import { acceptSends, batchMessages, FakeCluster } from "../fake-cluster.ts";
 
 async function rejection(promise: Promise<unknown>): Promise<MillraceError> {
   const failure: unknown = await promise.then(

@@ -6,6 +6,7 @@ import { loadDrive } from "../../../src/os/choose.ts";
 import { EpollReads } from "../../../src/remoting/transport/epoll-reads.ts";
 import { openReads } from "../../../src/remoting/transport/open-reads.ts";
 import type { SocketReading } from "../../../src/remoting/transport/socket-reads.ts";
+import { until } from "../../until.ts";
 
 // Goal: sockets that are read past the event loop are sockets in all else: they pause, end and are closed when they are
 // silent; and the event loop has its turn beside them.
@@ -60,10 +61,6 @@ async function lab(idleMsMax: number, now: () => number = Date.now): Promise<Lab
       opened.reads?.close();
     },
   };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(1);
 }
 
 onLinux("bytes of several sockets reach their readers, more than one read takes as well", async (t) => {
