@@ -2,13 +2,10 @@
 // writev and sendfile of a file in memory, sends beside receiving, writing to the page cache and answering. bench/README.md.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
-import { exitAtSignal } from "../exit-at-signal.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, scratchIn, tell, writeJson, wrongFlag } from "../command.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
 import { makeTopic } from "../peers/topics.ts";
@@ -26,7 +23,7 @@ const HELP = `npm run bench:bare -- [flags]          (about 4 minutes; --quick 4
   --json FILE       --quick   two rounds of 1 s     --smoke   a moment each
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:bare", HELP, {
   options: {
     cases: { type: "string", default: "costs,pull,pull-long,send-1k,send-128,sync-1k" },
     seconds: { type: "string" },
@@ -108,26 +105,19 @@ interface Run {
   result: WireResult;
 }
 
-exitAtSignal();
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
   const usual = flags.smoke ? { seconds: 0.3, warmup: 0.1, rounds: 1 } : { seconds: 3, warmup: 1, rounds: 5 };
   const short = flags.quick ? { seconds: 1, warmup: 0.5, rounds: 2 } : usual;
-  const seconds = Number(flags.seconds ?? short.seconds);
+  const { seconds, rounds } = positives(flags, { seconds: short.seconds, rounds: short.rounds });
   const warmup = Number(flags.warmup ?? short.warmup);
-  const rounds = Number(flags.rounds ?? short.rounds);
+  if (!(warmup >= 0)) wrongFlag(`--warmup ${flags.warmup}: must be a number`);
   const names = flags.cases.split(",");
   const known = ["costs", ...CASES.map(({ name }) => name)];
-  if (!(seconds > 0 && warmup >= 0 && rounds >= 1) || names.some((name) => !known.includes(name))) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
-  tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
-  const scratch = mkdtempSync(join(flags.directory, "millrace-bare-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  for (const name of names) if (!known.includes(name)) wrongFlag(`--cases ${name}: must be one of ${known.join(", ")}`);
+  const head = headline();
+  const scratch = scratchIn(flags.directory);
   const costs: Costs[] = [];
   const runs: Run[] = [];
   const cases = CASES.filter(({ name }) => names.includes(name));
@@ -154,12 +144,8 @@ async function main(): Promise<void> {
     }
   }
   for (const one of cases) tell("", one.title, textTable(tableOf(one, runs)));
-  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ ...head, costs, runs }, undefined, 1)}\n`);
+  writeJson(flags.json, { ...head, costs, runs });
   verdict(cases, runs);
-}
-
-function tell(...lines: readonly string[]): void {
-  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 function topicOf({ size, batch }: Case): string {

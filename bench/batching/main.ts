@@ -1,12 +1,11 @@
 // `npm run bench:batching`: our producer's accumulator against single sends, over sizes and linger times; whole batches as one
 // record against a record a message. Each point is a run of bench/load. bench/README.md says what the figures mean.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { attempt, breathe, headline, parsed, positives, scratchIn, wrongFlag } from "../command.ts";
 import type { CaseResult } from "../load/case-run.ts";
-import { provenance } from "../machine.ts";
 import { htmlReport, type Plot, type Table, textTable } from "../report/html.ts";
 import { shortly } from "../report/median.ts";
 
@@ -33,12 +32,12 @@ const HELP = `npm run bench:batching -- [flags]
   --json FILE --html FILE       --quick   three sizes, two lingers     --smoke   one point a way, a moment each
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:batching", HELP, {
   options: {
     sizes: { type: "string" },
     lingers: { type: "string" },
     seconds: { type: "string" },
-    rate: { type: "string", default: "2000" },
+    rate: { type: "string" },
     json: { type: "string" },
     html: { type: "string" },
     quick: { type: "boolean", default: false },
@@ -46,14 +45,13 @@ const { values: flags } = parseArgs({
     help: { type: "boolean", short: "h", default: false },
   },
 });
-if (flags.help) process.stdout.write(HELP);
-else run();
+await attempt(run);
 
 function numbers(text: string | undefined, usual: readonly number[]): number[] {
   return text === undefined ? [...usual] : text.split(",").map(Number);
 }
 
-function run(): void {
+async function run(): Promise<void> {
   const { smoke, quick } = flags;
   const sizes = numbers(flags.sizes, smoke ? [1024] : quick ? [64, 1024, 16_384] : [64, 256, 1024, 4096, 16_384, 65_536]);
   const lingers = numbers(flags.lingers, smoke ? [5] : quick ? [0, 5] : [0, 1, 5, 20]);
@@ -64,10 +62,19 @@ function run(): void {
     { name: "linger 5 ms, whole, lz4", args: ["--linger", "5", "--whole", "--compression", "lz4"] },
   ];
   const chosen = smoke ? [ways[0]!, ways.at(-1)!] : ways;
-  const points = sizes.flatMap((size) => chosen.map((way) => measure(way, size)));
+  const plan = positives(flags, { seconds: 2, rate: 2000 });
+  if (!sizes.every((size) => size > 0)) wrongFlag(`--sizes ${flags.sizes}: must be numbers above 0`);
+  if (!lingers.every((linger) => linger >= 0)) wrongFlag(`--lingers ${flags.lingers}: must be numbers`);
+  const head = headline();
+  const points: Point[] = [];
+  for (const size of sizes) {
+    for (const way of chosen) {
+      points.push(measure(way, size, plan));
+      await breathe();
+    }
+  }
   const table = tableOf(points);
   process.stdout.write(`${textTable(table)}\n`);
-  const head = provenance();
   const { json: _json, html: _html, ...settings } = flags;
   const data = { ...head, settings, points };
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(data, undefined, 1)}\n`);
@@ -91,8 +98,8 @@ function run(): void {
     plot("Throughput, closed loop", "msg/s", ({ messagesPerSecond }) => messagesPerSecond),
     plot("CPU of the broker, closed loop", "µs a message", ({ brokerMicros }) => brokerMicros),
     plot("CPU of the clients, closed loop", "µs a message", ({ clientMicros }) => clientMicros),
-    plot(`Latency to the consumer at ${flags.rate} msg/s, p50`, "ms", ({ p50 }) => p50),
-    plot(`Latency to the consumer at ${flags.rate} msg/s, p99`, "ms", ({ p99 }) => p99),
+    plot(`Latency to the consumer at ${plan.rate} msg/s, p50`, "ms", ({ p50 }) => p50),
+    plot(`Latency to the consumer at ${plan.rate} msg/s, p99`, "ms", ({ p99 }) => p99),
   ];
   const text = ["Batches of up to 16 KiB (256 KiB for bodies of 16 KiB and more). Latencies count from when a message was due."];
   const subtitle = `${head.date}, commit ${head.commit}, ${head.cpu}, ${head.cores} cores`;
@@ -102,15 +109,24 @@ function run(): void {
   );
 }
 
-function measure({ name, args }: Way, size: number): Point {
+function measure({ name, args }: Way, size: number, plan: { seconds: number; rate: number }): Point {
   const cases = name === "single" ? "send,flow" : "send-batch,flow-batch";
-  const scratch = mkdtempSync(join(tmpdir(), "millrace-batching-"));
+  const scratch = scratchIn(tmpdir());
   try {
     const json = join(scratch, "result.json");
-    const window = flags.smoke ? ["--smoke"] : ["--seconds", flags.seconds ?? "2", "--warmup", "1"];
+    const window = flags.smoke ? ["--smoke"] : ["--seconds", String(plan.seconds), "--warmup", "1"];
     const batchSize = size >= 16_384 ? "262144" : "16384";
     const load = [join(import.meta.dirname, "../load/main.ts"), "--cases", cases, "--size", String(size)];
-    const more = [...args, "--batch-size", batchSize, "--rate", flags.smoke ? "200" : flags.rate, "--json", json, ...window];
+    const more = [
+      ...args,
+      "--batch-size",
+      batchSize,
+      "--rate",
+      flags.smoke ? "200" : String(plan.rate),
+      "--json",
+      json,
+      ...window,
+    ];
     const { status, stderr } = spawnSync(process.execPath, [...load, ...more], { encoding: "utf8" });
     if (status !== 0) throw new Error(`${name}, ${size} bytes: ${stderr.slice(-1000)}`);
     const { cases: results } = JSON.parse(readFileSync(json, "utf8")) as { cases: CaseResult[] };

@@ -1,15 +1,13 @@
 // `npm run bench:cold`: what producers feel of a consumer that reads a backlog which is on the disk alone. bench/README.md.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { exitAtSignal } from "../exit-at-signal.ts";
+import { attempt, headline, parsed, positives, SMOKE_KEYS, scratchIn, tell, writeJson } from "../command.ts";
 import { UsageWindow } from "../load/usage.ts";
-import { provenance } from "../machine.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
 import { makeTopic } from "../peers/topics.ts";
@@ -32,14 +30,14 @@ const HELP = `npm run bench:cold -- [flags]          (4 to 8 minutes and 12 GiB 
   --json FILE       --quick   1 GiB in three parts     --smoke   a moment
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:cold", HELP, {
   options: {
     gib: { type: "string" },
     rate: { type: "string" },
     rounds: { type: "string" },
     take: { type: "string" },
     seconds: { type: "string" },
-    readers: { type: "string", default: "4" },
+    readers: { type: "string" },
     directory: { type: "string", default: tmpdir() },
     keep: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
@@ -60,7 +58,6 @@ const POLL_MS = 100;
 /** A part of the backlog that takes longer is not read to its end. */
 const PART_MS_MAX = 180_000;
 const P99_RATIO_MAX = 1.5;
-const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 
 interface Round {
   alone: WireResult;
@@ -70,22 +67,17 @@ interface Round {
   readGigabytes: number;
 }
 
-exitAtSignal();
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
-  const usual = flags.smoke ? [0.03, 200, 1, 0.3] : flags.quick ? [1, 5000, 3, 4] : [10, 5000, 5, 8];
-  const given = [flags.gib, flags.rate, flags.rounds, flags.seconds].map((text, i) => Number(text ?? usual[i]!));
-  const [gib, rate, rounds, seconds] = given as [number, number, number, number];
-  if (![...given, Number(flags.readers)].every((value) => value > 0)) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
-  tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
-  const scratch = mkdtempSync(join(flags.directory, "millrace-cold-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  const usual = flags.smoke
+    ? { gib: 0.03, rate: 200, rounds: 1, seconds: 0.3 }
+    : flags.quick
+      ? { gib: 1, rate: 5000, rounds: 3, seconds: 4 }
+      : { gib: 10, rate: 5000, rounds: 5, seconds: 8 };
+  const { gib, rate, rounds, seconds, readers } = positives(flags, { ...usual, readers: 4 });
+  const head = headline();
+  const scratch = scratchIn(flags.directory);
   if (flags.keep !== undefined) mkdirSync(flags.keep, { recursive: true });
   const store = join(flags.keep ?? scratch, "store");
   /** Of a kept store: how long its backlog is. */
@@ -116,22 +108,16 @@ async function main(): Promise<void> {
   const broker = await startPeer("millrace", options);
   let results: { rounds: Round[]; unanswered: number };
   try {
-    results = await measure(broker, { rate, rounds, seconds, backlogSize: size });
+    results = await measure(broker, { rate, rounds, seconds, readers, backlogSize: size });
   } finally {
     await broker.stop();
   }
   report(results.rounds);
   if (results.unanswered > 0) tell(`${results.unanswered} sends were never answered`);
-  if (flags.json !== undefined) {
-    const settings = { gib, rate, rounds, seconds, readers: Number(flags.readers), set: flags.set };
-    writeFileSync(flags.json, `${JSON.stringify({ ...head, settings, leftInMemory: left, ...results }, undefined, 1)}\n`);
-  }
+  const settings = { gib, rate, rounds, seconds, readers, set: flags.set };
+  writeJson(flags.json, { ...head, settings, leftInMemory: left, ...results });
   if (!flags.smoke && (results.unanswered > 0 || left > 0.05 || !(p99Ratio(results.rounds) <= P99_RATIO_MAX)))
     process.exitCode = 1;
-}
-
-function tell(...lines: readonly string[]): void {
-  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 function jobOf(broker: Peer, topic: string, job: Pick<WireJob, "kind" | "connections" | "depth" | "rate">): WireJob {
@@ -166,12 +152,11 @@ async function fill(broker: Peer, goal: number): Promise<number> {
 
 async function measure(
   broker: Peer,
-  { rate, rounds, seconds, backlogSize }: { rate: number; rounds: number; seconds: number; backlogSize: number },
+  plan: { rate: number; rounds: number; seconds: number; readers: number; backlogSize: number },
 ): Promise<{ rounds: Round[]; unanswered: number }> {
+  const { rate, rounds, seconds, backlogSize } = plan;
   const senders = await WireLoad.start(jobOf(broker, "live", { kind: "send", connections: SENDERS, depth: 0, rate }));
-  const readers = await WireLoad.start(
-    jobOf(broker, "backlog", { kind: "read", connections: Number(flags.readers), depth: 1, rate: 0 }),
-  );
+  const readers = await WireLoad.start(jobOf(broker, "backlog", { kind: "read", connections: plan.readers, depth: 1, rate: 0 }));
   try {
     readers.tell("pause");
     await senders.lasts(flags.smoke ? 0 : WARMUP_MS);

@@ -1,25 +1,30 @@
 // `npm run bench:idle`: what a broker with its name server costs while nothing happens, without clients and with some that
 // wait. As started by `millrace up`, in a process of its own. bench/README.md says what the figures mean.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { Consumer, Producer } from "../../src/index.ts";
+import { attempt, BUILT_MAIN, headline, parsed, positives, tell, writeJson } from "../command.ts";
 import { openTarget } from "../load/target.ts";
-import { provenance } from "../machine.ts";
 
-const { values: flags } = parseArgs({
+const HELP = `npm run bench:idle -- [flags]          (of the program that "npm run build" made, if there is one)
+
+  --settle N        seconds before each measurement (15)    --seconds N   of each (10)
+  --clients N       producers, and as many consumers, that wait (4)
+  --json FILE       --smoke   a moment
+`;
+
+const { values: flags } = parsed("bench:idle", HELP, {
   options: {
-    settle: { type: "string", default: "15" },
-    seconds: { type: "string", default: "10" },
-    clients: { type: "string", default: "4" },
-    json: { type: "boolean", default: false },
+    settle: { type: "string" },
+    seconds: { type: "string" },
+    clients: { type: "string" },
+    json: { type: "string" },
     smoke: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
   },
 });
-const settleMs = flags.smoke ? 0 : Number(flags.settle) * 1000;
-const seconds = flags.smoke ? 0.2 : Number(flags.seconds);
-const BUILT = join(import.meta.dirname, "../../dist/src/cli/main.js");
+const usual = flags.smoke ? { settle: 0.001, seconds: 0.2 } : { settle: 15, seconds: 10 };
+const { settle, seconds, clients: clientCount } = positives(flags, { ...usual, clients: 4 });
 
 /** Memory in MiB, CPU in percent of a core, wake-ups (voluntary switches) a second by thread. */
 interface Figures {
@@ -50,7 +55,7 @@ function threadsOf(pid: number): Map<string, { name: string; switches: number; n
 }
 
 async function measure(pid: number): Promise<Figures> {
-  await sleep(settleMs);
+  await sleep(1000 * settle);
   const [before, startMs] = [threadsOf(pid), performance.now()];
   await sleep(seconds * 1000);
   const [after, spanS] = [threadsOf(pid), (performance.now() - startMs) / 1000];
@@ -65,43 +70,46 @@ async function measure(pid: number): Promise<Figures> {
   return { ...statusOf(pid), cpu: Math.round(ns / spanS / 1e5) / 100, wakeUps };
 }
 
-const target = await openTarget({
-  against: undefined,
-  pids: [],
-  store: undefined,
-  port: 0,
-  namesrvPort: 0,
-  isSmoke: flags.smoke,
-  brokerArgs: [],
-  ...(existsSync(BUILT) ? { main: BUILT } : {}),
-});
-const clients: { close(): Promise<unknown> }[] = [];
-try {
-  const pid = target.pids[0]!;
-  const alone = await measure(pid);
-  const { namesrvAddr } = target;
-  for (let i = 0; i < Number(flags.clients); i++) {
-    const producer = new Producer({ namesrvAddr, group: `idle-${i}` });
-    await producer.start();
-    await producer.send({ topic: "idle", body: Buffer.from("one") });
-    const consumer = new Consumer({ namesrvAddr, group: `idle-readers-${i}` });
-    consumer.subscribe("idle");
-    await consumer.run(() => {});
-    clients.push(consumer, producer);
+await attempt(main);
+
+async function main(): Promise<void> {
+  const head = headline();
+  const isBuilt = existsSync(BUILT_MAIN);
+  const target = await openTarget({
+    against: undefined,
+    pids: [],
+    store: undefined,
+    port: 0,
+    namesrvPort: 0,
+    isSmoke: flags.smoke,
+    brokerArgs: [],
+    ...(isBuilt ? { main: BUILT_MAIN } : {}),
+  });
+  const clients: { close(): Promise<unknown> }[] = [];
+  try {
+    const pid = target.pids[0]!;
+    const alone = await measure(pid);
+    tell(isBuilt ? "built" : "from source", `alone: ${textOf(alone)}`);
+    const { namesrvAddr } = target;
+    for (let i = 0; i < clientCount; i++) {
+      const producer = new Producer({ namesrvAddr, group: `idle-${i}` });
+      await producer.start();
+      await producer.send({ topic: "idle", body: Buffer.from("one") });
+      const consumer = new Consumer({ namesrvAddr, group: `idle-readers-${i}` });
+      consumer.subscribe("idle");
+      await consumer.run(() => {});
+      clients.push(consumer, producer);
+    }
+    const withClients = await measure(pid);
+    tell(`${clientCount} producers and consumers, idle: ${textOf(withClients)}`);
+    writeJson(flags.json, { ...head, isBuilt, results: { alone, withClients } });
+  } finally {
+    for (const client of clients) await client.close();
+    await target.stop();
   }
-  const withClients = await measure(pid);
-  const results = { alone, withClients };
-  if (flags.json) process.stdout.write(`${JSON.stringify({ ...provenance(), results }, undefined, 2)}\n`);
-  else {
-    const text = ({ rss, anonymous, files, cpu, wakeUps }: Figures): string =>
-      `${rss} MiB in memory (${anonymous} its own, ${files} of files), ${cpu} % of a core; wake-ups/s: ` +
-      Object.entries(wakeUps)
-        .map(([name, count]) => `${name} ${count}`)
-        .join(", ");
-    process.stdout.write(`${existsSync(BUILT) ? "built" : "from source"}\nalone: ${text(alone)}\n`);
-    process.stdout.write(`${flags.clients} producers and consumers, idle: ${text(withClients)}\n`);
-  }
-} finally {
-  for (const client of clients) await client.close();
-  await target.stop();
+}
+
+function textOf({ rss, anonymous, files, cpu, wakeUps }: Figures): string {
+  const threads = Object.entries(wakeUps).map(([name, count]) => `${name} ${count}`);
+  return `${rss} MiB in memory (${anonymous} its own, ${files} of files), ${cpu} % of a core; wake-ups/s: ${threads.join(", ")}`;
 }

@@ -1,21 +1,11 @@
 // `npm run bench:layouts`: one log for all queues, with an index of each queue, against a file a queue, from 1 to 10,000 queues.
 // Both are written here, without a broker around them, as well as a plain program can: batches of writes, no flush but the
 // system's own, or one fdatasync for each round.
-import {
-  closeSync,
-  fdatasyncSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-  writevSync,
-} from "node:fs";
+import { closeSync, fdatasyncSync, openSync, rmSync, writeFileSync, writeSync, writevSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { provenance } from "../machine.ts";
+import { attempt, breathe, headline, parsed, positives, scratchIn, wrongFlag } from "../command.ts";
+import type { Provenance } from "../machine.ts";
 import { htmlReport, type Plot, type Table, textTable } from "../report/html.ts";
 import { shortly, spreadOf } from "../report/median.ts";
 
@@ -28,13 +18,13 @@ const HELP = `npm run bench:layouts -- [flags]
   --json FILE --html FILE --smoke
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:layouts", HELP, {
   options: {
     queues: { type: "string" },
-    size: { type: "string", default: "1024" },
-    seconds: { type: "string", default: "2" },
-    rounds: { type: "string", default: "3" },
-    gather: { type: "string", default: "64" },
+    size: { type: "string" },
+    seconds: { type: "string" },
+    rounds: { type: "string" },
+    gather: { type: "string" },
     directory: { type: "string", default: tmpdir() },
     json: { type: "string" },
     html: { type: "string" },
@@ -48,6 +38,15 @@ const FILE_SIZE_MAX = 1_073_741_824;
 /** Entries of an index are written when so many have gathered, as a queue indexer does behind the log. */
 const INDEX_GATHERED = 64;
 const ENTRY_SIZE = 20;
+
+/** Queues are chosen by two bytes. */
+const QUEUES_MAX = 65_536;
+
+interface Plan {
+  seconds: number;
+  size: number;
+  gather: number;
+}
 
 /** A way to lay messages out on the disk. */
 interface Layout {
@@ -157,33 +156,36 @@ interface Point {
 
 const LAYOUTS = { "one log": OneLog, "a file a queue": FilePerQueue } as const;
 
-if (flags.help) process.stdout.write(HELP);
-else run();
+await attempt(run);
 
-function run(): void {
+async function run(): Promise<void> {
   const counts = (flags.queues ?? (flags.smoke ? "1,10" : "1,10,100,1000,10000")).split(",").map(Number);
-  const rounds = flags.smoke ? 1 : Number(flags.rounds);
+  const { rounds, ...plan } = positives(flags, { rounds: 3, seconds: 2, size: 1024, gather: 64 });
+  if (!counts.every((value) => value > 0 && value <= QUEUES_MAX)) wrongFlag(`--queues ${flags.queues}: from 1 to ${QUEUES_MAX}`);
+  const head = headline();
   const points: Point[] = [];
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < (flags.smoke ? 1 : rounds); round++) {
     for (const queues of counts) {
       for (const isSynced of [false, true]) {
         // In turn, and each time another first.
         const names = Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[];
-        for (const layout of round % 2 === 0 ? names : names.toReversed()) points.push(measure(layout, queues, isSynced));
+        for (const layout of round % 2 === 0 ? names : names.toReversed()) {
+          points.push(measure(layout, queues, isSynced, plan));
+          await breathe();
+        }
       }
     }
   }
-  report(counts, points);
+  report(head, counts, points);
 }
 
-function measure(name: keyof typeof LAYOUTS, queueCount: number, isSynced: boolean): Point {
-  const directory = mkdtempSync(join(flags.directory, "millrace-layouts-"));
-  mkdirSync(directory, { recursive: true });
+function measure(name: keyof typeof LAYOUTS, queueCount: number, isSynced: boolean, plan: Plan): Point {
+  const directory = scratchIn(flags.directory);
   const layout = new LAYOUTS[name](directory, queueCount);
   try {
-    const message = Buffer.alloc(Number(flags.size), "x");
-    const queues = new Uint16Array(Number(flags.gather));
-    const windowMs = flags.smoke ? 50 : 1000 * Number(flags.seconds);
+    const message = Buffer.alloc(plan.size, "x");
+    const queues = new Uint16Array(plan.gather);
+    const windowMs = flags.smoke ? 50 : 1000 * plan.seconds;
     let seed = 12_345;
     let count = 0;
     const cpu = process.cpuUsage();
@@ -208,7 +210,7 @@ function measure(name: keyof typeof LAYOUTS, queueCount: number, isSynced: boole
   }
 }
 
-function report(counts: readonly number[], points: readonly Point[]): void {
+function report(machine: Provenance, counts: readonly number[], points: readonly Point[]): void {
   const names = Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[];
   const median = (layout: string, queues: number, isSynced: boolean, figure: "messagesPerSecond" | "cpuMicros"): number => {
     const same = points.filter((point) => point.layout === layout && point.queues === queues && point.isSynced === isSynced);
@@ -225,7 +227,6 @@ function report(counts: readonly number[], points: readonly Point[]): void {
   const head = ["", "queues", "one log msg/s", "a file a queue msg/s", "ratio", "one log µs", "a file a queue µs"];
   const table: Table = { head, rows };
   process.stdout.write(`${textTable(table)}\n`);
-  const machine = provenance();
   const { json: _json, html: _html, directory: _directory, ...settings } = flags;
   const data = { ...machine, settings, points };
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(data, undefined, 1)}\n`);

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SOURCE_MAIN } from "../command.ts";
 import type { Settings } from "./settings.ts";
 import { isAlive } from "./usage.ts";
 
@@ -19,7 +20,6 @@ export interface Target {
   stop(): Promise<void>;
 }
 
-const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
 const READY_MS = 60_000;
 const STOP_MS = 20_000;
 /** A smoke run shall not write gigabytes of empty files. */
@@ -57,7 +57,7 @@ async function startOwn(settings: TargetSettings): Promise<Target> {
   if (settings.isSmoke) args.push(...SMOKE_KEYS.flatMap((pair) => ["--set", pair]));
   args.push(...settings.brokerArgs);
   if (settings.cpuProf !== undefined) args.push("--cpu-prof", settings.cpuProf);
-  const child = spawn(process.execPath, [settings.main ?? MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [settings.main ?? SOURCE_MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   // However this process ends, it leaves nothing behind.
   const cleanUp = (): void => {
     child.kill("SIGKILL");

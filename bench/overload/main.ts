@@ -1,13 +1,11 @@
 // `npm run bench:overload`: far more sends than a broker can take; every one must be answered, or refused. bench/README.md.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { exitAtSignal } from "../exit-at-signal.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, SMOKE_KEYS, scratchIn, tell, writeJson } from "../command.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
 import { makeTopic } from "../peers/topics.ts";
@@ -25,7 +23,7 @@ const HELP = `npm run bench:overload -- [flags]          (about 1.5 minutes; --q
   --json FILE       --quick   2 s each     --smoke   a moment
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:overload", HELP, {
   options: {
     rate: { type: "string" },
     connections: { type: "string" },
@@ -41,7 +39,6 @@ const { values: flags } = parseArgs({
 
 const QUEUES = 8;
 const TOPIC = "overload";
-const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 const SYNC = "flushDiskType=SYNC_FLUSH";
 const CASES: readonly {
   name: string;
@@ -72,22 +69,15 @@ interface Outcome {
   isRight: boolean;
 }
 
-exitAtSignal();
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
-  const usual = flags.smoke ? [20_000, 20, 0.3] : [1_000_000, 200, flags.quick ? 2 : 8];
-  const given = [flags.rate, flags.connections, flags.seconds].map((text, i) => Number(text ?? usual[i]!));
-  const [rate, connections, seconds] = given as [number, number, number];
-  if (!given.every((value) => value > 0)) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
-  tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
-  const scratch = mkdtempSync(join(flags.directory, "millrace-overload-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  const usual = flags.smoke
+    ? { rate: 20_000, connections: 20, seconds: 0.3 }
+    : { rate: 1_000_000, connections: 200, seconds: flags.quick ? 2 : 8 };
+  const { rate, connections, seconds } = positives(flags, usual);
+  const head = headline();
+  const scratch = scratchIn(flags.directory);
   const outcomes: Outcome[] = [];
   for (const { name, peer, size, settings, args = [] } of CASES) {
     if (peer === "rocketmq" && !flags.rocketmq) continue;
@@ -110,15 +100,8 @@ async function main(): Promise<void> {
   const titles = ["", "sent", "accepted", "refused", "never answered", "stored", "right", "first refusal"];
   tell("", textTable({ head: titles, rows: outcomes.map(row) }));
   tell("right: sent = accepted + refused, and accepted ≤ stored ≤ sent");
-  if (flags.json !== undefined) {
-    const settings = { rate, connections, seconds };
-    writeFileSync(flags.json, `${JSON.stringify({ ...head, settings, outcomes }, undefined, 1)}\n`);
-  }
+  writeJson(flags.json, { ...head, settings: { rate, connections, seconds }, outcomes });
   if (outcomes.some(({ peer, isRight }) => peer === "millrace" && !isRight)) process.exitCode = 1;
-}
-
-function tell(...lines: readonly string[]): void {
-  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 async function overload(

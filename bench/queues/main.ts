@@ -1,13 +1,10 @@
 // `npm run bench:queues`: the same sends to 8 queues of one topic, and to 8 of each of 1,250 topics, at two brokers in turn.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { exitAtSignal } from "../exit-at-signal.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, scratchIn, tell, writeJson } from "../command.ts";
 import type { Peer } from "../peers/peer.ts";
 import { startPeer } from "../peers/start-peers.ts";
 import { textTable } from "../report/html.ts";
@@ -22,10 +19,10 @@ const HELP = `npm run bench:queues -- [flags]          (about 1.5 minutes; --qui
   --json FILE       --quick   three rounds of 2 s           --smoke   a moment
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:queues", HELP, {
   options: {
     topics: { type: "string" },
-    size: { type: "string", default: "1024" },
+    size: { type: "string" },
     seconds: { type: "string" },
     warmup: { type: "string" },
     rounds: { type: "string" },
@@ -53,23 +50,17 @@ interface Side {
   results: WireResult[];
 }
 
-exitAtSignal();
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
-  const usual = flags.smoke ? [20, 0.3, 0.1, 1] : flags.quick ? [1250, 2, 0.5, 3] : [1250, 4, 1, 7];
-  const given = [flags.topics, flags.seconds, flags.warmup, flags.rounds].map((text, i) => Number(text ?? usual[i]!));
-  const [topics, seconds, warmup, rounds] = given as [number, number, number, number];
-  const size = Number(flags.size);
-  if (![...given, size].every((value) => value > 0)) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
-  tell(`${head.date}  commit ${head.commit}  ${head.cpu}, ${head.cores} cores, load ${head.loadAverage}`);
-  const scratch = mkdtempSync(join(flags.directory === "memory" ? "/dev/shm" : flags.directory, "millrace-queues-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  const usual = flags.smoke
+    ? { topics: 20, seconds: 0.3, warmup: 0.1, rounds: 1 }
+    : flags.quick
+      ? { topics: 1250, seconds: 2, warmup: 0.5, rounds: 3 }
+      : { topics: 1250, seconds: 4, warmup: 1, rounds: 7 };
+  const { topics, seconds, warmup, rounds, size } = positives(flags, { ...usual, size: 1024 });
+  const head = headline();
+  const scratch = scratchIn(flags.directory === "memory" ? "/dev/shm" : flags.directory);
   const sides: Side[] = [];
   try {
     for (const count of [1, topics]) {
@@ -88,14 +79,7 @@ async function main(): Promise<void> {
     for (const { broker } of sides) await broker.stop();
   }
   report(sides);
-  if (flags.json !== undefined) {
-    const results = sides.map(({ broker: _broker, ...rest }) => rest);
-    writeFileSync(flags.json, `${JSON.stringify({ ...head, size, seconds, results }, undefined, 1)}\n`);
-  }
-}
-
-function tell(...lines: readonly string[]): void {
-  process.stdout.write(`${lines.join("\n")}\n`);
+  writeJson(flags.json, { ...head, size, seconds, results: sides.map(({ broker: _broker, ...rest }) => rest) });
 }
 
 /** @returns how long that took, ms */

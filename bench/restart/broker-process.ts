@@ -1,10 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { BUILT_MAIN, SOURCE_MAIN } from "../command.ts";
 
-const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
-const BUILT = join(import.meta.dirname, "../../dist/src/cli/main.js");
 /** Linux says so in every build: sysconf(_SC_CLK_TCK). */
 const TICK_MS = 10;
 const READY = /^ready namesrv=\S+ broker=(\S+) pid=\d+/m;
@@ -24,7 +22,7 @@ export class BrokerProcess {
    */
   static start(args: readonly string[], isTold: boolean, isBuilt = false): Promise<BrokerProcess> {
     return BrokerProcess.run(
-      [isBuilt ? BUILT : MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args],
+      [isBuilt ? BUILT_MAIN : SOURCE_MAIN, "up", "--host", "127.0.0.1", "--port", "0", "--no-namesrv", ...args],
       isTold,
     );
   }

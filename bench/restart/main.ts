@@ -1,15 +1,14 @@
 // `npm run bench:restart`: a large store of many queues, its broker killed while it is written at full speed. How long from
 // the start of the next process until a message is stored and one is read, in old queues and in new ones?
-import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { type HeaderValues, type RemotingCommand, request } from "../../src/format/remoting/remoting-command.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, SMOKE_KEYS, scratchIn, tell, writeJson, wrongFlag } from "../command.ts";
 import type { WireJob } from "../wire/wire-thread.ts";
 import { BrokerProcess } from "./broker-process.ts";
 
@@ -26,17 +25,17 @@ const HELP = `npm run bench:restart -- [flags]
   --json FILE --smoke
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:restart", HELP, {
   options: {
     gib: { type: "string" },
     topics: { type: "string" },
-    queues: { type: "string", default: "8" },
-    size: { type: "string", default: "1024" },
+    queues: { type: "string" },
+    size: { type: "string" },
     kills: { type: "string" },
     seconds: { type: "string" },
     drive: { type: "string", default: "both" },
     set: { type: "string", multiple: true, default: [] },
-    limit: { type: "string", default: "2000" },
+    limit: { type: "string" },
     directory: { type: "string", default: tmpdir() },
     log: { type: "boolean", default: false },
     json: { type: "string" },
@@ -49,8 +48,6 @@ const { values: flags } = parseArgs({
 const GIB = 2 ** 30;
 const TOPIC = "restart";
 const ASK_MS = 60_000;
-/** A smoke run shall not write gigabytes of empty files. */
-const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 
 /** Times from the start of the process, ms. */
 interface Start {
@@ -67,30 +64,21 @@ interface Start {
   cpu: number;
 }
 
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
-  const gib = Number(flags.gib ?? (flags.smoke ? 0.02 : 10));
-  const topics = Number(flags.topics ?? (flags.smoke ? 3 : 125));
-  const kills = Number(flags.kills ?? (flags.smoke ? 1 : 3));
-  const seconds = Number(flags.seconds ?? (flags.smoke ? 0.2 : 5));
-  const [queues, size, limit] = [Number(flags.queues), Number(flags.size), Number(flags.limit)];
+  const usual = flags.smoke ? { gib: 0.02, topics: 3, kills: 1, seconds: 0.2 } : { gib: 10, topics: 125, kills: 3, seconds: 5 };
+  const plan = positives(flags, { ...usual, queues: 8, size: 1024, limit: 2000 });
+  const { gib, topics, kills, seconds, queues, size, limit } = plan;
   const drives = flags.drive === "both" ? ["ffi", "native-free"] : [flags.drive];
-  if (
-    ![gib, topics, queues, size, kills, limit].every((value) => value > 0) ||
-    !drives.every((name) => /^(ffi|native-free)$/.test(name))
-  ) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
+  if (!drives.every((name) => /^(ffi|native-free)$/.test(name)))
+    wrongFlag(`--drive ${flags.drive}: must be ffi, native-free or both`);
   const { bavail, bsize } = statfsSync(flags.directory);
   if (bavail * bsize < 1.5 * gib * GIB) throw new Error(`${flags.directory} has not the room for ${gib} GiB`);
-  const head = provenance();
+  const head = headline();
   const starts: Start[] = [];
   for (const drive of drives) {
-    const directory = mkdtempSync(join(flags.directory, "millrace-restart-"));
-    process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+    const directory = scratchIn(flags.directory);
     const sets = [...(flags.smoke ? SMOKE_KEYS : []), ...flags.set].flatMap((pair) => ["--set", pair]);
     const args = ["--store", join(directory, "store"), ...(drive === "native-free" ? ["--native-free"] : []), ...sets];
     let broker = await BrokerProcess.start(args, flags.log, flags.built);
@@ -116,7 +104,7 @@ async function main(): Promise<void> {
       rmSync(directory, { recursive: true, force: true });
     }
   }
-  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ ...head, starts }, undefined, 1)}\n`);
+  writeJson(flags.json, { ...head, starts });
   const slowest = Math.max(...starts.map(({ newPull }) => newPull));
   tell(`slowest: ${slowest} ms; limit ${limit} ms`);
   if (slowest > limit && !flags.smoke) process.exitCode = 1;
@@ -232,8 +220,4 @@ async function pull(client: RemotingClient, address: string, topic: string, queu
   };
   const { body } = await ask(client, address, RequestCode.PULL_MESSAGE, { ...place, ...rest });
   if (body.length === 0) throw new Error(`${topic}/${queueId}/${queueOffset}: nothing came`);
-}
-
-function tell(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

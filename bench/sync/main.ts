@@ -1,13 +1,12 @@
 // `npm run bench:sync`: SYNC_FLUSH with some senders that each wait for their ack, beside the disk's own rate of fdatasync. One
 // flush may serve all who wait, so that senders x flushes a second is what the disk allows.
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, SMOKE_KEYS, scratchIn, tell, wrongFlag } from "../command.ts";
 import { BrokerProcess } from "../restart/broker-process.ts";
 import { runWire } from "../wire/wire-load.ts";
 import { slowDriveModule, waitAsDisk } from "./slow-drive.ts";
@@ -22,10 +21,10 @@ const HELP = `npm run bench:sync -- [flags]
   --json FILE --smoke
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:sync", HELP, {
   options: {
     senders: { type: "string" },
-    size: { type: "string", default: "1024" },
+    size: { type: "string" },
     seconds: { type: "string" },
     rounds: { type: "string" },
     drive: { type: "string", default: "ffi" },
@@ -38,12 +37,12 @@ const { values: flags } = parseArgs({
   },
 });
 
+const USUAL = { seconds: 2, rounds: 3, size: 1024 };
 const TOPIC = "sync";
 const QUEUES = 8;
 const WARMUP_S = 0.5;
 const PAGE_SIZE = 4096;
 const SLOWER_MS = Number(flags["slow-disk"]);
-const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 
 interface SyncPoint {
   senders: number;
@@ -56,21 +55,16 @@ interface SyncPoint {
   p99: number;
 }
 
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
   const senders = (flags.senders ?? (flags.smoke ? "1,4" : "1,2,4,8,16,64")).split(",").map(Number);
-  const seconds = Number(flags.seconds ?? (flags.smoke ? 0.1 : 2));
-  const rounds = Number(flags.rounds ?? (flags.smoke ? 1 : 3));
-  const size = Number(flags.size);
-  const isRight = [...senders, seconds, rounds, size].every((value) => value > 0) && SLOWER_MS >= 0;
-  if (!isRight || !/^(ffi|native-free)$/.test(flags.drive)) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
-  const directory = mkdtempSync(join(flags.directory, "millrace-sync-"));
+  const { seconds, rounds, size } = positives(flags, flags.smoke ? { seconds: 0.1, rounds: 1, size: 1024 } : USUAL);
+  if (!senders.every((value) => value > 0)) wrongFlag(`--senders ${flags.senders}: must be numbers above 0`);
+  if (!(SLOWER_MS >= 0)) wrongFlag(`--slow-disk ${flags["slow-disk"]}: must be a number`);
+  if (!/^(ffi|native-free)$/.test(flags.drive)) wrongFlag(`--drive ${flags.drive}: must be ffi or native-free`);
+  const head = headline();
+  const directory = scratchIn(flags.directory);
   const points: SyncPoint[] = [];
   try {
     const broker = await startBroker(join(directory, "store"));
@@ -163,8 +157,4 @@ function lineOf({ senders, flushesPerSecond, messagesPerSecond, share, p50, p99 
     `${senders} senders: ${messagesPerSecond}/s, ${flushesPerSecond} fdatasyncs/s bare, ` +
     `${(100 * share).toFixed(0)} % of senders x fdatasyncs; p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`
   );
-}
-
-function tell(...lines: readonly string[]): void {
-  process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -4,11 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { provenance } from "../machine.ts";
+import { attempt, headline, parsed, positives, SMOKE_KEYS, tell, wrongFlag } from "../command.ts";
 import { BrokerProcess } from "../restart/broker-process.ts";
 import { Arrivals } from "./arrivals.ts";
 import { sendTimed } from "./timed-load.ts";
@@ -25,16 +24,16 @@ const HELP = `npm run bench:timers -- [flags]
   --json FILE --smoke
 `;
 
-const { values: flags } = parseArgs({
+const { values: flags } = parsed("bench:timers", HELP, {
   options: {
     counts: { type: "string" },
     spread: { type: "string" },
     lead: { type: "string" },
     same: { type: "string" },
-    size: { type: "string", default: "128" },
+    size: { type: "string" },
     "native-free": { type: "boolean", default: false },
     set: { type: "string", multiple: true, default: [] },
-    limit: { type: "string", default: "1000" },
+    limit: { type: "string" },
     json: { type: "string" },
     smoke: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
@@ -46,7 +45,6 @@ const QUEUES = 4;
 const ASK_MS = 60_000;
 /** Least size of a body: its due time. */
 const SIZE_MIN = 8;
-const SMOKE_KEYS = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
 const PATIENCE_S = 120;
 /** On a busy machine nothing is refused. */
 const PATIENT_KEYS = ["waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
@@ -70,19 +68,17 @@ interface Result {
   cpuUs: number;
 }
 
-if (flags.help) process.stdout.write(HELP);
-else await main();
+await attempt(main);
 
 async function main(): Promise<void> {
   const counts = (flags.counts ?? (flags.smoke ? "300" : "100000,1000000")).split(",").map(Number);
-  const spreadS = Number(flags.spread ?? (flags.smoke ? 1 : 60));
+  const { spread: spreadS, size, limit } = positives(flags, { spread: flags.smoke ? 1 : 60, size: 128, limit: 1000 });
   const same = Number(flags.same ?? (flags.smoke ? 300 : 100_000));
-  const [size, limit] = [Number(flags.size), Number(flags.limit)];
-  if (![...counts, spreadS, limit].every((value) => value > 0) || !(same >= 0) || !(size >= SIZE_MIN)) {
-    process.stderr.write(HELP);
-    process.exit(2);
-  }
-  const head = provenance();
+  if (!counts.every((value) => value > 0)) wrongFlag(`--counts ${flags.counts}: must be numbers above 0`);
+  if (!(same >= 0)) wrongFlag(`--same ${flags.same}: must be a number`);
+  if (size < SIZE_MIN) wrongFlag(`--size ${size}: must be ${SIZE_MIN} or more`);
+  if (flags.lead !== undefined && !(Number(flags.lead) > 0)) wrongFlag(`--lead ${flags.lead}: must be a number above 0`);
+  const head = headline();
   const results: Result[] = [];
   for (const count of counts)
     results.push(await measure(`${count.toLocaleString("en-US")} over ${spreadS} s`, count, spreadS, size));
@@ -199,8 +195,4 @@ async function runtime(client: RemotingClient, address: string): Promise<Record<
 function anonymousMb(pid: number): number {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
   return Math.round(Number(/^RssAnon:\s+(\d+)/m.exec(text)?.[1] ?? 0) * 1.024) / 1000;
-}
-
-function tell(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

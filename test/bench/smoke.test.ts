@@ -159,8 +159,11 @@ test.serial("batching", async (t) => {
 });
 
 test.serial("idle: what a broker costs while nothing happens", async (t) => {
-  const { stdout, code } = await run(t, "idle", "--smoke", "--json");
+  const json = join(directory, "idle.json");
+  const { stdout, code } = await run(t, "idle", "--smoke", "--json", json);
   t.is(code, 0, stdout);
-  const { results } = JSON.parse(stdout) as { results: Record<"alone" | "withClients", { rss: number; wakeUps: object }> };
+  const { results } = JSON.parse(readFileSync(json, "utf8")) as {
+    results: Record<"alone" | "withClients", { rss: number; wakeUps: object }>;
+  };
   for (const { rss } of [results.alone, results.withClients]) t.true(rss > 1);
 });
