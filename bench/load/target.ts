@@ -24,6 +24,8 @@ const READY_MS = 60_000;
 const STOP_MS = 20_000;
 /** A smoke run shall not write gigabytes of empty files. */
 const SMOKE_KEYS = ["mappedFileSizeCommitLog=67108864", "maxHashSlotNum=100000", "maxIndexNum=400000"];
+/** It shows only that everything works: nothing is refused because the machine is busy. */
+const PATIENT_KEYS = ["waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
 
 /** What of the settings concerns the broker. */
 export type TargetSettings = Pick<Settings, "against" | "pids" | "store" | "port" | "namesrvPort" | "isSmoke" | "brokerArgs"> &
@@ -54,7 +56,7 @@ async function startOwn(settings: TargetSettings): Promise<Target> {
   const scratch = settings.store === undefined ? mkdtempSync(join(tmpdir(), "millrace-bench-")) : undefined;
   const args = ["up", "--log-level", "warn", "--host", "127.0.0.1", "--store", settings.store ?? join(scratch!, "store")];
   args.push("--port", String(settings.port), "--namesrv-port", String(settings.namesrvPort));
-  if (settings.isSmoke) args.push(...SMOKE_KEYS.flatMap((pair) => ["--set", pair]));
+  if (settings.isSmoke) args.push(...[...SMOKE_KEYS, ...PATIENT_KEYS].flatMap((pair) => ["--set", pair]));
   args.push(...settings.brokerArgs);
   if (settings.cpuProf !== undefined) args.push("--cpu-prof", settings.cpuProf);
   const child = spawn(process.execPath, [settings.main ?? SOURCE_MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
