@@ -223,15 +223,25 @@ export class SendResponseWriter {
     target.set(this.#head, start);
     let at = this.#writeId(view, start + this.#head.length, physicalOffset);
     const sameSize = this.#hostHex.size + HALF_HEX_SIZE;
-    const high = Math.floor(physicalOffset / 4_294_967_296);
+    const idSize = sameSize + HALF_HEX_SIZE;
     let offset = physicalOffset;
+    let low = physicalOffset | 0;
     for (let i = 1; i < count; i++) {
-      offset += sizes[i - 1]!;
+      const size = sizes[i - 1]!;
+      const before = low;
+      offset += size;
+      low = (low + size) | 0;
       target[at++] = COMMA;
-      if (Math.floor(offset / 4_294_967_296) === high) {
-        copyWords(view, at - 1 - HALF_HEX_SIZE - sameSize, view, at, sameSize); // As in the id before.
-        writeHex32(view, at + sameSize, offset | 0);
-        at += sameSize + HALF_HEX_SIZE;
+      // As in the id before, but for its last four digits, or eight.
+      if (before >>> 16 === low >>> 16) {
+        copyWords(view, at - 1 - idSize, view, at, sameSize + 4);
+        view.setUint16(at + sameSize + 4, HEX_PAIRS[(low >>> 8) & 0xff]!);
+        view.setUint16(at + sameSize + 6, HEX_PAIRS[low & 0xff]!);
+        at += idSize;
+      } else if (low >>> 0 > before >>> 0) {
+        copyWords(view, at - 1 - idSize, view, at, sameSize);
+        writeHex32(view, at + sameSize, low);
+        at += idSize;
       } else at = this.#writeId(view, at, offset);
     }
     at = writeDecimal(target, SEND_QUEUE_ID.write(view, at), queueId);
