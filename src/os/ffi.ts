@@ -2,10 +2,10 @@ import fs from "node:fs";
 import koffi from "koffi";
 import { MillraceError } from "../base/errors.ts";
 import type { Drive, FileLock, FileSystemSyncer, GatherWriter, OpenFileOptions, StoreFile } from "./api.ts";
+import { DirectFile } from "./direct-file.ts";
 import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.ts";
 import { loadRange } from "./load-range.ts";
 import { mapAnonymous, unmap } from "./memory.ts";
-import { PlainFile } from "./plain-file.ts";
 import { SharedDescriptorFile } from "./shared-descriptor-file.ts";
 import { openSocketPoller } from "./socket-poller.ts";
 import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
@@ -54,10 +54,10 @@ export const ffiDrive: Drive = {
   names: realFileNames,
   openFile: (path, options) => {
     if (options.mapped !== false) return MappedFile.open(path, options);
-    return options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : PlainFile.open(path, options, allocate);
+    return options.keepDescriptor === false ? new SharedDescriptorFile(path, options) : DirectFile.open(path, options, allocate);
   },
   fileSystemSyncer: openFileSystemSyncer,
-  adoptFile: (path, size, fd) => new PlainFile(path, size, fd, allocate),
+  adoptFile: (path, size, fd) => new DirectFile(path, size, fd, allocate),
   nextData,
   lockStore,
   lockForReading,
