@@ -58,7 +58,7 @@ for (const isNativeFree of [false, true]) {
     const logReader = new LogReader(drive, logDirectory, records.length);
     const reader = new QueueReader(logReader, LIMITS);
     const gather = drive.gatherWriter();
-    const responder = new PullResponder(gather, createIoCounters(), reader);
+    const responder = new PullResponder(gather, drive.gatherWriter(), createIoCounters(), reader);
     const connection = sinkConnection(gather);
     const request = { connection, opaque: 1, topic: { topicSysFlag: 0 } } as unknown as PullRequest;
     let queueOffset = 0;
@@ -67,6 +67,7 @@ for (const isNativeFree of [false, true]) {
       const status = reader.read(queue, queueOffset, count, PULL, ALL, records.length);
       if (status !== READ_FOUND || reader.messageCount !== PULL) throw new Error(`read ended with ${status}`);
       responder.found(request, reader, 0, count);
+      responder.flush();
       work += reader.totalSize + reader.partCount;
       queueOffset = (queueOffset + PULL) % count;
     };

@@ -74,6 +74,7 @@ export class IoWorker {
   readonly #send: SendPath;
   readonly #answers: SendAnswers;
   readonly #chosen: ChosenRecords;
+  readonly #responder: PullResponder;
   readonly #pull: PullPath;
   readonly #commit: CommitPath;
   readonly #connections = new Map<number, IoConnection>();
@@ -135,7 +136,7 @@ export class IoWorker {
       pageCacheBusyMs: init.pageCacheBusyMs,
     });
     const chosenReader = new QueueReader(this.#logReader, init.limits);
-    const responder = new PullResponder(gather, init.counters, chosenReader);
+    this.#responder = new PullResponder(gather, drive.gatherWriter(), init.counters, chosenReader);
     // With SYNC_FLUSH it waits for the disk, not for its nap to end.
     const indexer = engine.isSyncFlush ? undefined : this.#log.doorbell(shared.DOORBELL_QUEUE_INDEXER);
     const cold = new ColdReads(() => this.#clock.now());
@@ -144,7 +145,7 @@ export class IoWorker {
       queues: this.#queues,
       slots: this.#slots,
       reader: new QueueReader(this.#logReader, init.limits),
-      responder,
+      responder: this.#responder,
       recent: this.#recent,
       cells,
       worker,
@@ -163,7 +164,7 @@ export class IoWorker {
       cold,
       isHot: (physicalOffset) => this.#pull.isHot(physicalOffset),
       connection: (id) => this.#connections.get(id),
-      answer: (connection, message) => responder.records(connection, message),
+      answer: (connection, message) => this.#responder.records(connection, message),
       onServed: () => this.#endTurn(),
     });
     this.#work = new WorkCount(init.counters);
@@ -335,6 +336,7 @@ export class IoWorker {
       if (this.#writer === undefined) this.#writerDoorbell.ring();
       else this.#write(this.#writer);
     }
+    this.#responder.flush();
     for (const connection of this.#staged) connection.flushTurn();
     this.#staged.length = 0;
   }
@@ -382,6 +384,7 @@ export class IoWorker {
     const minOffset = this.#log.offset(shared.MIN_OFFSET);
     if (minOffset === this.#minOffset) return;
     this.#minOffset = minOffset;
+    this.#responder.flush();
     this.#logReader.forgetBelow(minOffset);
     this.#queues.forgetBelow((slot) => this.#slots.minOffset(slot));
   }

@@ -16,6 +16,7 @@ import type { ColdReads } from "./cold-reads.ts";
 import { HeldPulls } from "./held-pulls.ts";
 import type { PullResponder } from "./pull-responder.ts";
 import { TagFilters } from "./tag-filters.ts";
+import { touchRecords } from "./touch-records.ts";
 
 export const PULL_TAKEN = 0;
 /** Not plain: the control thread decides. */
@@ -102,6 +103,8 @@ export class PullPath {
   readonly #tagFilters = new TagFilters();
   /** Whether the pull that is served now may wait for the disk. */
   #isChecking = false;
+  /** Of no meaning. */
+  #touched = 0;
 
   constructor(options: PullPathOptions) {
     this.#o = options;
@@ -245,6 +248,7 @@ export class PullPath {
     }
     if (status === READ_FOUND) {
       if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
+      if (isRecent || this.#isChecking) this.#touched ^= touchRecords(reader);
       responder.found(request, reader, min, max);
     } else if (status === READ_NO_MATCH) {
       if (request.deadlineMs > 0 && maySuspend) {

@@ -10,6 +10,7 @@ import {
 import type { GatherWriter } from "../../os/api.ts";
 import type { QueueReader } from "../../store/queue/queue-reader.ts";
 import { AnswerBuffers } from "./answer-buffers.ts";
+import { GatheredAnswers } from "./gathered-answers.ts";
 import type { PullRequest } from "./pull-path.ts";
 
 /** From this size on one stretch of the log goes by sendfile; below it, gathered writes of mapped memory are cheaper. */
@@ -30,13 +31,25 @@ const STAGE_FULL_SIZE = 32_768;
  */
 export class PullResponder {
   readonly #gather: GatherWriter | undefined;
+  /** Undefined where the drive cannot. */
+  readonly #gathered: GatheredAnswers | undefined;
   readonly #buffers = new AnswerBuffers();
   readonly #counters: Float64Array;
   readonly #reader: QueueReader;
 
-  /** @param reader for records that the control thread has chosen */
-  constructor(gather: GatherWriter | undefined, counters: SharedArrayBuffer, reader: QueueReader) {
+  /**
+   * @param gather  for what is written at once
+   * @param together  another one, for what waits until it is written
+   * @param reader for records that the control thread has chosen
+   */
+  constructor(
+    gather: GatherWriter | undefined,
+    together: GatherWriter | undefined,
+    counters: SharedArrayBuffer,
+    reader: QueueReader,
+  ) {
     this.#gather = gather;
+    this.#gathered = together === undefined ? undefined : new GatheredAnswers(together, this.#buffers);
     this.#reader = reader;
     this.#counters = new Float64Array(counters);
   }
@@ -84,25 +97,22 @@ export class PullResponder {
       return;
     }
     connection.flush(); // Earlier answers first: the direct way must find the stream empty.
-    const fd = this.#gather !== undefined && reader.partCount < this.#gather.partsMax ? connection.directFd() : -1;
-    if (fd < 0) {
-      const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
-      const at = writeFound(frame, 0, request, reader, min, max);
-      reader.copyTo(frame, at);
-      this.#queue(connection, frame, at + size);
+    if (reader.partCount === 1 && size >= SENDFILE_SIZE_MIN && this.#sendFile(request, reader, min, max)) return;
+    const gathered = this.#gathered;
+    const at = gathered === undefined ? -1 : gathered.begin(connection, PULL_RESPONSE_SIZE_MAX, reader.partCount);
+    if (at >= 0) {
+      gathered!.add(writeFound(gathered!.scratch, at, request, reader, min, max) - at, reader);
       return;
     }
-    const gather = this.#gather!;
-    const headerSize = writeFound(gather.scratch, 0, request, reader, min, max);
-    const sent =
-      reader.partCount === 1 && size >= SENDFILE_SIZE_MIN
-        ? this.#sendFile(gather, fd, headerSize, reader)
-        : this.#writeParts(gather, fd, headerSize, reader);
-    if (sent < 0) {
-      connection.socket.destroy();
-      return;
-    }
-    if (sent < headerSize + size) this.#sendRest(connection, gather, headerSize, reader, sent);
+    const frame = this.#buffers.take(PULL_RESPONSE_SIZE_MAX + size);
+    const end = writeFound(frame, 0, request, reader, min, max);
+    reader.copyTo(frame, end);
+    this.#queue(connection, frame, end + size);
+  }
+
+  /** The end of the turn, or of the files that answers come from: those that wait to leave together do. */
+  flush(): void {
+    this.#gathered?.flush();
   }
 
   /** Messages of several queues that come in one turn often go to one client. */
@@ -139,71 +149,70 @@ export class PullResponder {
     head.writeUInt32BE(head.length - 4 + size, 0);
     connection.noteAnswered(size);
     connection.flush();
-    const gather = this.#gather;
-    const isDirect = gather !== undefined && reader.partCount < gather.partsMax && head.length <= gather.scratch.length;
-    const fd = isDirect ? connection.directFd() : -1;
-    if (fd < 0) {
-      const frame = this.#buffers.take(head.length + size);
-      head.copy(frame);
-      reader.copyTo(frame, head.length);
-      this.#queue(connection, frame, head.length + size);
+    const gathered = this.#gathered;
+    const at = gathered === undefined ? -1 : gathered.begin(connection, head.length, reader.partCount);
+    if (at >= 0) {
+      head.copy(gathered!.scratch, at);
+      gathered!.add(head.length, reader);
       return;
     }
-    head.copy(gather!.scratch);
-    const sent = this.#writeParts(gather!, fd, head.length, reader);
+    const answer = this.#buffers.take(head.length + size);
+    head.copy(answer);
+    reader.copyTo(answer, head.length);
+    this.#queue(connection, answer, head.length + size);
+  }
+
+  /** @returns false if that way is not open */
+  #sendFile(request: PullRequest, reader: QueueReader, min: number, max: number): boolean {
+    const { connection } = request;
+    this.flush();
+    const gather = this.#gather;
+    const fd = gather === undefined ? -1 : connection.directFd();
+    if (fd < 0) return false;
+    const headSize = writeFound(gather!.scratch, 0, request, reader, min, max);
+    const sent = sendStretch(gather!, fd, headSize, reader);
     if (sent < 0) connection.socket.destroy();
-    else if (sent < head.length + size) this.#sendRest(connection, gather!, head.length, reader, sent);
-  }
-
-  #writeParts(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
-    gather.reset();
-    gather.addScratch(0, headerSize);
-    for (let i = 0; i < reader.partCount; i++) gather.addFile(reader.files[i]!, reader.positions[i]!, reader.sizes[i]!);
-    return gather.write(fd);
-  }
-
-  #sendFile(gather: GatherWriter, fd: number, headerSize: number, reader: QueueReader): number {
-    gather.reset();
-    gather.addScratch(0, headerSize);
-    let sent = gather.write(fd);
-    if (sent < headerSize) return sent;
-    const size = reader.sizes[0]!;
-    for (let done = 0; done < size; ) {
-      const count = gather.sendFile(fd, reader.files[0]!, reader.positions[0]! + done, size - done);
-      if (count < 0) return count;
-      if (count === 0) break;
-      done += count;
-      sent += count;
-    }
-    return sent;
+    else if (sent < headSize + reader.totalSize) this.#sendRest(connection, gather!, headSize, reader, sent);
+    return true;
   }
 
   /** Copies what the socket did not take and leaves it to the stream. */
   #sendRest(
     connection: PullRequest["connection"],
     gather: GatherWriter,
-    headerSize: number,
+    headSize: number,
     reader: QueueReader,
     sent: number,
   ): void {
-    const rest = this.#buffers.take(headerSize + reader.totalSize - sent);
-    let at = sent < headerSize ? gather.scratch.copy(rest, 0, sent, headerSize) : 0;
-    let skip = Math.max(0, sent - headerSize);
-    for (let i = 0; i < reader.partCount; i++) {
-      const size = reader.sizes[i]!;
-      const from = Math.min(skip, size);
-      skip -= from;
-      if (from === size) continue;
-      reader.files[i]!.read(reader.positions[i]! + from, rest, at, size - from);
-      at += size - from;
-    }
-    this.#queue(connection, rest, at);
+    const rest = this.#buffers.take(headSize + reader.totalSize - sent);
+    const at = sent < headSize ? gather.scratch.copy(rest, 0, sent, headSize) : 0;
+    const from = Math.max(0, sent - headSize);
+    const size = reader.sizes[0]! - from;
+    reader.files[0]!.read(reader.positions[0]! + from, rest, at, size);
+    this.#queue(connection, rest, at + size);
   }
 
   /** Leaves buffer[0, size) to the stream. */
   #queue(connection: PullRequest["connection"], buffer: Buffer, size: number): void {
     connection.writeStream(buffer.subarray(0, size), () => this.#buffers.give(buffer));
   }
+}
+
+/** The head that stands in the scratch memory, and the only stretch. @returns bytes that the socket took; -1: it is broken */
+function sendStretch(gather: GatherWriter, fd: number, headSize: number, reader: QueueReader): number {
+  gather.reset();
+  gather.addScratch(0, headSize);
+  let sent = gather.write(fd);
+  if (sent < headSize) return sent;
+  const size = reader.sizes[0]!;
+  for (let done = 0; done < size; ) {
+    const count = gather.sendFile(fd, reader.files[0]!, reader.positions[0]! + done, size - done);
+    if (count < 0) return count;
+    if (count === 0) break;
+    done += count;
+    sent += count;
+  }
+  return sent;
 }
 
 /** The answer but for its messages. @returns where they are to stand */
