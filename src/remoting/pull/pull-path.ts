@@ -103,8 +103,6 @@ export class PullPath {
   readonly #tagFilters = new TagFilters();
   /** Whether the pull that is served now may wait for the disk. */
   #isChecking = false;
-  /** Of no meaning. */
-  #touched = 0;
 
   constructor(options: PullPathOptions) {
     this.#o = options;
@@ -248,7 +246,7 @@ export class PullPath {
     }
     if (status === READ_FOUND) {
       if (request.cell >= 0) this.#o.cells.addServed(request.cell, reader.messageCount);
-      if (isRecent || this.#isChecking) this.#touched ^= touchRecords(reader);
+      if (isRecent || this.#isChecking) touchRecords(reader);
       responder.found(request, reader, min, max);
     } else if (status === READ_NO_MATCH) {
       if (request.deadlineMs > 0 && maySuspend) {
