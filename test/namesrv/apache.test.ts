@@ -48,7 +48,8 @@ test.after.always(async () => {
 
 function java(mainClass: string, args: string[], heapMb: number): ChildProcess {
   const output = openSync(path.join(home, `${mainClass}.out`), "a");
-  const jvm = [`-Xmx${heapMb}m`, `-Duser.home=${home}`, ...OPENS, "-cp", path.join(LIB, "*")];
+  const places = [`-Duser.home=${home}`, `-Djava.io.tmpdir=${home}`]; // It leaves keys of its own there.
+  const jvm = [`-Xmx${heapMb}m`, ...places, ...OPENS, "-cp", path.join(LIB, "*")];
   const child = spawn("java", [...jvm, `org.apache.rocketmq.${mainClass}`, ...args], {
     env: { ...process.env, ROCKETMQ_HOME: home },
     stdio: ["ignore", output, output],
