@@ -177,6 +177,7 @@ export const PEER_CASES: readonly PeerCase[] = [
     connections: 4,
     depth: 16,
     isWhole: true,
+    warmUpS: 20, // First writes make the files of each partition.
     isLong: true,
   },
   {
@@ -190,6 +191,7 @@ export const PEER_CASES: readonly PeerCase[] = [
     connections: 4,
     depth: 16,
     isWhole: true,
+    warmUpS: 20, // First writes make the files of each partition.
     isLong: true,
   },
   { name: "stream-128", title: "128 B, one by one, 16 × 32", against: "redis", ...SEND, size: 128, connections: 16, depth: 32 },
