@@ -8,6 +8,8 @@ import type { SharedLog } from "../store/shared-log.ts";
 export interface Duty {
   /** One round. @returns true if more is to be done at once */
   work(): boolean;
+  /** Nothing has happened for a while: memory that only makes work faster is let go of. */
+  rest?(): void;
   /** After the last round. */
   close(): void;
 }
@@ -67,7 +69,10 @@ export function runDuty(
       doorbell.park(seen, idleMs);
       const wasQuiet = quietMs >= QUIET_MS;
       quietMs = doorbell.seen() === seen ? quietMs + idleMs : 0;
-      if (!wasQuiet && quietMs >= QUIET_MS) shrinkHeap();
+      if (!wasQuiet && quietMs >= QUIET_MS) {
+        duty.rest?.();
+        shrinkHeap();
+      }
     }
   }
   duty.close();

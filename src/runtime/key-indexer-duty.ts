@@ -79,6 +79,11 @@ export class KeyIndexerDuty implements Duty {
     }
   }
 
+  rest(): void {
+    this.#index.rest();
+    this.#reader.dropPages();
+  }
+
   #indexPass(from: number, limit: number): void {
     this.#reader.invalidate();
     this.#feed?.refresh();

@@ -20,6 +20,7 @@ function sleepsOf(plan: string, naps: { napMs: number; napMsMax?: number; napCou
       if (round === plan.length - 1) words[shared.STOPPING] = STOP_INDEXERS;
       return plan[round++] === "w";
     },
+    rest: () => sleeps.push("rest"),
     close: () => sleeps.push("closed"),
   };
   runDuty(duty, doorbell, { words } as unknown as SharedLog, STOP_INDEXERS, 1000, naps);
@@ -29,6 +30,10 @@ function sleepsOf(plan: string, naps: { napMs: number; napMsMax?: number; napCou
 test("naps grow while each is followed by work, and begin anew after one that was not", (t) => {
   const naps = { napMs: 1, napMsMax: 4, napCount: 3 };
   t.deepEqual(sleepsOf("w-w-w-w--w--", naps), ["n1", "n2", "n4", "n4", "n4", "n1", "n2", "closed"]);
-  t.deepEqual(sleepsOf("-w-----", naps), ["p", "n1", "n2", "n1", "p", "p", "closed"]);
+  t.deepEqual(sleepsOf("-w-----", naps), ["p", "n1", "n2", "n1", "p", "p", "rest", "closed"]);
   t.deepEqual(sleepsOf("w-w-w--", { napMs: 1, napCount: 9 }), ["n1", "n1", "n1", "n1", "closed"]);
+});
+
+test("a thread that was not rung for three seconds lets go of memory, once until it is rung again", (t) => {
+  t.deepEqual(sleepsOf("------", { napMs: 0, napCount: 0 }), ["p", "p", "p", "rest", "p", "p", "p", "closed"]);
 });

@@ -63,6 +63,18 @@ function contents(directory: string): Buffer[] {
 }
 
 for (const drive of DRIVES) {
+  test(`${drive.name}: lets go of memory in between, and loses nothing by it`, (t) => {
+    const directory = newDirectory();
+    const index = openIndex(drive, directory);
+    const middle = goldenLog.length / 2;
+    addRecords(index, goldenLog, 0, middle);
+    index.rest();
+    addRecords(index, goldenLog, middle);
+    index.rest();
+    index.close();
+    t.deepEqual(contents(directory), goldenBytes);
+  });
+
   test(`${drive.name}: makes the same files as Apache, byte for byte`, (t) => {
     const directory = newDirectory();
     const index = openIndex(drive, directory);

@@ -377,6 +377,10 @@ export class IndexFile {
     this.#region.publish();
   }
 
+  rest(): void {
+    this.#region.rest();
+  }
+
   /** Readers: sees what the writer has published since. */
   refresh(): void {
     this.#region.refresh();

@@ -20,6 +20,8 @@ export interface IndexRegion {
   publish(): void;
   /** Readers only: what others have published since is seen from now on. */
   refresh(): void;
+  /** Pages that were touched count as the process's own until they are let go; the system keeps them. */
+  rest(): void;
   /** publish, then waits for the disk. */
   sync(): void;
   /** publish, then closes the file. */
@@ -74,6 +76,10 @@ class MappedRegion implements IndexRegion {
 
   refresh(): void {
     // And is seen there.
+  }
+
+  rest(): void {
+    this.#file.dropPages();
   }
 
   sync(): void {
@@ -175,6 +181,10 @@ class PagedRegion implements IndexRegion {
       this.#file.write(page.number * PAGE_SIZE, page.bytes, 0, this.#sizeOf(page.number));
       page.isDirty = false;
     }
+  }
+
+  rest(): void {
+    // PAGES_MAX is little.
   }
 
   refresh(): void {

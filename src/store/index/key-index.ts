@@ -221,6 +221,11 @@ export class KeyIndex {
     this.#last?.publish();
   }
 
+  /** No keys have come for a while. */
+  rest(): void {
+    this.#last?.rest();
+  }
+
   /** Waits until all is on the disk, and closes. */
   close(): void {
     const last = this.#last;
