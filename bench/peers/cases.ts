@@ -24,7 +24,7 @@ export interface PeerCase {
   isWhole?: boolean;
   /** Both brokers wait for the disk before each ack: flushDiskType=SYNC_FLUSH, in a pair of their own. */
   isSyncFlush?: boolean;
-  /** How long the other broker is warmed up, s; default: twice the window. */
+  /** How long the other broker is warmed up, s; default: twice the window, 8 at least. */
   warmUpS?: number;
   /** Left out with --quick. */
   isLong?: boolean;

@@ -20,6 +20,8 @@ import { makeTopic, removeKafkaTopic } from "./topics.ts";
 
 /** Between two measurements: what the first left to be done in the background. */
 const PAUSE_MS = 300;
+/** Kafka was still getting faster after six. */
+const WARM_UP_S_MIN = 8;
 const MANY_PARTITIONS = 1000;
 /** max.request.size of Kafka's own client. */
 const KAFKA_REQUEST_SIZE = 1_048_576;
@@ -143,7 +145,7 @@ async function measureStarts(
 
 /** JVMs want some 100,000 messages before their figures settle. */
 async function warmUp(peer: Peer, peerCase: PeerCase, settings: PeerSettings): Promise<void> {
-  await measure(peer, peerCase, settings, 0, peerCase.warmUpS ?? 2 * settings.seconds);
+  await measure(peer, peerCase, settings, 0, peerCase.warmUpS ?? Math.max(WARM_UP_S_MIN, 2 * settings.seconds));
 }
 
 async function measure(
