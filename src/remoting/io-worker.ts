@@ -98,7 +98,9 @@ export class IoWorker {
   #hasLeft = false;
 
   static async start(init: IoWorkerInit, control: MessagePort): Promise<IoWorker> {
-    return new IoWorker(init, control, await loadDrive(init.engine.drive));
+    const drive = await loadDrive(init.engine.drive);
+    drive.runInShortSlices?.();
+    return new IoWorker(init, control, drive);
   }
 
   private constructor(init: IoWorkerInit, control: MessagePort, drive: Drive) {
