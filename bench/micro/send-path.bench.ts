@@ -105,10 +105,14 @@ function readAll(frames: Buffer): void {
 const tasks: Record<string, Task> = {};
 for (const size of [128, 1024, 4096]) {
   const { json, binary } = sendFrame(size);
-  if (BATCH * json.length <= sendKernel.input.length) {
-    const frames = Buffer.concat(new Array<Buffer>(BATCH).fill(json));
-    sendAll(json, 4);
-    tasks[`${size} B, JSON header, ${BATCH} in one read`] = { count: BATCH, run: () => readAll(frames) };
+  for (const [header, frame] of [
+    ["JSON", json],
+    ["binary", binary],
+  ] as const) {
+    if (BATCH * frame.length > sendKernel.input.length) continue;
+    const frames = Buffer.concat(new Array<Buffer>(BATCH).fill(frame));
+    sendAll(frame, 4);
+    tasks[`${size} B, ${header} header, ${BATCH} in one read`] = { count: BATCH, run: () => readAll(frames) };
   }
   tasks[`${size} B, JSON header`] = { count: BATCH, run: () => sendAll(json) };
   tasks[`${size} B, binary header`] = { count: BATCH, run: () => sendAll(binary) };

@@ -1,3 +1,4 @@
+import { SERIALIZE_JSON } from "./remoting-frame.ts";
 import { TextPattern } from "./text-pattern.ts";
 
 /** Shorter and longer headers are scanned anew each time, bytes. */
@@ -18,6 +19,7 @@ const KEYS = "KEYS";
 
 /** What a scan has found in a header; places count from the header's first byte. */
 export interface ScannedHeader {
+  serializeType: number;
   code: number;
   flag: number;
   version: number;
@@ -27,7 +29,7 @@ export interface ScannedHeader {
   escaped: number;
   starts: Int32Array;
   ends: Int32Array;
-  /** Digits of the opaque number, without a sign. */
+  /** The opaque number: in JSON its digits, without a sign, in a binary header its four bytes. */
   opaqueStart: number;
   opaqueEnd: number;
   /** Slots whose values change from message to message. */
@@ -37,10 +39,11 @@ export interface ScannedHeader {
 }
 
 /**
- * A JSON header that was scanned before. A client's headers differ only in a few values of mostly the same length
+ * A header that was scanned before. A client's headers differ only in a few values of mostly the same length
  * (request number, time, queue, unique key): those are the open bytes, everything else is fixed. A header of the same
  * size with the same fixed bytes, and nothing in the open ones that would end a string, has all its fields where this
- * one has them. To see that costs a sixth of a scan.
+ * one has them. To see that costs a sixth of a scan. In a binary header the sizes of values are among the fixed bytes,
+ * and the request number is four bytes that may be anything.
  */
 export class HeaderMemo {
   readonly size: number;
@@ -61,45 +64,50 @@ export class HeaderMemo {
   readonly numberStates: Uint8Array = new Uint8Array(64);
   /** For each byte of the header: 0xff where others may differ, else 0. */
   readonly open: Uint8Array;
-  /** The opaque number has a sign. */
+  /** The opaque number is JSON, with a sign. */
   readonly isNegative: boolean;
+  readonly isBinary: boolean;
   readonly #pattern: TextPattern;
 
   /** @param at where the header, which was scanned well, begins in the view; its size is at least 4 */
   constructor(view: DataView, at: number, size: number, found: ScannedHeader) {
     this.size = size;
     this.found = found;
-    this.isNegative = found.opaqueStart > 0 && view.getUint8(at + found.opaqueStart - 1) === 0x2d;
+    this.isBinary = found.serializeType !== SERIALIZE_JSON;
+    this.isNegative = !this.isBinary && found.opaqueStart > 0 && view.getUint8(at + found.opaqueStart - 1) === 0x2d;
     const open = new Uint8Array(size);
     for (const slot of found.openSlots) {
       this.numberStates[slot] = 2;
       const start = found.starts[slot]!;
       const end = found.ends[slot]!;
       // Only in a string may any plain byte stand for any other.
-      const isString = view.getUint8(at + start - 1) === QUOTE && view.getUint8(at + end) === QUOTE;
+      const isString = this.isBinary || (view.getUint8(at + start - 1) === QUOTE && view.getUint8(at + end) === QUOTE);
       if (isString && ((found.escaped >>> slot) & 1) === 0) open.fill(0xff, start, end);
     }
     if (found.propertiesSlot >= 0) this.#openProperties(view, at, found.starts[found.propertiesSlot]!, open);
-    open.fill(0xff, found.opaqueStart, found.opaqueEnd);
+    const { opaqueStart, opaqueEnd } = found;
+    if (!this.isBinary) open.fill(0xff, opaqueStart, opaqueEnd);
     this.open = open;
-    this.#pattern = new TextPattern(view, at, open);
+    this.#pattern = this.isBinary ? new TextPattern(view, at, open, opaqueStart, opaqueEnd) : new TextPattern(view, at, open);
   }
 
   #openProperties(view: DataView, at: number, start: number, open: Uint8Array): void {
     const end = this.found.ends[this.found.propertiesSlot]!;
     const raw = Buffer.from(view.buffer, view.byteOffset + at + start, end - start).toString("latin1");
-    if (raw.includes("\\\\")) return; // What looks like an escape behind it is none.
+    const nameMark = this.isBinary ? "\u0001" : "\\u0001";
+    const valueMark = this.isBinary ? "\u0002" : "\\u0002";
+    if (!this.isBinary && raw.includes("\\\\")) return; // What looks like an escape behind it is none.
     const ranges = new Map<string, { start: number; end: number } | undefined>();
     let from = start;
-    for (const segment of raw.split("\\u0002")) {
-      const nameEnd = segment.indexOf("\\u0001");
+    for (const segment of raw.split(valueMark)) {
+      const nameEnd = segment.indexOf(nameMark);
       const rawName = segment.slice(0, Math.max(0, nameEnd));
-      const name = rawName.includes("\\") ? (JSON.parse(`"${rawName}"`) as string) : rawName;
-      const valueStart = from + nameEnd + 6;
+      const name = !this.isBinary && rawName.includes("\\") ? (JSON.parse(`"${rawName}"`) as string) : rawName;
+      const valueStart = from + nameEnd + nameMark.length;
       const valueEnd = from + segment.length;
-      from = valueEnd + 6;
+      from = valueEnd + valueMark.length;
       if (name !== UNIQUE_KEY && name !== KEYS) continue;
-      const isPlain = valueEnd > valueStart && /^[ !#-[\]-~]+$/.test(segment.slice(nameEnd + 6));
+      const isPlain = valueEnd > valueStart && /^[ !#-[\]-~]+$/.test(segment.slice(nameEnd + nameMark.length));
       // Of equal names, however they are spelt, the last one counts: such texts are left alone.
       ranges.set(name, isPlain && !ranges.has(name) ? { start: valueStart, end: valueEnd } : undefined);
     }
@@ -124,6 +132,11 @@ export class HeaderMemo {
 
   #readOpaque(view: DataView, at: number): boolean {
     const { opaqueStart, opaqueEnd } = this.found;
+    if (this.isBinary) {
+      this.opaque = view.getInt32(at + opaqueStart);
+      this.hits++;
+      return true;
+    }
     let value = 0;
     for (let place = opaqueStart; place < opaqueEnd; place++) {
       const digit = view.getUint8(at + place) - ZERO;
@@ -145,10 +158,11 @@ export class HeaderMemos {
   readonly #sizes = new Uint16Array(MEMO_COUNT);
   readonly #pauses = new Uint8Array(MEMO_COUNT);
 
-  /** The memo that the header at `at` is like. */
-  find(view: DataView, at: number, size: number, sender: number): HeaderMemo | undefined {
+  /** The memo that the header at `at`, of this serialize type, is like. */
+  find(view: DataView, at: number, size: number, sender: number, type: number): HeaderMemo | undefined {
     const memo = this.#memos[memoPlace(size, sender)];
-    return memo !== undefined && memo.size === size && memo.matches(view, at) ? memo : undefined;
+    const isLikely = memo !== undefined && memo.size === size && memo.found.serializeType === type;
+    return isLikely && memo.matches(view, at) ? memo : undefined;
   }
 
   /** Asked for each header that was not found: whether it seems that more like it will come. */

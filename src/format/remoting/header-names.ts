@@ -42,6 +42,11 @@ export const LANGUAGE_NAMES: readonly string[] =
 export const LANGUAGES: NameTable = new NameTable(LANGUAGE_NAMES);
 export const LANGUAGE_OTHER: number = LANGUAGE_NAMES.indexOf("OTHER");
 
+/** Sizes of a binary header without remark and fields, and of one field without name and value; place of the request number. */
+export const BINARY_SIZE_MIN = 21;
+export const BINARY_FIELD_SIZE_MIN = 6;
+export const BINARY_OPAQUE_AT = 5;
+
 export function letterSlot(letter: number): number {
   return letter >= SMALL_A && letter < SMALL_A + LETTER_COUNT ? LETTERS + letter - SMALL_A : NAME_UNKNOWN;
 }

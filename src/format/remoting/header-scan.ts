@@ -32,10 +32,6 @@ const EXACT_DIGITS = 15;
 
 const GUESS_MASK = 31;
 
-/** Sizes of a binary header without remark and fields, and of one field without name and value. */
-const BINARY_SIZE_MIN = 21;
-const BINARY_FIELD_SIZE_MIN = 6;
-
 /**
  * Header of one remoting frame, read in place: no strings, no objects. One instance per thread, reused;
  * what it says is valid until the next `scan` and as long as the scanned bytes are not overwritten.
@@ -111,7 +107,8 @@ export class HeaderScan {
     }
     const at = this.#base + start + HEADER_OFFSET;
     this.#origin = at;
-    const memo = bytes[start + 4] === SERIALIZE_JSON ? this.#memos.find(this.#view, at, headerSize, sender) : undefined;
+    const type = bytes[start + 4]!;
+    const memo = this.#memos.find(this.#view, at, headerSize, sender, type);
     if (memo !== undefined) {
       this.#remember(memo);
       return true;
@@ -124,7 +121,7 @@ export class HeaderScan {
     this.opaque = 0;
     this.version = 0;
     this.language = names.LANGUAGE_OTHER;
-    this.serializeType = bytes[start + 4]!;
+    this.serializeType = type;
     this.#namesPresent = 0;
     this.#namesEscaped = 0;
     this.#lettersPresent = 0;
@@ -132,9 +129,9 @@ export class HeaderScan {
     this.#present = 0;
     this.#opaqueStart = 0;
     this.#opaqueEnd = 0;
-    if (this.serializeType === SERIALIZE_JSON) {
+    if (type === SERIALIZE_JSON) {
       if (!this.#scanJson(at, at + headerSize)) return false;
-    } else if (this.serializeType !== SERIALIZE_ROCKETMQ || !this.#scanBinary(at, at + headerSize)) {
+    } else if (type !== SERIALIZE_ROCKETMQ || !this.#scanBinary(at, at + headerSize)) {
       return false;
     }
     // Only now: in JSON the code may stand behind the fields whose meaning depends on it.
@@ -152,7 +149,7 @@ export class HeaderScan {
       this.#present = this.#namesPresent;
       this.#escaped = this.#namesEscaped;
     }
-    if (this.serializeType === SERIALIZE_JSON && this.#memos.isWanted(headerSize, sender)) this.#learn(headerSize, sender);
+    if (this.#memos.isWanted(headerSize, sender)) this.#learn(headerSize, sender);
     return true;
   }
 
@@ -164,7 +161,7 @@ export class HeaderScan {
     this.opaque = memo.opaque;
     this.version = found.version;
     this.language = found.language;
-    this.serializeType = SERIALIZE_JSON;
+    this.serializeType = found.serializeType;
     this.#slots = found.slots;
     this.#present = found.present;
     this.#escaped = found.escaped;
@@ -176,6 +173,7 @@ export class HeaderScan {
     const isThere = (slot: number): boolean => slot !== names.NO_LETTER && ((this.#present >>> slot) & 1) === 1;
     const propertiesSlot = this.#slots[fields.FIELD_PROPERTIES]!;
     this.#memos.add(this.#view, this.#origin, size, sender, {
+      serializeType: this.serializeType,
       code: this.code,
       flag: this.flag,
       version: this.version,
@@ -462,22 +460,24 @@ export class HeaderScan {
   }
 
   #scanBinary(from: number, end: number): boolean {
-    if (end - from < BINARY_SIZE_MIN) return false;
+    if (end - from < names.BINARY_SIZE_MIN) return false;
     const view = this.#view;
     this.code = view.getInt16(from);
     const language = view.getUint8(from + 2);
     this.language = language < names.LANGUAGE_NAMES.length ? language : names.LANGUAGE_OTHER;
     this.version = view.getInt16(from + 3);
-    this.opaque = view.getInt32(from + 5);
+    this.opaque = view.getInt32(from + names.BINARY_OPAQUE_AT);
+    this.#opaqueStart = names.BINARY_OPAQUE_AT;
+    this.#opaqueEnd = names.BINARY_OPAQUE_AT + 4;
     this.flag = view.getInt32(from + 9);
     const remarkSize = view.getInt32(from + 13);
-    if (remarkSize < 0 || remarkSize > end - from - BINARY_SIZE_MIN) return false;
-    let at = from + BINARY_SIZE_MIN + remarkSize;
+    if (remarkSize < 0 || remarkSize > end - from - names.BINARY_SIZE_MIN) return false;
+    let at = from + names.BINARY_SIZE_MIN + remarkSize;
     const fieldsSize = view.getInt32(at - 4);
     if (fieldsSize < 0 || fieldsSize > end - at) return false;
     const fieldsEnd = at + fieldsSize;
     while (at < fieldsEnd) {
-      if (fieldsEnd - at < BINARY_FIELD_SIZE_MIN) return false;
+      if (fieldsEnd - at < names.BINARY_FIELD_SIZE_MIN) return false;
       const nameStart = at + 2;
       const nameEnd = nameStart + view.getUint16(at);
       if (nameEnd > fieldsEnd - 4) return false;

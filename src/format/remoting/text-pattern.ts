@@ -5,7 +5,7 @@ const PLAIN_WORD = 0x6161_6161;
 
 /**
  * A text some of whose bytes are open: others of the same size match it if the fixed bytes are the same, and the open
- * ones are printable ASCII other than quotes and backslashes.
+ * ones are printable ASCII other than quotes and backslashes. Some may be skipped, which are not looked at.
  */
 export class TextPattern {
   readonly size: number;
@@ -16,19 +16,23 @@ export class TextPattern {
   readonly #openAt: Int32Array;
   readonly #openMasks: Int32Array;
 
-  /** @param open as many bytes as the text at `at` has, four at least: 0xff where it is open, else 0 */
-  constructor(view: DataView, at: number, open: Uint8Array) {
+  /**
+   * @param open      as many bytes as the text at `at` has, four at least: 0xff where it is open, else 0
+   * @param skipFrom  where the bytes are that are skipped, none of which is open
+   */
+  constructor(view: DataView, at: number, open: Uint8Array, skipFrom = 0, skipEnd = 0) {
     this.size = open.length;
     const places: number[] = [];
     for (let place = 0; place + 4 < open.length; place += 4) places.push(place);
     places.push(open.length - 4); // The last word overlaps the one before.
-    const maskOf = (place: number): number =>
-      open[place]! | (open[place + 1]! << 8) | (open[place + 2]! << 16) | (open[place + 3]! << 24);
+    const free = open.slice().fill(0xff, skipFrom, skipEnd);
+    const maskOf = (place: number, marks = open): number =>
+      marks[place]! | (marks[place + 1]! << 8) | (marks[place + 2]! << 16) | (marks[place + 3]! << 24);
     this.#words = Int32Array.from(places, (place) => view.getInt32(at + place, true));
-    this.#masks = Int32Array.from(places, (place) => ~maskOf(place));
+    this.#masks = Int32Array.from(places, (place) => ~maskOf(place, free));
     const openPlaces = places.filter((place) => maskOf(place) !== 0);
     this.#openAt = Int32Array.from(openPlaces);
-    this.#openMasks = Int32Array.from(openPlaces, maskOf);
+    this.#openMasks = Int32Array.from(openPlaces, (place) => maskOf(place));
   }
 
   /** Whether the text of the same size at `at` matches. */

@@ -25,11 +25,11 @@ export const BODY_CRC_MAX = 640;
 
 /** Words of a shape (see `SendShape`). */
 export const SHAPE_WORDS = [
-  "headerWord", // The header's size as frames have it.
+  "headerWord", // The header's type and size as frames have them.
   "headerSize",
   "bodyMax",
   "opaqueAt",
-  "opaqueSize",
+  "opaqueSize", // Digits; 0: four bytes of a binary header.
   "queueIdAt",
   "queueIdSize",
   "bornAt",
@@ -185,6 +185,12 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
         (local.set $target (i32.add (local.get $shape) (i32.add (i32.const ${PATTERN_AT}) ${of("topicAt")})))
         ${copyExact("name", of("topicSize"), "", "")}))))
 
+    ;; So is a binary opaque number, which may be anything.
+    (if (i32.eqz ${of("opaqueSize")}) (then
+      (local.set $i ${of("opaqueAt")})
+      (local.set $b (i32.load (i32.add (local.get $header) (local.get $i))))
+      (i32.store offset=${PATTERN_AT} (i32.add (local.get $shape) (local.get $i)) (local.get $b))))
+
     ;; The header is the shape's but for its open bytes, which are plain: no quote, backslash, control or more than ASCII.
     (local.set $differs (i8x16.splat (i32.const 0)))
     (local.set $i (i32.const 0))
@@ -207,10 +213,13 @@ const takeText = (places: KernelPlaces, descriptorsAt: number, entryCount: numbe
       (local.set $isMixed (i32.const 1))
       (br $next)))
 
-    ;; JSON has no 01.
-    ${digits("opaqueDigit", "opaqueAt", "opaqueSize")}
-    (if (i32.eq (i32.load8_u (i32.add (local.get $header) ${of("opaqueAt")})) (i32.const 0x30)) (then
-      (br_if $done (i32.gt_u ${of("opaqueSize")} (i32.const 1)))))
+    (local.set $b (i32.load (i32.add (local.get $header) ${of("opaqueAt")})))
+    (local.set $value ${swap("(local.get $b)")})
+    (if ${of("opaqueSize")} (then
+      ${digits("opaqueDigit", "opaqueAt", "opaqueSize")}
+      ;; JSON has no 01.
+      (if (i32.eq (i32.load8_u (i32.add (local.get $header) ${of("opaqueAt")})) (i32.const 0x30)) (then
+        (br_if $done (i32.gt_u ${of("opaqueSize")} (i32.const 1)))))))
     (local.set $opaque (local.get $value))
     ${digits("queueDigit", "queueIdAt", "queueIdSize")}
     (br_if $done (i32.ge_u (local.get $value) ${topicQueueCount("(local.get $topic)")}))

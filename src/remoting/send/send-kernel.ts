@@ -3,6 +3,7 @@ import { instantiate } from "../../base/wasm.ts";
 import { assemble } from "../../base/wasm-text.ts";
 import type { TagsHash } from "../../format/files/index-file.ts";
 import { MEMO_COUNT } from "../../format/remoting/header-memo.ts";
+import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../format/remoting/remoting-frame.ts";
 import type { LaneScratch } from "../../ring/lane.ts";
 import { VECTOR } from "./kernel-text.ts";
 import { KernelTopics, TOPICS_SIZE_DEFAULT, topicsSize } from "./kernel-topics.ts";
@@ -45,6 +46,8 @@ function placesOf(at: number, entryCount: number, topicsMax: number): Places {
 /** What the kernel is to know of sends with like headers (format/remoting/header-memo.ts) and of their records. */
 export interface SendShape {
   header: { view: DataView; at: number; size: number; open: Uint8Array };
+  /** The header is binary: then its opaque number is four bytes, else digits. */
+  isBinary: boolean;
   /** Places in the header, bytes. */
   opaqueAt: number;
   opaqueSize: number;
@@ -169,11 +172,12 @@ export class SendKernel {
     const word = (name: text.ShapeWord, value: number): void => {
       this.#words[at / 4 + text.SHAPE_WORDS.indexOf(name)] = value;
     };
-    this.#bytes.writeUInt32BE(header.size, at); // As it stands in frames: the first byte says JSON.
+    const type = shape.isBinary ? SERIALIZE_ROCKETMQ : SERIALIZE_JSON;
+    this.#bytes.writeUInt32BE((type << 24) | header.size, at); // As it stands in frames.
     word("headerSize", header.size);
     word("bodyMax", shape.maxMessageSize);
     word("opaqueAt", shape.opaqueAt);
-    word("opaqueSize", shape.opaqueSize);
+    word("opaqueSize", shape.isBinary ? 0 : shape.opaqueSize);
     word("queueIdAt", shape.queueIdAt);
     word("queueIdSize", shape.queueIdSize);
     word("bornAt", shape.bornTimestampAt);

@@ -83,6 +83,7 @@ export class SendRuns {
     const tagsAt = at + TEMPLATE_HEAD_SIZE + bodySize + template.tagsAt;
     return this.#kernel.learn(place, {
       header: { view: scan.view, at: headerAt, size: memo.size, open: memo.open },
+      isBinary: memo.isBinary,
       opaqueAt: memo.found.opaqueStart,
       opaqueSize: memo.found.opaqueEnd - memo.found.opaqueStart,
       queueIdAt: start(fields.FIELD_QUEUE_ID),

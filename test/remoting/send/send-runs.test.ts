@@ -8,6 +8,7 @@ import { keyNoteOffset, NOTE_KEY_COUNT, NOTED_KEYS_MAX } from "../../../src/form
 import { MEMO_COUNT } from "../../../src/format/remoting/header-memo.ts";
 import { HeaderScan } from "../../../src/format/remoting/header-scan.ts";
 import { encodeCommand, request } from "../../../src/format/remoting/remoting-command.ts";
+import { SERIALIZE_JSON, SERIALIZE_ROCKETMQ } from "../../../src/format/remoting/remoting-frame.ts";
 import * as shared from "../../../src/format/shared/shared-words.ts";
 import { FRAME_DONE, IoConnection } from "../../../src/remoting/io-connection.ts";
 import { IoTables } from "../../../src/remoting/io-tables.ts";
@@ -193,12 +194,16 @@ const kinds = fc.record({
   more: fc.constantFrom<string>("", "", "", "", "DELAY\u00013\u0002", "UNIQ_KEY\u0001late\u0002", "A\u0001B\u0002"),
   bodySize: fc.constantFrom(1, 2, 15, 16, 17, 100, 300, 639, 640, 1500),
   code: fc.constantFrom(310, 310, 310, 10),
+  type: fc.constantFrom(SERIALIZE_JSON, SERIALIZE_ROCKETMQ),
   isOneway: fc.constantFrom(false, false, false, true),
   who: fc.constantFrom(0, 0, 1, SAME_PLACE),
   /** Sends that differ in what a kernel does not look for, or must not take. */
   messages: fc.array(
     fc.record({
-      key: fc.oneof({ weight: 20, arbitrary: word }, fc.constantFrom("12\\4", "ABÄD", 'AB"D', "AB\u007fD", "")),
+      key: fc.oneof(
+        { weight: 20, arbitrary: word },
+        fc.constantFrom("12\\4", "ABÄD", 'AB"D', "AB\u007fD", "AB\u0001D", "A\u0002\u0001D", ""),
+      ),
       word: fc.oneof({ weight: 20, arbitrary: word }, fc.constantFrom("x  y", "   z", "    ")),
       queueId: fc.oneof({ weight: 20, arbitrary: fc.constantFrom(0, 1, 2, 9, 10, 11) }, fc.constantFrom(12, -1)),
       bornTimestamp: fc.constantFrom(1_795_103_125_571, 1_795_103_999_999, 1_000_000_000_000),
@@ -229,7 +234,7 @@ function framesOf(kind: Kind): Buffer {
       ]; // biome-ignore format: one thing.
       const extFields = Object.fromEntries(names.map((name, i) => [name, texts[i]!]).filter(([, text]) => text !== ""));
       const body = Buffer.alloc(message.bodySize || kind.bodySize, `${message.opaque} is its number.`);
-      return encodeCommand({ ...request(kind.code, message.opaque, extFields, body), flag: kind.isOneway ? 2 : 0 });
+      return encodeCommand({ ...request(kind.code, message.opaque, extFields, body), flag: kind.isOneway ? 2 : 0 }, kind.type);
     }),
   );
 }
@@ -256,6 +261,7 @@ const PLAIN_KIND: Kind = {
   more: "",
   bodySize: 16,
   code: 310,
+  type: SERIALIZE_JSON,
   isOneway: false,
   who: 0,
   messages: [PLAIN],
@@ -311,6 +317,101 @@ test("sends are the kernel's again when another connection has had their place",
   }
 });
 
+test("sends with binary headers are the kernel's, whatever their request numbers", (t) => {
+  const withIt = new Worker(true, false, 0);
+  const without = new Worker(false, false, 0);
+  const opaques = [0, 1, 9, 0x5c22_0102, 0x7fff_ffff, -1, -0x8000_0000, 0x0a0d_0000];
+  const messages = opaques.map((opaque, i) => ({ ...PLAIN, opaque, key: `key${i}` }));
+  const bytes = framesOf({ ...PLAIN_KIND, type: SERIALIZE_ROCKETMQ, words: "w", tags: "TagA", messages });
+  for (let round = 0; round < 8; round++) {
+    withIt.taken = 0;
+    withIt.takenSends = 0;
+    t.deepEqual(withIt.receive(bytes, ACK_OK, 0), without.receive(bytes, ACK_OK, 0));
+  }
+  t.deepEqual([withIt.taken, withIt.takenSends], [1, opaques.length]);
+});
+
+test("sends with JSON and with binary headers are one run", (t) => {
+  const withIt = new Worker(true, false, 0);
+  const without = new Worker(false, false, 0);
+  const of = (type: Kind["type"], topic: Kind["topic"]): Buffer => framesOf({ ...PLAIN_KIND, type, topic });
+  const bytes = Buffer.concat([
+    of(SERIALIZE_JSON, "T-one"),
+    of(SERIALIZE_ROCKETMQ, "T-one"),
+    of(SERIALIZE_JSON, "T-longer"),
+    of(SERIALIZE_ROCKETMQ, "T-longer"),
+    of(SERIALIZE_ROCKETMQ, "T-one"),
+  ]);
+  for (let round = 0; round < 8; round++) {
+    withIt.taken = 0;
+    withIt.takenSends = 0;
+    t.deepEqual(withIt.receive(bytes, ACK_OK, 0), without.receive(bytes, ACK_OK, 0));
+  }
+  t.deepEqual([withIt.taken, withIt.takenSends], [1, 5]);
+});
+
+test("a header of the other kind that has the same size is not taken for one", (t) => {
+  const withIt = new Worker(true, false, 0);
+  const without = new Worker(false, false, 0);
+  const json = framesOf(PLAIN_KIND);
+  const small = framesOf({ ...PLAIN_KIND, type: SERIALIZE_ROCKETMQ });
+  const more = (json.readUInt32BE(4) & 0xffffff) - (small.readUInt32BE(4) & 0xffffff);
+  const binary = framesOf({ ...PLAIN_KIND, type: SERIALIZE_ROCKETMQ, more: `${"x".repeat(more - 3)}\u0001y\u0002` });
+  t.is(binary.readUInt32BE(4) & 0xffffff, json.readUInt32BE(4));
+  const swapped = [json, binary].map((frame) => {
+    const other = Buffer.from(frame);
+    other[4]! ^= 1;
+    return other;
+  });
+  for (const read of [json, json, json, json, binary, json, ...swapped, binary, binary, binary, binary, ...swapped, json, binary])
+    t.deepEqual(withIt.receive(read, ACK_OK, 0), without.receive(read, ACK_OK, 0));
+  t.true(withIt.taken > 0);
+});
+
+// Goal: a binary header whose sizes lie is never taken by the kernel for more than it is.
+// Method: each size field of a header that the kernel knows gets hostile values, each in a read between good ones, and cut short.
+test("sizes in binary headers that are beyond the header, zero or negative, are met as without the kernel", (t) => {
+  const withIt = new Worker(true, false, 0);
+  const without = new Worker(false, false, 0);
+  const good = framesOf({ ...PLAIN_KIND, type: SERIALIZE_ROCKETMQ, words: "w", tags: "TagA" });
+  const headerSize = good.readUInt32BE(4) & 0xffffff;
+  const places = binarySizes(good);
+  t.is(places.length, 2 + 2 * 12);
+  for (let i = 0; i < 4; i++) t.deepEqual(withIt.receive(good, ACK_OK, 0), without.receive(good, ACK_OK, 0));
+  withIt.taken = 0;
+  for (const { at, size } of places) {
+    const present = good.readUIntBE(at, size);
+    for (const value of [0, 1, present - 1, present + 1, headerSize, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
+      const bad = Buffer.from(good);
+      bad.writeUIntBE(size === 2 ? value & 0xffff : value >>> 0, at, size);
+      const read = Buffer.concat([good, bad, good]);
+      t.deepEqual(withIt.receive(read, ACK_OK, 0), without.receive(read, ACK_OK, 0), `${value} at ${at}`);
+    }
+  }
+  t.true(withIt.taken > 100);
+  for (let size = 8; size < headerSize; size++) {
+    const short = Buffer.concat([good, good.subarray(0, 8 + size), good]);
+    short.writeUInt32BE(4 + size, good.length);
+    short.writeUInt32BE((SERIALIZE_ROCKETMQ << 24) | size, good.length + 4);
+    t.deepEqual(withIt.receive(short, ACK_OK, 0), without.receive(short, ACK_OK, 0), `cut at ${size}`);
+  }
+});
+
+/** Where the sizes stand in a frame with a binary header: of the fields together, and of each field's name and value; of the remark. */
+function binarySizes(frame: Buffer): { at: number; size: number }[] {
+  const found = [
+    { at: 8 + 13, size: 4 },
+    { at: 8 + 17, size: 4 },
+  ];
+  const end = 8 + (frame.readUInt32BE(4) & 0xffffff);
+  for (let at = 8 + 21; at < end; ) {
+    const valueAt = at + 2 + frame.readUInt16BE(at);
+    found.push({ at, size: 2 }, { at: valueAt, size: 4 });
+    at = valueAt + 4 + frame.readUInt32BE(valueAt);
+  }
+  return found;
+}
+
 test("sends of all sizes of headers are one run", (t) => {
   const worker = new Worker(true, false, 0);
   const without = new Worker(false, false, 0);
@@ -360,7 +461,7 @@ test("headers whose bytes were changed are stored and answered as without the ke
   const changes = fc.array(fc.record({ at: fc.nat(), to: bytes }), { maxLength: 3 });
   const property = fc.property(kinds, fc.array(changes, { minLength: 10, maxLength: 30 }), (kind, all) => {
     const good = framesOf({ ...kind, topic: "T-one", more: "", messages: [PLAIN] });
-    const headerSize = good.readUInt32BE(4);
+    const headerSize = good.readUInt32BE(4) & 0xffffff;
     const frames = all.flatMap((each) => {
       const frame = Buffer.from(good);
       for (const { at, to } of each) frame[8 + (at % headerSize)] = to;
