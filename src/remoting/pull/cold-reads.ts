@@ -6,6 +6,8 @@ export const GRANULE_SIZE = 65_536;
 const FRESH_MS = 1000;
 /** A reader that goes on in order gets so much at once, and the next so much ahead, granules. */
 const AHEAD = 64;
+/** What is read together: whoever waits for a part of it waits for so much, granules. */
+const STRETCH = 16;
 /** In place of the time when a granule was seen in memory. */
 const NEVER = Number.NEGATIVE_INFINITY;
 const LOADING = Number.POSITIVE_INFINITY;
@@ -18,6 +20,8 @@ interface Waiter {
 
 interface Load {
   waiters: Waiter[];
+  /** The first granule behind it. */
+  end: number;
 }
 
 interface FileState {
@@ -114,16 +118,23 @@ export class ColdReads {
     return state;
   }
 
-  /** Begins to read [first, last], up to where something is being read already. */
+  /** Begins to read [first, last], up to where something is being read already. @returns what brings `first` */
   #load(state: FileState, first: number, last: number): Load {
+    const head = this.#stretch(state, first, last);
+    let { end } = head;
+    while (end <= last && end < state.seenMs.length && state.seenMs[end] !== LOADING) end = this.#stretch(state, end, last).end;
+    return head;
+  }
+
+  #stretch(state: FileState, first: number, last: number): Load {
     const { file, seenMs, loads } = state;
-    const load: Load = { waiters: [] };
-    let end = first;
-    while (end <= last && end < seenMs.length && seenMs[end] !== LOADING) {
-      seenMs[end] = LOADING;
-      loads.set(end++, load);
+    const load: Load = { waiters: [], end: first };
+    const endMax = Math.min(last + 1, seenMs.length, first + STRETCH);
+    while (load.end < endMax && seenMs[load.end] !== LOADING) {
+      seenMs[load.end] = LOADING;
+      loads.set(load.end++, load);
     }
-    if (end === first) return load;
+    const { end, waiters } = load;
     this.loadCount++;
     file.load(first * GRANULE_SIZE, (end - first) * GRANULE_SIZE, () => {
       const now = this.#now();
@@ -132,7 +143,7 @@ export class ColdReads {
         seenMs[granule] = now;
         loads.delete(granule);
       }
-      for (const waiter of load.waiters) if (--waiter.left === 0) waiter.resume();
+      for (const waiter of waiters) if (--waiter.left === 0) waiter.resume();
     });
     return load;
   }
