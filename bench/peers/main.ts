@@ -145,7 +145,13 @@ async function measureStarts(
 
 /** JVMs want some 100,000 messages before their figures settle. */
 async function warmUp(peer: Peer, peerCase: PeerCase, settings: PeerSettings): Promise<void> {
-  await measure(peer, peerCase, settings, 0, peerCase.warmUpS ?? Math.max(WARM_UP_S_MIN, 2 * settings.seconds));
+  await measure(
+    peer,
+    peerCase,
+    settings,
+    0,
+    peerCase.warmUpS ?? Math.max(peer.name === "redis" ? 0 : WARM_UP_S_MIN, 2 * settings.seconds),
+  );
 }
 
 async function measure(

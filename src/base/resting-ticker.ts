@@ -7,6 +7,7 @@ export class RestingTicker {
   readonly #idleMs: number;
   #timer: Timer;
   #periodMs: number;
+  #isCancelled = false;
 
   constructor(clock: Clock, task: () => unknown, busyMs: number, idleMs: number, leap?: Leap) {
     this.#set = (periodMs) => clock.setTicker(task, periodMs, leap);
@@ -19,13 +20,14 @@ export class RestingTicker {
   /** There is something to do, or, at the end of a round, there is not. */
   setBusy(isBusy: boolean): void {
     const periodMs = isBusy ? this.#busyMs : this.#idleMs;
-    if (periodMs === this.#periodMs) return;
+    if (periodMs === this.#periodMs || this.#isCancelled) return;
     this.#periodMs = periodMs;
     this.#timer.cancel();
     this.#timer = this.#set(periodMs);
   }
 
   cancel(): void {
+    this.#isCancelled = true;
     this.#timer.cancel();
   }
 }

@@ -52,17 +52,20 @@ export function refuseNamedHolder(lockFile: string): void {
   if (holder !== null && startTicks(Number(holder[1])) === Number(holder[2])) throw lockedError(lockFile, `pid ${holder[1]}`);
 }
 
-/** Whom the lock file names; "nobody" also where there is none. */
-export function namedHolder(lockFile: string): "alive" | "dead" | "nobody" {
-  if (held().has(lockFile)) return "alive";
-  const holder = /^lock pid=(\d+) start=(\d+)/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
-  if (holder === null) return "nobody";
-  return startTicks(Number(holder[1])) === Number(holder[2]) ? "alive" : "dead";
+/** The process that the lock file names; undefined also where there is no such file. */
+export function namedHolder(lockFile: string): number | undefined {
+  const holder = /^lock pid=(\d+) start=\d+/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
+  return holder === null ? undefined : Number(holder[1]);
 }
 
-/** Is there a process of that id? */
-export function isProcessAlive(pid: number): boolean {
-  return startTicks(pid) !== undefined;
+/** Is there surely no process of that id? Start times do not count: readers in other time namespaces see others. */
+export function isProcessGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
 }
 
 /** Writes ourselves into the lock file as its holder. */

@@ -256,6 +256,7 @@ export class IoWorker {
 
   #refuse(connection: IoConnection): void {
     this.#warn("malformed frame, connection closed", { remoteAddress: connection.remoteAddress });
+    this.#responder.flush();
     connection.flush();
     connection.socket.destroy();
   }
@@ -331,6 +332,7 @@ export class IoWorker {
   /** Hands over what this turn produced: records to the log writer, answers to the sockets. */
   #endTurn(): void {
     this.#turnSize = 0;
+    this.#responder.flush(); // Before the log is written: that may take its time.
     if (this.#send.hasCommitted) {
       this.#send.hasCommitted = false;
       if (this.#ticker.noteSend()) this.#flow.restart();
@@ -467,6 +469,7 @@ export class IoWorker {
   #finish(): void {
     if (this.#isFinished || (this.#answers.inFlight > 0 && !this.#isStoreLost())) return;
     this.#isFinished = true;
+    this.#responder.flush();
     for (const connection of this.#connections.values()) {
       connection.flush();
       connection.socket.destroySoon();

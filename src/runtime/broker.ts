@@ -41,13 +41,13 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   const isMemory = (options.store ?? "memory") === "memory";
   const memoryDirectory = isMemory ? makeMemoryDirectory() : undefined;
   const undo: (() => Promise<unknown> | void)[] = [];
-  if (memoryDirectory !== undefined) undo.push(() => removeTree(memoryDirectory));
+  if (memoryDirectory !== undefined) undo.unshift(() => removeTree(memoryDirectory));
   try {
     const resolved = configOf(options, memoryDirectory);
     for (const warning of resolved.warnings) log.warn({}, warning);
     const values = { ...resolved.values };
     const nameServer = await startOwnNameServer(options, values, peers, log, isMemory);
-    if (nameServer !== undefined) undo.push(() => nameServer.close());
+    if (nameServer !== undefined) undo.unshift(() => nameServer.close());
     // Sharing a port between our threads would let another process share it as well: look first.
     const port = await freePort(values.bindAddress, values.listenPort);
     values.listenPort = port;
@@ -57,7 +57,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     }
     const onFailure = options.onFailure ?? processEnd(log);
     const engine = await Engine.open({ ...engineOptions(values, clock, log, onFailure), driveModule: options.driveModule });
-    undo.push(() => engine.close());
+    undo.unshift(() => engine.close());
     const storeHost = `${bracketed(values.brokerIP1)}:${port}`;
     const store = new EngineStore(engine, values.ioWorkers, () => storeHost, clock, readLimits(values));
     undo.unshift(() => store.close());
@@ -174,7 +174,13 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     if (options.ownsProcess === true) parts.idleMemory = await IdleMemory.start(engine.drive.name, () => pool.shrink());
     return new RunningBroker(parts, storeHost, addresses[0] ?? "");
   } catch (error) {
-    for (const task of undo) await task();
+    for (const task of undo) {
+      try {
+        await task();
+      } catch (failure) {
+        log.error({ error: String(failure) }, "not everything could be closed after a failed start");
+      }
+    }
     throw error;
   }
 }

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { diskUse, listDirectory, removeTree } from "../os/files.ts";
-import { isProcessAlive, namedHolder } from "../os/store-lock.ts";
+import { isProcessGone, namedHolder } from "../os/store-lock.ts";
 import { batchFileSizeFor } from "../store/queue/batch-consume-queue.ts";
 import { StorePaths } from "../store/store-paths.ts";
 
@@ -32,12 +32,16 @@ function pidNamespace(): string {
   }
 }
 
+/** Others may put there what they like: only what is ours is opened, and nothing that could make us wait. */
 function removeIfLeft(directory: string, pid: number): void {
   try {
-    const holder = namedHolder(new StorePaths(directory).lock);
-    if (holder === "dead" || (holder === "nobody" && !isProcessAlive(pid))) removeTree(directory);
+    const made = fs.lstatSync(directory);
+    if (!made.isDirectory() || made.uid !== process.geteuid?.() || !isProcessGone(pid)) return;
+    const { lock } = new StorePaths(directory);
+    const holder = fs.lstatSync(lock, { throwIfNoEntry: false })?.isFile() === true ? namedHolder(lock) : undefined;
+    if (holder === undefined || isProcessGone(holder)) removeTree(directory);
   } catch {
-    // Another user's, or another start was faster.
+    // Another start was faster.
   }
 }
 

@@ -1,5 +1,6 @@
 // Goal: an idle broker's thread is woken seldom: tickers that parts of it have set at different times go off together, none is lost.
 // Method: real time, by order and count alone: whatever goes off in one wake-up is one group.
+import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { SystemClock, VirtualClock } from "../../src/base/clock.ts";
 import { CommonTicks } from "../../src/base/common-ticks.ts";
@@ -63,6 +64,16 @@ test("a resting ticker goes off seldom until there is something to do, at once o
   await until(() => rounds >= 5);
   ticker.cancel();
   t.pass();
+});
+
+test("a ticker that was cancelled while it rested stays so, whatever there is to do", async (t) => {
+  let rounds = 0;
+  const ticker = new RestingTicker(new SystemClock(), () => rounds++, 5, 60_000);
+  ticker.setBusy(false);
+  ticker.cancel();
+  ticker.setBusy(true);
+  await sleep(50);
+  t.is(rounds, 0);
 });
 
 test("under a virtual clock a ticker never rests: a leap sees each of its periods", (t) => {

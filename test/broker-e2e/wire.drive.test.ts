@@ -304,6 +304,18 @@ test.serial("the largest frame is taken, a larger one and any garbage end their 
   );
 });
 
+test.serial("what came before garbage in the same piece is answered, a large pull too", async (t) => {
+  const { lab, client } = await labWith(t, "Before");
+  for (let i = 0; i < 20; i++) await client.ask(ask.SEND_V2, ask.sendHeaderV2({ topic: "Before" }), Buffer.alloc(1000));
+  await queueEnd(client, "Before", 20);
+  const other = await lab.raw();
+  const pull = other.frame(ask.PULL, ask.pullHeader({ group: "g", topic: "Before", queueId: 0, offset: 0 }));
+  const answer = other.answer(pull.opaque);
+  other.socket.write(Buffer.concat([pull.frame, Buffer.alloc(8, 0xff)]));
+  t.is(decodeMessages(Buffer.from((await answer).body)).length, 20);
+  await other.closed;
+});
+
 function withHead(size: number, type: number, headerSize: number, fill = 0x20): Buffer {
   const bytes = Buffer.alloc(Math.min(size, 256), fill);
   bytes.writeUInt32BE(size - 4, 0);

@@ -23,8 +23,6 @@ test("directories of the dead go, those of the living and of strangers stay", (t
   const gone = [
     make(`millrace-${dead}-${namespace}-aaaaaa`),
     make(`millrace-${dead}-${namespace}-bbbbbb`, `lock pid=${dead} start=12345\n`),
-    // The number is another process's by now.
-    make(`millrace-${process.pid}-${namespace}-cccccc`, `lock pid=${process.pid} start=1\n`),
   ];
   const held = make(`millrace-${dead}-${namespace}-dddddd`);
   const lockFile = path.join(held, "lock");
@@ -33,11 +31,18 @@ test("directories of the dead go, those of the living and of strangers stay", (t
   const kept = [
     own,
     held,
+    // Start times differ between time namespaces: a living process of that number may be its holder.
+    make(`millrace-${process.pid}-${namespace}-cccccc`, `lock pid=${process.pid} start=1\n`),
+    make(`millrace-${dead}-${namespace}-iiiiii`, `lock pid=${process.pid} start=1\n`),
     make(`millrace-${process.pid}-${namespace}-eeeeee`),
     make(`millrace-${dead}-${Number(namespace) + 1}-ffffff`),
     make("millrace-gggggg"),
     make(`else-${dead}-${namespace}-hhhhhh`),
   ];
+  // A pipe that nobody writes to must not be waited for.
+  const piped = make(`millrace-${dead}-${namespace}-jjjjjj`);
+  spawnSync("mkfifo", [path.join(piped, "lock")]);
+  gone.push(piped);
   const next = makeMemoryDirectory(root);
   t.deepEqual(gone.filter((directory) => fs.existsSync(directory)), []); // biome-ignore format: one claim.
   t.deepEqual(fs.readdirSync(root).toSorted(), [...kept, next].map((directory) => path.basename(directory)).toSorted());

@@ -160,7 +160,10 @@ export class Compaction {
       const { kept, damaged } = await files.compact(topic, queueId, present?.path, from, upTo);
       if (this.#isClosed || !isCompacted(this.#o.topics.get(topic))) return;
       const queue = files.open(topic, queueId);
-      if (queue?.header.upTo !== upTo) throw new Error("the new file cannot be read");
+      if (queue?.header.upTo !== upTo) {
+        queue?.close();
+        throw new Error("the new file cannot be read");
+      }
       this.#put(topic, queueId, queue);
       this.#o.onCompacted(topic);
       if (damaged > 0)

@@ -78,12 +78,16 @@ export class CompactedQueue {
     const size = fileSize(file);
     if (size < COMPACTED_HEADER_SIZE) return undefined;
     const opened = drive.openFile(file, { size, writable: false, mapped: false });
-    const bytes = Buffer.alloc(COMPACTED_HEADER_SIZE);
-    opened.read(0, bytes, 0, bytes.length);
-    const header = decodeCompactedHeader(bytes);
-    if (header !== undefined && compactedFileSize(header) === size) return new CompactedQueue(opened, header);
-    opened.close();
-    return undefined;
+    let queue: CompactedQueue | undefined;
+    try {
+      const bytes = Buffer.alloc(COMPACTED_HEADER_SIZE);
+      opened.read(0, bytes, 0, bytes.length);
+      const header = decodeCompactedHeader(bytes);
+      if (header !== undefined && compactedFileSize(header) === size) queue = new CompactedQueue(opened, header);
+    } finally {
+      if (queue === undefined) opened.close();
+    }
+    return queue;
   }
 
   private constructor(file: StoreFile, header: CompactedHeader) {
