@@ -28,9 +28,15 @@ export class StoreCompaction implements CompactionFiles {
   }
 
   open(topic: string, queueId: number): CompactedQueue | undefined {
-    return openCompactedQueue(this.#engine.drive, this.#directory(topic, queueId), (file) =>
+    const queue = openCompactedQueue(this.#engine.drive, this.#directory(topic, queueId), (file) =>
       this.#log.error({ topic, queueId, file }, "a file of compacted messages is damaged, and not read"),
     );
+    if (queue?.checkTable() === false)
+      this.#log.error(
+        { topic, queueId, file: queue.path },
+        "the table of compacted messages is damaged, and made anew in memory",
+      );
+    return queue;
   }
 
   compact(topic: string, queueId: number, previous: string | undefined, from: number, upTo: number): Promise<CompactResult> {

@@ -6,8 +6,10 @@ import { basename, join } from "node:path";
 import test from "ava";
 import { COMPACTED_ENTRY_SIZE, COMPACTED_HEADER_SIZE, decodeCompactedHeader } from "../../src/format/files/compacted-queue.ts";
 import { decodeMessages } from "../../src/format/record/message.ts";
+import type { Drive } from "../../src/os/api.ts";
 import { chooseDrive } from "../../src/os/choose.ts";
 import { verifyStore } from "../../src/runtime/verify.ts";
+import { CompactedQueue } from "../../src/store/queue/compacted-queue.ts";
 import { type CompactedFile, verifyCompacted } from "../../src/store/verify/verify-compacted.ts";
 import { type Finding, Findings } from "../../src/store/verify/verify-findings.ts";
 import type { VerifyReport } from "../../src/store/verify/verify-report.ts";
@@ -78,6 +80,19 @@ function flip(file: string, position: number, mask: number): void {
   fs.writeFileSync(file, bytes);
 }
 
+/** As readers do. */
+function readAll(drive: Drive, file: string): { isWhole: boolean; bodies: string[] } {
+  const queue = CompactedQueue.open(drive, file)!;
+  const isWhole = queue.checkTable();
+  const bodies: string[] = [];
+  for (let i = queue.find(0); i < queue.header.count; i++) {
+    const record = queue.record(queue.entry(i));
+    if (record !== undefined) bodies.push(decodeMessages(record)[0]!.body.toString());
+  }
+  queue.close();
+  return { isWhole, bodies };
+}
+
 test("each flipped bit of a compacted file is found, and named by message, byte and bit", async (t) => {
   const lab = new Lab(t);
   const { store, file } = await fill(lab);
@@ -112,6 +127,14 @@ test("each flipped bit of a compacted file is found, and named by message, byte 
         { kind: position < tableAt ? "compacted-record" : "compacted-table", byteOffset: position, bit: mask },
         `${position}: ${JSON.stringify(found)}`,
       );
+    if (position >= COMPACTED_HEADER_SIZE) {
+      const isTable = position >= tableAt;
+      const { isWhole, bodies } = readAll(drive, file);
+      t.is(isWhole, !isTable, String(position));
+      // Records say themselves what they are: without the table none is lost.
+      t.is(bodies.length, isTable ? 5 : 4, String(position));
+      t.deepEqual(bodies, bodies.toSorted(), String(position));
+    }
     flip(file, position, mask);
   }
   t.deepEqual(check(), []);

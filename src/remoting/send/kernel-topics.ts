@@ -126,6 +126,7 @@ export class KernelTopics {
     this.#entriesAt = at + 4 * CELLS;
     this.#end = this.#entriesAt + entriesSize;
     this.#next = this.#entriesAt;
+    this.#words.fill(0, this.#cellsAt, this.#cellsAt + CELLS); // An I/O worker that ended may have left its topics.
   }
 
   /**

@@ -127,6 +127,7 @@ export class SendKernel {
     this.#words = new Int32Array(buffer);
     this.#words.set(CRC32_TABLES, places.tables / 4);
     for (let byte = 0; byte < 256; byte++) this.#bytes.write(text.hexOf(byte), places.hexPairs + 2 * byte, "latin1");
+    this.#words.fill(0, places.shapes / 4, places.topics / 4); // As with topics: shapes of an I/O worker that ended.
     this.topics = new KernelTopics(buffer, places.topics, topicsMax);
     this.tickets = { buffer, at: places.tickets };
     this.input = Buffer.from(buffer, places.input, INPUT_SIZE);

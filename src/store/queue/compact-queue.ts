@@ -135,6 +135,7 @@ class Source {
   constructor(drive: Drive, task: CompactTask) {
     this.#task = task;
     this.#previous = task.previous === undefined ? undefined : CompactedQueue.open(drive, task.previous);
+    this.#previous?.checkTable();
     const tail = { slots: new QueueSlots(task.queueSlots), slot: task.slot };
     this.#queue = new ConsumeQueue(drive, task.queueDirectory, task.queueFileSize, false, { tail });
     this.#log = new LogReader(drive, task.logDirectory, task.logFileSize);

@@ -9,10 +9,12 @@ import {
   decodeCompactedHeader,
   readCompactedEntry,
 } from "../../format/files/compacted-queue.ts";
-import { recordSizeAt } from "../../format/record/message.ts";
+import { QUEUE_OFFSET_OFFSET, readInt64, recordSizeAt } from "../../format/record/message.ts";
 import type { Drive, StoreFile } from "../../os/api.ts";
 import { fileSize, listDirectory, removeFile, renameFile } from "../../os/files.ts";
+import { mendedTable } from "./mended-table.ts";
 
+const TABLE_PART_SIZE = 65_536;
 const NAME = /^\d{20}$/;
 /** Behind the name of a file that was found damaged when a newer one took its place. */
 const DAMAGED_SUFFIX = ".damaged";
@@ -72,6 +74,7 @@ export class CompactedQueue {
   readonly header: CompactedHeader;
   readonly path: string;
   readonly #file: StoreFile;
+  #mended: readonly CompactedEntry[] | undefined;
 
   /** undefined: its header is damaged, or bytes are missing. */
   static open(drive: Drive, file: string): CompactedQueue | undefined {
@@ -96,8 +99,27 @@ export class CompactedQueue {
     this.header = header;
   }
 
+  /**
+   * To be called before messages are read: a damaged entry would lead readers past good messages.
+   * @returns false: the table is damaged, and made anew from the records, as far as these allow; the file stays as it is
+   */
+  checkTable(): boolean {
+    const size = this.header.count * COMPACTED_ENTRY_SIZE;
+    const part = Buffer.allocUnsafe(Math.min(size, TABLE_PART_SIZE));
+    let crc = 0;
+    for (let start = 0; start < size; start += part.length) {
+      const bytes = part.subarray(0, Math.min(part.length, size - start));
+      this.readTable(start, bytes);
+      crc = nativeCrc32(bytes, 0, bytes.length, crc);
+    }
+    if (crc === this.header.tableCrc) return true;
+    this.#mended = mendedTable(this);
+    return false;
+  }
+
   /** @param index of the kept messages, from 0 on */
   entry(index: number): CompactedEntry {
+    if (this.#mended !== undefined) return this.#mended[index]!;
     const bytes = Buffer.alloc(COMPACTED_ENTRY_SIZE);
     const at = COMPACTED_HEADER_SIZE + this.header.dataSize + index * COMPACTED_ENTRY_SIZE;
     this.#file.read(at, bytes, 0, bytes.length);
@@ -120,11 +142,12 @@ export class CompactedQueue {
   record(entry: CompactedEntry): Buffer | undefined {
     const bytes = this.bytesOf(entry);
     if (bytes === undefined || nativeCrc32(bytes, 0, bytes.length) !== entry.crc) return undefined;
-    return recordSizeAt(bytes, 0, entry.size) === entry.size ? bytes : undefined;
+    if (recordSizeAt(bytes, 0, entry.size) !== entry.size) return undefined;
+    return readInt64(bytes, QUEUE_OFFSET_OFFSET) === entry.queueOffset ? bytes : undefined;
   }
 
   /** Where the entry says that its record stands, whatever is there; undefined: that is no place of a record. */
-  bytesOf({ position, size }: CompactedEntry): Buffer | undefined {
+  bytesOf({ position, size }: Pick<CompactedEntry, "position" | "size">): Buffer | undefined {
     const end = COMPACTED_HEADER_SIZE + this.header.dataSize;
     if (!(size > 0 && position >= COMPACTED_HEADER_SIZE && position + size <= end)) return undefined;
     const bytes = Buffer.allocUnsafeSlow(size);

@@ -50,9 +50,11 @@ export class CheckpointWriter {
   #covered: number;
   /** Dispatched and oldest offset at that look, if all was in files by then. */
   #seen = "";
+  #topicsVersion: number;
 
   constructor(options: CheckpointWriterOptions) {
     this.#o = options;
+    this.#topicsVersion = Atomics.load(options.log.words, shared.TOPICS_VERSION);
     this.#covered = options.log.offset(shared.QUEUES_WRITTEN_OFFSET);
     this.#before = this.#bounds();
   }
@@ -66,8 +68,16 @@ export class CheckpointWriter {
     if (now < this.#nextBoundsMs) return;
     this.#nextBoundsMs = now + this.#before.length / BOUNDS_PER_MS;
     const { log, topics } = this.#o;
+    const topicsVersion = Atomics.load(log.words, shared.TOPICS_VERSION);
+    const areTopicsNew = topicsVersion !== this.#topicsVersion;
+    if (areTopicsNew) {
+      // What was deleted must not be vouched for any longer, nor a topic of the same name be taken for it.
+      this.#topicsVersion = topicsVersion;
+      this.#covered = log.offset(shared.QUEUES_WRITTEN_OFFSET);
+      this.#before = this.#bounds();
+    }
     const dispatchedOffset = log.offset(shared.DISPATCHED_OFFSET);
-    if (dispatchedOffset !== this.#lastDispatched || this.#covered !== this.#lastCovered) {
+    if (areTopicsNew || dispatchedOffset !== this.#lastDispatched || this.#covered !== this.#lastCovered) {
       const queues = this.#before.filter(({ topic }) => topics().has(topic));
       this.#writeBounds({ dispatchedOffset, coveredOffset: this.#covered, physicMsgTimestamp: 0, queues });
       this.#lastDispatched = dispatchedOffset;
