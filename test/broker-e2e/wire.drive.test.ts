@@ -308,8 +308,9 @@ test.serial("what came before garbage in the same piece is answered, a large pul
   const { lab, client } = await labWith(t, "Before");
   for (let i = 0; i < 20; i++) await client.ask(ask.SEND_V2, ask.sendHeaderV2({ topic: "Before" }), Buffer.alloc(1000));
   await queueEnd(client, "Before", 20);
+  t.is((await drain(client, "Before")).length, 20); // The group is known from here on.
   const other = await lab.raw();
-  const pull = other.frame(ask.PULL, ask.pullHeader({ group: "g", topic: "Before", queueId: 0, offset: 0 }));
+  const pull = other.frame(ask.PULL, ask.pullHeader({ group: "drain", topic: "Before" }));
   const answer = other.answer(pull.opaque);
   other.socket.write(Buffer.concat([pull.frame, Buffer.alloc(8, 0xff)]));
   t.is(decodeMessages(Buffer.from((await answer).body)).length, 20);
