@@ -23,7 +23,7 @@ import { makeMemoryDirectory } from "./memory-store.ts";
 import { Retention } from "./retention.ts";
 import { retentionOptions } from "./retention-options.ts";
 import { routedQueues } from "./routed-queues.ts";
-import { type BrokerParts, RunningBroker } from "./running-broker.ts";
+import { type BrokerParts, closeParts, RunningBroker } from "./running-broker.ts";
 import { servedTotals } from "./served-totals.ts";
 import { engineOptions, inMemorySize, ioWorkerInit, readLimits } from "./thread-settings.ts";
 import { TimerThread } from "./timer-thread.ts";
@@ -67,6 +67,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     undo.unshift(() => timer?.close());
     store.onTimerMessage = () => timer?.ensureRunning();
     const compactionFiles = new StoreCompaction(engine, store, log);
+    undo.unshift(() => compactionFiles.close());
     const retention = new Retention({
       ...retentionOptions(values),
       beforeDelete: (minPhysicalOffset) => control.compaction.saveBelow(minPhysicalOffset),
@@ -90,6 +91,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     );
     engine.topics.onSlots((update) => pool.slotsChanged(update));
     const outbound = new RemotingClient({ clock: peers });
+    undo.unshift(() => outbound.close());
     const addresses = [...(nameServer === undefined ? [] : [nameServer.address]), ...addressList(values.namesrvAddr)];
     const routes = new NameServers(outbound, clock, addresses);
     undo.unshift(() => routes.stop());
@@ -117,6 +119,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       onTopicsChanged: (topics) => void registration.topicsChanged(topics),
       served: () => servedTotals(engine.log, counters),
     });
+    undo.unshift(() => control.close());
     store.compactedFirstOffset = (topic, queueId) => control.compaction.firstOffset(topic, queueId);
     control.load();
     rebuildDedupWindow(engine, store, control.topics.all(), clock.now());
@@ -159,7 +162,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
       outbound,
       memoryDirectory,
     };
-    undo.unshift(() => pool.stop());
+    undo.splice(0, undo.length, () => closeParts(parts)); // All of the above, in its order.
     for (let worker = 0; worker < values.ioWorkers; worker++) {
       const thread = await pool.start(ioWorkerInit(engine, values, worker, storeHost, cells, counters[worker]!));
       if (worker === engine.init.writerLane) engine.adoptWriter(thread);
@@ -167,7 +170,6 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
     if (values.httpPort >= 0) {
       const { HealthServer: Health } = await import("./health-server.ts"); // HTTP alone is a tenth of an idle broker's memory.
       parts.health = await Health.start(values.bindAddress, values.httpPort, () => engine.faults());
-      undo.unshift(() => parts.health?.close());
     }
     engine.startServing();
     await registration.start();

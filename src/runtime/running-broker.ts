@@ -87,7 +87,7 @@ export interface BrokerParts {
 }
 
 /** In the order in which what is under way still comes to its end. */
-async function closeParts(parts: BrokerParts): Promise<void> {
+export async function closeParts(parts: BrokerParts): Promise<void> {
   parts.idleMemory?.stop();
   await parts.health?.close();
   parts.routes.stop();
