@@ -132,8 +132,6 @@ export interface FileSystemSyncer {
 
 export interface Drive {
   readonly name: DriveName;
-  /** The calling thread is to wait less for its turn on a processor that others use. @returns whether it will */
-  runInShortSlices?(): boolean;
   readonly names: FileNames;
   /** @throws MillraceError MILLRACE_STORE_CORRUPT (other size), MILLRACE_STORE_FULL, MILLRACE_STORE_IO */
   openFile(path: string, options: OpenFileOptions): StoreFile;

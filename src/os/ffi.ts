@@ -7,7 +7,6 @@ import { closeFd, openSized, realFileNames, storeError, syncFd } from "./files.t
 import { loadRange } from "./load-range.ts";
 import { mapAnonymous, unmap } from "./memory.ts";
 import { SharedDescriptorFile } from "./shared-descriptor-file.ts";
-import { runInShortSlices } from "./short-slices.ts";
 import { openSocketPoller } from "./socket-poller.ts";
 import { lockedError, nameHolder, openLockFile, refuseNamedHolder, releaseHolder } from "./store-lock.ts";
 
@@ -52,7 +51,6 @@ const TWO_32 = 4_294_967_296;
 
 export const ffiDrive: Drive = {
   name: "ffi",
-  runInShortSlices,
   names: realFileNames,
   openFile: (path, options) => {
     if (options.mapped !== false) return MappedFile.open(path, options);

@@ -98,9 +98,7 @@ export class IoWorker {
   #hasLeft = false;
 
   static async start(init: IoWorkerInit, control: MessagePort): Promise<IoWorker> {
-    const drive = await loadDrive(init.engine.drive);
-    drive.runInShortSlices?.();
-    return new IoWorker(init, control, drive);
+    return new IoWorker(init, control, await loadDrive(init.engine.drive));
   }
 
   private constructor(init: IoWorkerInit, control: MessagePort, drive: Drive) {
