@@ -30,13 +30,10 @@ export function openLockFile(lockFile: string): number {
   } catch (error) {
     throw storeError(error, "open", lockFile);
   }
-  const holder = /^lock pid=(\d+) start=(\d+)/.exec(fs.readFileSync(fd, "utf8"));
-  if (holder !== null) {
-    const pid = Number(holder[1]);
-    if (pid !== process.pid && startTicks(pid) === Number(holder[2])) {
-      fs.closeSync(fd);
-      throw lockedError(lockFile, `pid ${pid}`);
-    }
+  const holder = holderIn(fs.readFileSync(fd));
+  if (holder !== undefined && holder.pid !== process.pid && startTicks(holder.pid) === holder.start) {
+    fs.closeSync(fd);
+    throw lockedError(lockFile, `pid ${holder.pid}`);
   }
   return fd;
 }
@@ -48,14 +45,13 @@ export function openLockFile(lockFile: string): number {
 export function refuseNamedHolder(lockFile: string): void {
   // Before the file is opened: closing it would take this process's own lock away.
   if (held().has(lockFile)) throw lockedError(lockFile, `this process (pid ${process.pid})`);
-  const holder = /^lock pid=(\d+) start=(\d+)/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
-  if (holder !== null && startTicks(Number(holder[1])) === Number(holder[2])) throw lockedError(lockFile, `pid ${holder[1]}`);
+  const holder = holderIn(readSmallFile(lockFile));
+  if (holder !== undefined && startTicks(holder.pid) === holder.start) throw lockedError(lockFile, `pid ${holder.pid}`);
 }
 
 /** The process that the lock file names; undefined also where there is no such file. */
 export function namedHolder(lockFile: string): number | undefined {
-  const holder = /^lock pid=(\d+) start=\d+/.exec(readSmallFile(lockFile)?.toString("latin1") ?? "");
-  return holder === null ? undefined : Number(holder[1]);
+  return holderIn(readSmallFile(lockFile))?.pid;
 }
 
 /** Is there surely no process of that id? Start times do not count: readers in other time namespaces see others. */
@@ -80,6 +76,12 @@ export function releaseHolder(lockFile: string, fd: number): void {
   fs.ftruncateSync(fd, 0);
   fs.writeSync(fd, "lock", 0);
   fs.closeSync(fd);
+}
+
+/** What `nameHolder` has written. */
+function holderIn(text: Buffer | undefined): { pid: number; start: number } | undefined {
+  const [, pid, start] = /^lock pid=(\d+) start=(\d+)/.exec(text?.toString("latin1") ?? "") ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), start: Number(start) };
 }
 
 /** Start time of a live process in clock ticks since boot; undefined if there is none. Tells a reused pid apart. */

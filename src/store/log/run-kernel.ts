@@ -79,16 +79,8 @@ const text = (at: number): string => `
   (local.get $done))
 `;
 
-type Fill = (
-  record: number,
-  count: number,
-  queueHigh: number,
-  queueLow: number,
-  physicalHigh: number,
-  physicalLow: number,
-  timeHigh: number,
-  timeLow: number,
-) => number;
+/** As `RunKernel.fill`, by place in the memory instead of in the lane's data. */
+type Fill = RunKernel["fill"];
 
 /**
  * Does for the records of a batch what `CommitLog` does one by one: takes their notes and fills their open fields, as long as

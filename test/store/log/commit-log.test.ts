@@ -123,14 +123,17 @@ test("a flusher that looks while the log goes on to its next file makes neither 
   const slots = new QueueSlots(createQueueSlotsMemory());
   const commitLog = new CommitLog({ drive, directory, fileSize, log, slots, clock, dedupWindow: undefined }, 0);
   t.teardown(() => commitLog.close());
-  for (let i = 0; i < 15; i++) {
-    const at = producer.reserve(RECORD.length);
-    RECORD.copy(producer.data, at);
-    producer.commit(RECORD.length, i, 0, 1, 0);
-    producer.publish();
-    t.is(commitLog.appendFrom(consumer), 1);
-    flusher.work();
-  }
+  const append = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      const at = producer.reserve(RECORD.length);
+      RECORD.copy(producer.data, at);
+      producer.commit(RECORD.length, i, 0, 1, 0);
+      producer.publish();
+      t.is(commitLog.appendFrom(consumer), 1);
+      flusher.work();
+    }
+  };
+  append(15);
   const names = fs.readdirSync(directory).sort();
   t.is(names.length, 6);
   t.deepEqual(made, names.slice(1), "each file but the first, once");
@@ -138,14 +141,7 @@ test("a flusher that looks while the log goes on to its next file makes neither 
 
   // As a process before has left it: a file that is not the next one.
   log.setOffset(shared.PREPARED_BASE, 0);
-  for (let i = 0; i < 3; i++) {
-    const at = producer.reserve(RECORD.length);
-    RECORD.copy(producer.data, at);
-    producer.commit(RECORD.length, i, 0, 1, 0);
-    producer.publish();
-    t.is(commitLog.appendFrom(consumer), 1);
-    flusher.work();
-  }
+  append(3);
   t.is(log.offset(shared.CURRENT_FILE_BASE), 5 * fileSize);
   t.deepEqual(made.slice(5), [path.basename(fs.readdirSync(directory).sort()[6]!)], "and goes on with the one after that");
 });
