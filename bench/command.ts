@@ -10,6 +10,8 @@ export const SOURCE_MAIN: string = join(import.meta.dirname, "../src/cli/main.ts
 export const BUILT_MAIN: string = join(import.meta.dirname, "../dist/src/cli/main.js");
 /** A smoke run shall not write gigabytes of empty files. */
 export const SMOKE_KEYS: readonly string[] = ["mappedFileSizeCommitLog=16777216", "maxHashSlotNum=100000", "maxIndexNum=400000"];
+/** Nothing is refused because the machine is busy. */
+export const PATIENT_KEYS: readonly string[] = ["waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
 
 let title = "bench";
 

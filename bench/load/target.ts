@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SOURCE_MAIN } from "../command.ts";
+import { PATIENT_KEYS, SOURCE_MAIN } from "../command.ts";
 import type { Settings } from "./settings.ts";
 import { isAlive } from "./usage.ts";
 
@@ -24,8 +24,6 @@ const READY_MS = 60_000;
 const STOP_MS = 20_000;
 /** A smoke run shall not write gigabytes of empty files. */
 const SMOKE_KEYS = ["mappedFileSizeCommitLog=67108864", "maxHashSlotNum=100000", "maxIndexNum=400000"];
-/** It shows only that everything works: nothing is refused because the machine is busy. */
-const PATIENT_KEYS = ["waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
 
 /** What of the settings concerns the broker. */
 export type TargetSettings = Pick<Settings, "against" | "pids" | "store" | "port" | "namesrvPort" | "isSmoke" | "brokerArgs"> &

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RemotingClient } from "../../src/client/connection/remoting-client.ts";
 import { RequestCode, ResponseCode } from "../../src/format/remoting/remoting-codes.ts";
 import { request } from "../../src/format/remoting/remoting-command.ts";
-import { attempt, headline, parsed, positives, SMOKE_KEYS, tell, wrongFlag } from "../command.ts";
+import { attempt, headline, PATIENT_KEYS, parsed, positives, SMOKE_KEYS, tell, wrongFlag } from "../command.ts";
 import { BrokerProcess } from "../restart/broker-process.ts";
 import { Arrivals } from "./arrivals.ts";
 import { sendTimed } from "./timed-load.ts";
@@ -46,8 +46,6 @@ const ASK_MS = 60_000;
 /** Least size of a body: its due time. */
 const SIZE_MIN = 8;
 const PATIENCE_S = 120;
-/** On a busy machine nothing is refused. */
-const PATIENT_KEYS = ["waitTimeMillsInSendQueue=60000", "osPageCacheBusyTimeOutMills=60000"];
 
 /** Memory: the broker's anonymous pages, MB (10^6 bytes). Lateness: from when it is due to its arrival at the consumer, ms. */
 interface Result {

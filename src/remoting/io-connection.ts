@@ -3,8 +3,8 @@ import { copyBytes } from "../base/copy-bytes.ts";
 import { encodeHost } from "../format/record/message.ts";
 import { FRAME_INCOMPLETE, FRAME_MALFORMED, frameSize } from "../format/remoting/remoting-frame.ts";
 import type { GatherWriter } from "../os/api.ts";
-import { FrameBuffers } from "./frame-buffers.ts";
 import type { IoTopic } from "./io-tables.ts";
+import { FRAME_BUFFERS, KeptBuffers } from "./kept-buffers.ts";
 import type { SocketReading, SocketReads } from "./transport/socket-reads.ts";
 
 const STAGE_SIZE = 16_384;
@@ -51,7 +51,7 @@ export class IoConnection {
   readonly #onNextTurn: (connection: IoConnection) => void;
   readonly #gather: GatherWriter | undefined;
   readonly #reads: SocketReads;
-  readonly #buffers: FrameBuffers;
+  readonly #buffers: KeptBuffers;
   #reading: SocketReading | undefined;
   /** Bytes of frames not yet handled, in memory of `#buffers`. */
   #pending: Buffer = NOTHING;
@@ -99,7 +99,7 @@ export class IoConnection {
     gather: GatherWriter | undefined,
     reads: SocketReads,
     stagedList: IoConnection[],
-    buffers: FrameBuffers = new FrameBuffers(),
+    buffers: KeptBuffers = new KeptBuffers(FRAME_BUFFERS),
   ) {
     this.id = id;
     this.socket = socket;

@@ -23,10 +23,10 @@ import { SharedLog } from "../store/shared-log.ts";
 import { StorePaths } from "../store/store-paths.ts";
 import type { ToControl, ToIoWorker } from "./control-messages.ts";
 import { FlowControl } from "./flow-control.ts";
-import { FrameBuffers } from "./frame-buffers.ts";
 import { FRAME_BLOCKED, FRAME_DONE, IoConnection, type RunHandler } from "./io-connection.ts";
 import { IoTables } from "./io-tables.ts";
 import type { IoWorkerInit } from "./io-worker-init.ts";
+import { FRAME_BUFFERS, KeptBuffers } from "./kept-buffers.ts";
 import { ChosenRecords } from "./pull/chosen-records.ts";
 import { ColdReads } from "./pull/cold-reads.ts";
 import { CommitPath } from "./pull/commit-path.ts";
@@ -83,7 +83,7 @@ export class IoWorker {
   /** What sockets are read into, where that matters. */
   readonly #input: Buffer | undefined;
   readonly #staged: IoConnection[] = [];
-  readonly #buffers = new FrameBuffers();
+  readonly #buffers = new KeptBuffers(FRAME_BUFFERS);
   readonly #flow: FlowControl;
   readonly #server: net.Server;
   readonly #slots: QueueSlots;

@@ -1,7 +1,7 @@
 import type { GatherWriter, StoreFile } from "../../os/api.ts";
 import type { QueueReader } from "../../store/queue/queue-reader.ts";
 import type { IoConnection } from "../io-connection.ts";
-import { AnswerBuffers } from "./answer-buffers.ts";
+import type { KeptBuffers } from "../kept-buffers.ts";
 
 /** From so many bytes on they leave at once, so that the client reads these while the next ones are prepared. */
 const FULL_SIZE = 65_536;
@@ -14,7 +14,7 @@ const FULL_SIZE = 65_536;
  */
 export class GatheredAnswers {
   readonly #gather: GatherWriter;
-  readonly #buffers: AnswerBuffers;
+  readonly #buffers: KeptBuffers;
   #connection: IoConnection | undefined;
   /** Where the next head goes in `#gather.scratch`. */
   #scratchUsed = 0;
@@ -25,7 +25,7 @@ export class GatheredAnswers {
   readonly #sizes: Float64Array;
   #count = 0;
 
-  constructor(gather: GatherWriter, buffers: AnswerBuffers) {
+  constructor(gather: GatherWriter, buffers: KeptBuffers) {
     this.#gather = gather;
     this.#buffers = buffers;
     this.#files = new Array(gather.partsMax).fill(undefined);

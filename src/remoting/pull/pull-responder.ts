@@ -9,7 +9,7 @@ import {
 } from "../../format/shared/io-counters.ts";
 import type { GatherWriter } from "../../os/api.ts";
 import type { QueueReader } from "../../store/queue/queue-reader.ts";
-import { AnswerBuffers } from "./answer-buffers.ts";
+import { ANSWER_BUFFERS, KeptBuffers } from "../kept-buffers.ts";
 import { GatheredAnswers } from "./gathered-answers.ts";
 import type { PullRequest } from "./pull-path.ts";
 
@@ -33,7 +33,7 @@ export class PullResponder {
   readonly #gather: GatherWriter | undefined;
   /** Undefined where the drive cannot. */
   readonly #gathered: GatheredAnswers | undefined;
-  readonly #buffers = new AnswerBuffers();
+  readonly #buffers = new KeptBuffers(ANSWER_BUFFERS);
   readonly #counters: Float64Array;
   readonly #reader: QueueReader;
 

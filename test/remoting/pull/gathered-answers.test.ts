@@ -3,7 +3,7 @@
 import test from "ava";
 import type { GatherWriter, StoreFile } from "../../../src/os/api.ts";
 import type { IoConnection } from "../../../src/remoting/io-connection.ts";
-import { AnswerBuffers } from "../../../src/remoting/pull/answer-buffers.ts";
+import { ANSWER_BUFFERS, KeptBuffers } from "../../../src/remoting/kept-buffers.ts";
 import { GatheredAnswers } from "../../../src/remoting/pull/gathered-answers.ts";
 import { touchRecords } from "../../../src/remoting/pull/touch-records.ts";
 import type { QueueReader } from "../../../src/store/queue/queue-reader.ts";
@@ -109,7 +109,7 @@ function answer(gathered: GatheredAnswers, client: Client, head: string, reader:
 
 test("answers of one connection leave together at the end of the turn, those of another one apart", (t) => {
   const sockets = new Sockets();
-  const gathered = new GatheredAnswers(sockets, new AnswerBuffers());
+  const gathered = new GatheredAnswers(sockets, new KeptBuffers(ANSWER_BUFFERS));
   const [one, other] = [new Client(5), new Client(6)];
   const first = answer(gathered, one, "first", picked([0, 100], [300, 50]))!;
   const second = answer(gathered, one, "second", picked([1000, 10]))!;
@@ -126,7 +126,7 @@ test("what a full socket does not take is left to the stream, wherever it was cu
   for (let room = 0; ; room++) {
     const sockets = new Sockets();
     sockets.room = room;
-    const gathered = new GatheredAnswers(sockets, new AnswerBuffers());
+    const gathered = new GatheredAnswers(sockets, new KeptBuffers(ANSWER_BUFFERS));
     const client = new Client(5);
     const first = answer(gathered, client, "first", picked([0, 20], [300, 9]))!;
     const second = answer(gathered, client, "second", picked([1000, 10]))!;
@@ -140,7 +140,7 @@ test("what a full socket does not take is left to the stream, wherever it was cu
 
 test("a stream that has got something meanwhile gets all of what is open; a connection that has gone nothing", (t) => {
   const sockets = new Sockets();
-  const gathered = new GatheredAnswers(sockets, new AnswerBuffers());
+  const gathered = new GatheredAnswers(sockets, new KeptBuffers(ANSWER_BUFFERS));
   const client = new Client(5);
   const first = answer(gathered, client, "first", picked([0, 20]))!;
   client.isFull = true;
@@ -161,7 +161,7 @@ test("a stream that has got something meanwhile gets all of what is open; a conn
 
 test("what finds no room sends the others first; more than fits at all goes another way; much goes at once", (t) => {
   const sockets = new Sockets(4);
-  const gathered = new GatheredAnswers(sockets, new AnswerBuffers());
+  const gathered = new GatheredAnswers(sockets, new KeptBuffers(ANSWER_BUFFERS));
   const client = new Client(5);
   const first = answer(gathered, client, "first", picked([0, 1], [2, 1]))!;
   const second = answer(gathered, client, "second", picked([4, 1], [6, 1]))!;
@@ -169,12 +169,12 @@ test("what finds no room sends the others first; more than fits at all goes anot
   gathered.flush();
   t.deepEqual(sockets.writes[1], { fd: 5, bytes: second });
   t.is(answer(gathered, client, "third", picked([0, 1], [2, 1], [4, 1], [6, 1])), undefined);
-  const roomy = new GatheredAnswers(sockets, new AnswerBuffers());
+  const roomy = new GatheredAnswers(sockets, new KeptBuffers(ANSWER_BUFFERS));
   t.truthy(answer(roomy, client, "heavy", picked([0, 65_536])));
   t.is(sockets.writes.length, 3);
   t.true(sockets.scratch.length < 17 * 16);
   const heads = new Sockets(1000);
-  const many = new GatheredAnswers(heads, new AnswerBuffers());
+  const many = new GatheredAnswers(heads, new KeptBuffers(ANSWER_BUFFERS));
   const all = Array.from({ length: 40 }, (_, i) => answer(many, client, `a head, ${10 + i}`, picked([i, 2]))!);
   many.flush();
   t.true(heads.writes.length > 1, "the scratch memory was full in between");
